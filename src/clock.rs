@@ -1,0 +1,119 @@
+//! The only door to time: [`Clock`], with [`SystemClock`] and, for tests, [`ManualClock`].
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::timestamp::Timestamp;
+
+/// Where a log gets its time from.
+///
+/// Timestamps of records come from [`wall`](Self::wall), which may jump; waits, lingers and leases go by
+/// [`monotonic`](Self::monotonic), which must never go back.
+pub trait Clock: Debug + Send + Sync + 'static {
+    /// The time of day.
+    fn wall(&self) -> Timestamp;
+
+    /// The time since some fixed point; never decreases.
+    fn monotonic(&self) -> Duration;
+
+    /// Whether time passes by itself. If it does not, nothing is gained by waiting for a deadline: a
+    /// blocking call returns once there is nothing to do, and every record is stamped by a read of its
+    /// own instead of one per batch.
+    fn is_manual(&self) -> bool {
+        false
+    }
+}
+
+/// The operating system's clocks.
+#[derive(Clone, Debug)]
+pub struct SystemClock {
+    start: Instant,
+}
+
+impl SystemClock {
+    /// The system's clocks, the monotonic one counted from now.
+    #[expect(clippy::disallowed_methods, reason = "this is the door to the clock")]
+    pub fn new() -> Self {
+        Self {
+            start: Instant::now(),
+        }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the door to the clock")]
+    fn wall(&self) -> Timestamp {
+        SystemTime::now().into()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.start.elapsed()
+    }
+}
+
+/// A clock that a test moves by hand. Clones show the same time.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use topiclog::clock::{Clock, ManualClock};
+/// use topiclog::Timestamp;
+///
+/// let clock = ManualClock::new(Timestamp::from_millis(1_700_000_000_000));
+/// clock.advance(Duration::from_secs(5));
+/// assert_eq!(clock.wall(), Timestamp::from_millis(1_700_000_005_000));
+/// assert_eq!(clock.monotonic(), Duration::from_secs(5));
+/// ```
+#[derive(Clone, Debug)]
+pub struct ManualClock(Arc<Times>);
+
+#[derive(Debug)]
+struct Times {
+    wall_millis: AtomicI64,
+    monotonic_nanos: AtomicU64,
+}
+
+impl ManualClock {
+    /// A clock that stands at this time.
+    pub fn new(wall: Timestamp) -> Self {
+        Self(Arc::new(Times {
+            wall_millis: AtomicI64::new(wall.as_millis()),
+            monotonic_nanos: AtomicU64::new(0),
+        }))
+    }
+
+    /// Lets time pass, on both clocks.
+    pub fn advance(&self, by: Duration) {
+        let nanos = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
+        self.0.monotonic_nanos.fetch_add(nanos, Ordering::SeqCst);
+        self.set_wall(self.wall() + by);
+    }
+
+    /// Sets the time of day alone, as a user or NTP may do; the monotonic clock does not notice.
+    pub fn set_wall(&self, wall: Timestamp) {
+        self.0.wall_millis.store(wall.as_millis(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn wall(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.wall_millis.load(Ordering::SeqCst))
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_nanos(self.0.monotonic_nanos.load(Ordering::SeqCst))
+    }
+
+    fn is_manual(&self) -> bool {
+        true
+    }
+}

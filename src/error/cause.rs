@@ -1,0 +1,243 @@
+//! The exact causes, one enum per domain, each with the [`ErrorKind`] it amounts to.
+
+use std::time::Duration;
+
+use super::ErrorKind;
+use crate::offset::Offset;
+
+/// The cause of an [`Error`](super::Error), whichever domain it comes from.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Cause {
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    #[error(transparent)]
+    Input(#[from] InputError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Topic(#[from] TopicError),
+}
+
+impl Cause {
+    pub(crate) fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Format(cause) => cause.kind(),
+            Self::Group(cause) => cause.kind(),
+            Self::Input(_) => ErrorKind::InvalidInput,
+            Self::Log(cause) => cause.kind(),
+            Self::Topic(cause) => cause.kind(),
+        }
+    }
+}
+
+/// An argument that breaks a rule.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InputError {
+    #[error("topic name {problem} name={name:?}")]
+    TopicName { name: String, problem: &'static str },
+    #[error("group id {problem} id={id:?}")]
+    GroupId { id: String, problem: &'static str },
+    #[error("option {option} {problem} value={value}")]
+    Option {
+        option: &'static str,
+        problem: &'static str,
+        value: String,
+    },
+    #[error("{argument} {problem} value={value}")]
+    Argument {
+        argument: &'static str,
+        problem: &'static str,
+        value: String,
+    },
+    #[error("record too large: {what} bytes={bytes} limit={limit}")]
+    RecordTooLarge {
+        what: &'static str,
+        bytes: usize,
+        limit: usize,
+    },
+    #[error("record timestamp {problem} timestamp={timestamp}")]
+    Timestamp {
+        timestamp: i64,
+        problem: &'static str,
+    },
+    #[error("partition does not exist partition={partition} partitions={partitions}")]
+    Partition { partition: u32, partitions: u32 },
+    #[error(
+        "the partitioner chose a partition that does not exist partition={partition} partitions={partitions}"
+    )]
+    Partitioner { partition: u32, partitions: u32 },
+    #[error("{call} needs {needs}")]
+    State {
+        call: &'static str,
+        needs: &'static str,
+    },
+}
+
+/// Bytes that are not what they should be.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FormatError {
+    #[error("damaged {what}: checksum mismatch stored={stored:08x} computed={computed:08x}")]
+    Checksum {
+        what: &'static str,
+        stored: u32,
+        computed: u32,
+    },
+    #[error("damaged {what}: {problem}")]
+    Damaged {
+        what: &'static str,
+        problem: &'static str,
+    },
+    #[error("{what} belongs to another log, topic or partition: {field} differs")]
+    Foreign {
+        what: &'static str,
+        field: &'static str,
+    },
+    #[error("{what} is of a newer format version={version} supported={supported}")]
+    UnsupportedVersion {
+        what: &'static str,
+        version: u32,
+        supported: u32,
+    },
+}
+
+impl FormatError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Checksum { .. } | Self::Damaged { .. } | Self::Foreign { .. } => {
+                ErrorKind::Corrupt
+            }
+            Self::UnsupportedVersion { .. } => ErrorKind::UnsupportedVersion,
+        }
+    }
+}
+
+/// What can go wrong in one partition's log.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LogError {
+    #[error("cannot {action}")]
+    Storage {
+        action: &'static str,
+        kind: ErrorKind,
+    },
+    #[error("offset is outside the partition offset={offset} start={start} end={end}")]
+    OffsetOutOfRange {
+        offset: Offset,
+        start: Offset,
+        end: Offset,
+    },
+    #[error("the partition takes no more appends since a write or sync failed; reopen the log")]
+    Poisoned,
+    #[error("the partition takes no appends since its log is damaged; see verify and repair")]
+    Damaged,
+    #[error("the log is closed")]
+    Closed,
+    #[error("the offset range is used up")]
+    OffsetsExhausted,
+    #[error("no room in the send buffer after {waited:?}; raise buffer_bytes or send more slowly")]
+    BufferFull { waited: Duration },
+    #[error("not done after {waited:?}; the record may still be written")]
+    WaitTimeout { waited: Duration },
+    #[error("the log was opened read-only")]
+    ReadOnly,
+}
+
+impl LogError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Storage { kind, .. } => *kind,
+            Self::OffsetOutOfRange { .. } => ErrorKind::OffsetOutOfRange,
+            Self::Poisoned => ErrorKind::Poisoned,
+            Self::Damaged => ErrorKind::Corrupt,
+            Self::Closed => ErrorKind::Closed,
+            Self::OffsetsExhausted => ErrorKind::Full,
+            Self::BufferFull { .. } | Self::WaitTimeout { .. } => ErrorKind::Timeout,
+            Self::ReadOnly => ErrorKind::ReadOnly,
+        }
+    }
+}
+
+/// What can go wrong with topics and the directory that holds them.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TopicError {
+    #[error("topic exists already")]
+    AlreadyExists,
+    #[error("no such topic")]
+    NotFound,
+    #[error("partitions can only be added partitions={now} asked={asked}")]
+    FewerPartitions { now: u32, asked: u32 },
+    #[error("topic is internal")]
+    Internal,
+    #[error(
+        "the directory is in use by another process pid={pid}; open it read-only, or stop that process"
+    )]
+    Busy { pid: String },
+    #[error("the directory was replaced while it was open")]
+    Replaced,
+}
+
+impl TopicError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::AlreadyExists => ErrorKind::AlreadyExists,
+            Self::NotFound => ErrorKind::NotFound,
+            Self::FewerPartitions { .. } | Self::Internal => ErrorKind::InvalidInput,
+            Self::Busy { .. } => ErrorKind::Busy,
+            Self::Replaced => ErrorKind::Io,
+        }
+    }
+}
+
+/// What can go wrong in a consumer group. Kafka's name of each error stands in its text.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GroupError {
+    #[error("no such group (GROUP_ID_NOT_FOUND)")]
+    GroupNotFound,
+    #[error("the group has members; stop them first (NON_EMPTY_GROUP) members={members}")]
+    NonEmptyGroup { members: usize },
+    #[error("a live member subscribes to the topic (GROUP_SUBSCRIBED_TO_TOPIC)")]
+    SubscribedToTopic,
+    #[error("not a member of the group any more; poll again to rejoin (UNKNOWN_MEMBER_ID)")]
+    UnknownMember,
+    #[error("another member holds this instance id (FENCED_INSTANCE_ID)")]
+    FencedInstance,
+    #[error("the assignment is of an older generation; poll again (ILLEGAL_GENERATION)")]
+    IllegalGeneration,
+    #[error("the partition is not assigned to this member")]
+    NotAssigned,
+    #[error("the group's members have no assignor in common (INCONSISTENT_GROUP_PROTOCOL)")]
+    InconsistentProtocol,
+    #[error("the group is full (GROUP_MAX_SIZE_REACHED) limit={limit}")]
+    GroupFull { limit: usize },
+    #[error("the assignor gave an impossible assignment: {problem}")]
+    BadAssignment { problem: &'static str },
+    #[error("offset metadata is too long (OFFSET_METADATA_TOO_LARGE) bytes={bytes} limit={limit}")]
+    MetadataTooLarge { bytes: usize, limit: usize },
+    #[error("no committed offset, and the reset policy is none")]
+    NoOffset,
+    #[error("woken by request")]
+    Interrupted,
+    #[error("the consumer is closed")]
+    Closed,
+}
+
+impl GroupError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::GroupNotFound => ErrorKind::NotFound,
+            Self::NonEmptyGroup { .. } | Self::SubscribedToTopic => ErrorKind::InUse,
+            Self::UnknownMember
+            | Self::FencedInstance
+            | Self::IllegalGeneration
+            | Self::NotAssigned => ErrorKind::Fenced,
+            Self::InconsistentProtocol
+            | Self::BadAssignment { .. }
+            | Self::MetadataTooLarge { .. } => ErrorKind::InvalidInput,
+            Self::GroupFull { .. } => ErrorKind::Full,
+            Self::NoOffset => ErrorKind::OffsetOutOfRange,
+            Self::Interrupted => ErrorKind::Interrupted,
+            Self::Closed => ErrorKind::Closed,
+        }
+    }
+}

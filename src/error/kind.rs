@@ -1,0 +1,65 @@
+//! [`ErrorKind`]: what the caller should do.
+
+/// What the caller of a failed operation should do about it.
+///
+/// Variants may be added in minor releases; treat an unknown one like [`Io`](Self::Io).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The topic or group is there already: use it, or choose another name.
+    AlreadyExists,
+    /// Another process, or another handle in this one, holds the directory: stop it or open read-only.
+    Busy,
+    /// The log, producer or consumer was closed: open a new one.
+    Closed,
+    /// Bytes on disk disagree with their checksum: the error names file and position. What lies before
+    /// stays readable; the partition takes no appends until it is repaired.
+    Corrupt,
+    /// This member no longer owns what it acts on: poll again (which rejoins) and go on from there.
+    Fenced,
+    /// The storage is full, or a quota or descriptor limit is reached: nothing was written; free some
+    /// room and try again.
+    Full,
+    /// The group has live members: stop them first.
+    InUse,
+    /// A blocked call was woken by request: carry on.
+    Interrupted,
+    /// An argument or option is wrong: the text names it, and the limit.
+    InvalidInput,
+    /// The storage failed in some other way: the source says how.
+    Io,
+    /// There is no such topic, partition or group.
+    NotFound,
+    /// The position lies outside the partition: reset it; [`Error::offset_range`](crate::Error::offset_range)
+    /// says what there is.
+    OffsetOutOfRange,
+    /// An earlier sync failed and the partition takes no more appends: reopen the log.
+    Poisoned,
+    /// The log was opened read-only: open it for writing in the process that owns it.
+    ReadOnly,
+    /// The time given ran out: the call's documentation says what may have happened by then.
+    Timeout,
+    /// The file was written by a newer version: upgrade the crate. Nothing was changed.
+    UnsupportedVersion,
+}
+
+impl ErrorKind {
+    /// Whether the same call may succeed later without anything else being done by the program.
+    pub fn is_retriable(self) -> bool {
+        match self {
+            Self::Busy | Self::Full | Self::Interrupted | Self::Timeout => true,
+            Self::AlreadyExists
+            | Self::Closed
+            | Self::Corrupt
+            | Self::Fenced
+            | Self::InUse
+            | Self::InvalidInput
+            | Self::Io
+            | Self::NotFound
+            | Self::OffsetOutOfRange
+            | Self::Poisoned
+            | Self::ReadOnly
+            | Self::UnsupportedVersion => false,
+        }
+    }
+}

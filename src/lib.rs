@@ -1,0 +1,23 @@
+//! An embeddable event log: Kafka's semantics in your process, with no network hop.
+
+// Floor 0: vocabulary.
+mod error;
+pub mod limits;
+mod name;
+mod offset;
+mod record;
+mod timestamp;
+
+// Floor 2: the doors to the outside.
+pub mod clock;
+pub mod storage;
+mod sync;
+
+pub use error::{Error, ErrorKind};
+pub use name::{GroupId, Id, TopicName, TopicPartition};
+pub use offset::Offset;
+pub use record::{HeadersRef, Payload, Record, RecordMetadata, RecordRef, SendError};
+pub use timestamp::{Timestamp, TimestampType};
+
+/// The result of most calls of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

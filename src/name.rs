@@ -1,0 +1,238 @@
+//! Names, parsed once and valid ever after: [`TopicName`], [`GroupId`], [`TopicPartition`].
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::{Error, InputError};
+use crate::limits::{GROUP_ID_BYTES_MAX, TOPIC_NAME_BYTES_MAX};
+
+/// The name of a topic: 1 to 249 of the characters `a-z A-Z 0-9 . _ -`, but not `.` or `..`.
+///
+/// The rule is Kafka's (`Topic.java`). Cheap to clone.
+///
+/// # Examples
+///
+/// ```
+/// use topiclog::{ErrorKind, TopicName};
+///
+/// assert_eq!(TopicName::new("payment-done")?.as_str(), "payment-done");
+/// assert_eq!(TopicName::new("../x").unwrap_err().kind(), ErrorKind::InvalidInput);
+/// # Ok::<(), topiclog::Error>(())
+/// ```
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct TopicName(Arc<str>);
+
+impl TopicName {
+    /// Checks a name.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput), naming the rule that is broken.
+    pub fn new(name: impl AsRef<str>) -> Result<Self, Error> {
+        let name = name.as_ref();
+        let problem = if name.is_empty() {
+            "must not be empty"
+        } else if name == "." || name == ".." {
+            "must not be \".\" or \"..\""
+        } else if name.len() > TOPIC_NAME_BYTES_MAX {
+            "must have at most 249 characters"
+        } else if !name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+        {
+            "must consist of the characters a-z A-Z 0-9 . _ -"
+        } else {
+            return Ok(Self(name.into()));
+        };
+        Err(InputError::TopicName {
+            name: shown(name),
+            problem,
+        }
+        .into())
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the crate itself keeps this topic: its name starts with two underscores.
+    pub fn is_internal(&self) -> bool {
+        self.0.starts_with("__")
+    }
+}
+
+impl fmt::Display for TopicName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl AsRef<str> for TopicName {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The name of a consumer group: 1 to 255 bytes, not only white space.
+///
+/// Kafka: `group.id`, which must not be blank. Cheap to clone.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct GroupId(Arc<str>);
+
+impl GroupId {
+    /// Checks a group id.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput), naming the rule that is broken.
+    pub fn new(id: impl AsRef<str>) -> Result<Self, Error> {
+        let id = id.as_ref();
+        let problem = if id.trim().is_empty() {
+            "must not be blank"
+        } else if id.len() > GROUP_ID_BYTES_MAX {
+            "must have at most 255 bytes"
+        } else {
+            return Ok(Self(id.into()));
+        };
+        Err(InputError::GroupId {
+            id: shown(id),
+            problem,
+        }
+        .into())
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for GroupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A topic's name with the number of one of its partitions.
+///
+/// # Examples
+///
+/// ```
+/// use topiclog::{TopicName, TopicPartition};
+///
+/// let first = TopicPartition::new(TopicName::new("payment-done")?, 0);
+/// assert_eq!(first.to_string(), "payment-done-0");
+/// # Ok::<(), topiclog::Error>(())
+/// ```
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct TopicPartition {
+    topic: TopicName,
+    partition: u32,
+}
+
+impl TopicPartition {
+    /// Names a partition; whether it exists is not checked.
+    pub fn new(topic: TopicName, partition: u32) -> Self {
+        Self { topic, partition }
+    }
+
+    /// The topic.
+    pub fn topic(&self) -> &TopicName {
+        &self.topic
+    }
+
+    /// The partition's number, counted from 0.
+    pub fn partition(&self) -> u32 {
+        self.partition
+    }
+}
+
+impl fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.topic, self.partition)
+    }
+}
+
+/// A name for an error message: control characters escaped, and cut where it grows too long.
+fn shown(name: &str) -> String {
+    name.chars()
+        .take(60)
+        .flat_map(char::escape_default)
+        .collect()
+}
+
+/// A random 128-bit number that tells two logs, or two topics of one name, apart.
+///
+/// Kafka: the topic id of KIP-516. Printed as 32 hexadecimal digits.
+#[derive(
+    Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Serialize, serde::Deserialize,
+)]
+pub struct Id([u8; 16]);
+
+impl Id {
+    /// The id with these bytes.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The id's bytes.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    #[test]
+    fn topic_names_follow_kafkas_rule() {
+        for good in [
+            "a",
+            "payment-done",
+            "A.b_c-9",
+            "...",
+            "__x",
+            &"x".repeat(249),
+        ] {
+            assert_eq!(TopicName::new(good).unwrap().as_str(), good);
+        }
+        let long = "x".repeat(250);
+        for bad in [
+            "",
+            ".",
+            "..",
+            "../x",
+            "/etc",
+            "a/b",
+            "a\\b",
+            "a b",
+            "a\0b",
+            "zahlung-é",
+            &long,
+        ] {
+            let error = TopicName::new(bad).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{bad:?}");
+            assert!(error.to_string().contains("must"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_group_id_is_not_blank() {
+        assert!(GroupId::new("notifications").is_ok());
+        for bad in ["", "  ", &"g".repeat(256)] {
+            assert_eq!(
+                GroupId::new(bad).unwrap_err().kind(),
+                ErrorKind::InvalidInput
+            );
+        }
+    }
+}

@@ -1,0 +1,403 @@
+//! [`Record`], what is sent; [`RecordRef`], what is read; [`RecordMetadata`], where it went.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::name::{TopicName, TopicPartition};
+use crate::offset::Offset;
+use crate::timestamp::{Timestamp, TimestampType};
+
+/// Bytes for a key, value or header: borrowed or owned, from text or from bytes.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Payload<'a>(Cow<'a, [u8]>);
+
+impl Payload<'_> {
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn into_owned(self) -> Payload<'static> {
+        Payload(Cow::Owned(self.0.into_owned()))
+    }
+}
+
+impl<'a> From<&'a [u8]> for Payload<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self(Cow::Borrowed(bytes))
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u8; N]> for Payload<'a> {
+    fn from(bytes: &'a [u8; N]) -> Self {
+        Self(Cow::Borrowed(bytes))
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for Payload<'a> {
+    fn from(bytes: &'a Vec<u8>) -> Self {
+        Self(Cow::Borrowed(bytes))
+    }
+}
+
+impl From<Vec<u8>> for Payload<'_> {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Cow::Owned(bytes))
+    }
+}
+
+impl<'a> From<&'a str> for Payload<'a> {
+    fn from(text: &'a str) -> Self {
+        Self(Cow::Borrowed(text.as_bytes()))
+    }
+}
+
+impl<'a> From<&'a String> for Payload<'a> {
+    fn from(text: &'a String) -> Self {
+        Self(Cow::Borrowed(text.as_bytes()))
+    }
+}
+
+impl From<String> for Payload<'_> {
+    fn from(text: String) -> Self {
+        Self(Cow::Owned(text.into_bytes()))
+    }
+}
+
+impl<'a> From<Cow<'a, [u8]>> for Payload<'a> {
+    fn from(bytes: Cow<'a, [u8]>) -> Self {
+        Self(bytes)
+    }
+}
+
+/// A record to send: an optional key, an optional value, ordered headers, and, if wanted, a timestamp
+/// and a partition of its own.
+///
+/// No key is not an empty key, and no value (a *tombstone*) is not an empty value; both are kept apart
+/// on disk. Keys and values are borrowed where they can be, so building a record copies nothing.
+///
+/// # Examples
+///
+/// ```
+/// use topiclog::Record;
+///
+/// let record = Record::new("hi there").key("user1").header("trace", "4711");
+/// assert_eq!(record.key_bytes(), Some(&b"user1"[..]));
+/// assert_eq!(Record::tombstone("user1").value_bytes(), None);
+/// ```
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[must_use = "a record does nothing until it is sent"]
+pub struct Record<'a> {
+    key: Option<Payload<'a>>,
+    value: Option<Payload<'a>>,
+    headers: Vec<(Payload<'a>, Option<Payload<'a>>)>,
+    timestamp: Option<Timestamp>,
+    partition: Option<u32>,
+}
+
+impl<'a> Record<'a> {
+    /// A record with this value and no key.
+    pub fn new(value: impl Into<Payload<'a>>) -> Self {
+        Self {
+            value: Some(value.into()),
+            ..Self::default()
+        }
+    }
+
+    /// A record with a key and no value. In a compacted topic it deletes the key.
+    pub fn tombstone(key: impl Into<Payload<'a>>) -> Self {
+        Self {
+            key: Some(key.into()),
+            ..Self::default()
+        }
+    }
+
+    /// Sets the key. Without a partitioner of one's own, records of one key go to one partition.
+    pub fn key(mut self, key: impl Into<Payload<'a>>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Adds a header at the end of the list. Keys may repeat (KIP-82).
+    pub fn header(mut self, key: &'a str, value: impl Into<Payload<'a>>) -> Self {
+        self.headers.push((key.into(), Some(value.into())));
+        self
+    }
+
+    /// Adds a header without a value.
+    pub fn header_without_value(mut self, key: &'a str) -> Self {
+        self.headers.push((key.into(), None));
+        self
+    }
+
+    /// Sets the create time. Defaults to the clock at the send. Negative times are refused by the send.
+    pub fn timestamp(mut self, timestamp: Timestamp) -> Self {
+        self.timestamp = Some(timestamp);
+        self
+    }
+
+    /// Sends to this partition, whatever the partitioner would say.
+    pub fn partition(mut self, partition: u32) -> Self {
+        self.partition = Some(partition);
+        self
+    }
+
+    /// The key, if there is one.
+    pub fn key_bytes(&self) -> Option<&[u8]> {
+        self.key.as_ref().map(Payload::as_bytes)
+    }
+
+    /// The value, if there is one.
+    pub fn value_bytes(&self) -> Option<&[u8]> {
+        self.value.as_ref().map(Payload::as_bytes)
+    }
+
+    /// The headers in order.
+    pub fn headers(&self) -> impl ExactSizeIterator<Item = (&[u8], Option<&[u8]>)> {
+        self.headers
+            .iter()
+            .map(|(key, value)| (key.as_bytes(), value.as_ref().map(Payload::as_bytes)))
+    }
+
+    /// The create time asked for, if any.
+    pub fn timestamp_asked(&self) -> Option<Timestamp> {
+        self.timestamp
+    }
+
+    /// The partition asked for, if any.
+    pub fn partition_asked(&self) -> Option<u32> {
+        self.partition
+    }
+
+    /// The bytes of key, value and headers together, the unit of the size limits.
+    pub fn size_bytes(&self) -> usize {
+        let headers: usize = self
+            .headers()
+            .map(|(key, value)| key.len() + value.map_or(0, <[u8]>::len))
+            .sum();
+        self.key_bytes().map_or(0, <[u8]>::len)
+            + self.value_bytes().map_or(0, <[u8]>::len)
+            + headers
+    }
+
+    /// The same record, owning its bytes.
+    pub fn into_owned(self) -> Record<'static> {
+        Record {
+            key: self.key.map(Payload::into_owned),
+            value: self.value.map(Payload::into_owned),
+            headers: self
+                .headers
+                .into_iter()
+                .map(|(key, value)| (key.into_owned(), value.map(Payload::into_owned)))
+                .collect(),
+            timestamp: self.timestamp,
+            partition: self.partition,
+        }
+    }
+}
+
+/// A record as read: it borrows from the buffer that holds its batch, so reading copies nothing.
+///
+/// # Examples
+///
+/// ```
+/// use topiclog::{EventLog, Offset, Record, TopicOptions};
+///
+/// let log = EventLog::in_memory()?;
+/// let topic = log.create_topic("t", TopicOptions::new())?;
+/// topic.producer().send(Record::new("hello").key("k"))?.wait()?;
+/// let records = topic.partition(0)?.read(Offset::ZERO)?;
+/// let record = records.iter().next().unwrap();
+/// assert_eq!((record.key(), record.value()), (Some(&b"k"[..]), Some(&b"hello"[..])));
+/// assert_eq!(record.offset(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy)]
+pub struct RecordRef<'a> {
+    pub(crate) place: &'a TopicPartition,
+    pub(crate) offset: Offset,
+    pub(crate) timestamp: Timestamp,
+    pub(crate) timestamp_type: TimestampType,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) headers: HeadersRef<'a>,
+}
+
+impl<'a> RecordRef<'a> {
+    /// The topic it was read from.
+    pub fn topic(&self) -> &'a TopicName {
+        self.place.topic()
+    }
+
+    /// The partition it was read from.
+    pub fn partition(&self) -> u32 {
+        self.place.partition()
+    }
+
+    /// Topic and partition together, as the calls of a consumer take them.
+    pub fn topic_partition(&self) -> &'a TopicPartition {
+        self.place
+    }
+
+    /// Its number in the partition.
+    pub fn offset(&self) -> Offset {
+        self.offset
+    }
+
+    /// Its time; [`timestamp_type`](Self::timestamp_type) says whose clock.
+    pub fn timestamp(&self) -> Timestamp {
+        self.timestamp
+    }
+
+    /// Whether [`timestamp`](Self::timestamp) is the sender's or the log's.
+    pub fn timestamp_type(&self) -> TimestampType {
+        self.timestamp_type
+    }
+
+    /// The key; `None` is no key, which is not an empty one.
+    pub fn key(&self) -> Option<&'a [u8]> {
+        self.key
+    }
+
+    /// The value; `None` is a tombstone, which is not an empty value.
+    pub fn value(&self) -> Option<&'a [u8]> {
+        self.value
+    }
+
+    /// The headers in the order they were added.
+    pub fn headers(&self) -> HeadersRef<'a> {
+        self.headers
+    }
+
+    /// A copy that owns its bytes, ready to be sent again. It keeps the timestamp, not the partition.
+    pub fn to_record(&self) -> Record<'static> {
+        Record {
+            key: self.key.map(|key| Payload::from(key).into_owned()),
+            value: self.value.map(|value| Payload::from(value).into_owned()),
+            headers: self
+                .headers
+                .map(|(key, value)| {
+                    (
+                        Payload::from(key).into_owned(),
+                        value.map(|value| Payload::from(value).into_owned()),
+                    )
+                })
+                .collect(),
+            timestamp: Some(self.timestamp),
+            partition: None,
+        }
+    }
+}
+
+impl fmt::Debug for RecordRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        f.debug_struct("RecordRef")
+            .field("partition", &format_args!("{}", self.place))
+            .field("offset", &self.offset.value())
+            .field("timestamp", &self.timestamp.as_millis())
+            .field("key", &self.key.map(text))
+            .field("value", &self.value.map(text))
+            .finish_non_exhaustive()
+    }
+}
+
+/// The headers of a record as read: an iterator of keys and values in their order.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HeadersRef<'a> {
+    /// What is left: per header a key length, a value length, the key and the value.
+    pub(crate) rest: &'a [u8],
+}
+
+impl<'a> HeadersRef<'a> {
+    /// The value of the last header with this key, as `lastHeader` of Kafka: the inner `None` is a
+    /// header without a value.
+    pub fn last(mut self, key: &str) -> Option<Option<&'a [u8]>> {
+        let mut found = None;
+        for (name, value) in self.by_ref() {
+            if name == key.as_bytes() {
+                found = Some(value);
+            }
+        }
+        found
+    }
+}
+
+/// The bit of a length that says "no value"; lengths themselves have at most 31 bits.
+pub(crate) const NULL_LENGTH: u32 = 1 << 31;
+
+impl<'a> Iterator for HeadersRef<'a> {
+    type Item = (&'a [u8], Option<&'a [u8]>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (key_length, rest) = self.rest.split_first_chunk::<4>()?;
+        let (value_length, rest) = rest.split_first_chunk::<4>()?;
+        let key_length = crate::limits::to_usize(u32::from_le_bytes(*key_length));
+        let (key, rest) = rest.split_at_checked(key_length)?;
+        let value_length = u32::from_le_bytes(*value_length);
+        if value_length == NULL_LENGTH {
+            self.rest = rest;
+            return Some((key, None));
+        }
+        let (value, rest) = rest.split_at_checked(crate::limits::to_usize(value_length))?;
+        self.rest = rest;
+        Some((key, Some(value)))
+    }
+}
+
+/// Where a record went: what an acknowledged send returns.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct RecordMetadata {
+    /// The partition it was written to.
+    pub partition: u32,
+    /// Its number there.
+    pub offset: Offset,
+    /// Its timestamp as stored.
+    pub timestamp: Timestamp,
+}
+
+/// A send that was refused: the record, handed back, and why.
+///
+/// Converts into [`Error`](crate::Error), so `?` works in a function that returns either.
+#[derive(Debug)]
+pub struct SendError(Box<(Record<'static>, crate::Error)>);
+
+impl SendError {
+    pub(crate) fn new(record: Record<'_>, error: crate::Error) -> Self {
+        Self(Box::new((record.into_owned(), error)))
+    }
+
+    /// The record that was not sent.
+    pub fn record(&self) -> &Record<'static> {
+        &self.0.0
+    }
+
+    /// Why it was not sent.
+    pub fn error(&self) -> &crate::Error {
+        &self.0.1
+    }
+
+    /// Both, to be sent again or kept.
+    pub fn into_parts(self) -> (Record<'static>, crate::Error) {
+        *self.0
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.1.fmt(f)
+    }
+}
+
+impl std::error::Error for SendError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.0.1)
+    }
+}
+
+impl From<SendError> for crate::Error {
+    fn from(error: SendError) -> Self {
+        error.0.1
+    }
+}

@@ -1,0 +1,262 @@
+//! [`DiskStorage`]: a directory of a real file system.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fs2::FileExt as _;
+
+use super::port::{Entry, EntryKind, OpenMode, Storage, StorageFile, StorageLock};
+
+/// A storage in a directory of a real file system.
+///
+/// Files are made readable for their owner only (mode 0600, directories 0700). Links inside the
+/// directory are refused, so nothing outside it is ever touched.
+#[derive(Debug)]
+pub struct DiskStorage {
+    root: PathBuf,
+}
+
+impl DiskStorage {
+    /// A storage in this directory, which is made (with its parents) if absent.
+    ///
+    /// # Durability
+    ///
+    /// The directory's own name is synced into its parent, and so on up to the first that was there.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the operating system says.
+    pub fn create(root: impl AsRef<Path>) -> io::Result<Self> {
+        let root = std::path::absolute(root)?;
+        let missing: Vec<&Path> = root.ancestors().take_while(|path| !path.is_dir()).collect();
+        for path in missing.into_iter().rev() {
+            match make_dir(path) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+            if let Some(parent) = path.parent() {
+                sync_directory(parent)?;
+            }
+        }
+        Ok(Self { root })
+    }
+
+    /// A storage in a directory that exists; for reading, nothing is made.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::NotFound`] if there is no such directory.
+    pub fn open_existing(root: impl AsRef<Path>) -> io::Result<Self> {
+        let root = std::path::absolute(root)?;
+        if !root.is_dir() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(Self { root })
+    }
+
+    fn full(&self, path: &Path) -> PathBuf {
+        debug_assert!(
+            path.is_relative(),
+            "joining an absolute path would leave the directory"
+        );
+        self.root.join(path)
+    }
+}
+
+#[cfg(unix)]
+fn make_dir(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new().mode(0o700).create(path)
+}
+
+#[cfg(not(unix))]
+fn make_dir(path: &Path) -> io::Result<()> {
+    fs::create_dir(path)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the door to the file system"
+)]
+fn sync_directory(path: &Path) -> io::Result<()> {
+    // Windows has no handle to sync for a directory; its file systems keep names in a journal.
+    if cfg!(windows) {
+        Ok(())
+    } else {
+        File::open(path)?.sync_all()
+    }
+}
+
+/// Opens a regular file and nothing else; a pipe does not block and a link is not followed.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the door to the file system"
+)]
+fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        const NOFOLLOW_NONBLOCK: i32 = 0o400_000 | 0o4_000;
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        const NOFOLLOW_NONBLOCK: i32 = 0x0100 | 0x0004;
+        options.mode(0o600).custom_flags(NOFOLLOW_NONBLOCK);
+    }
+    let file = options.open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a regular file",
+        ));
+    }
+    Ok(file)
+}
+
+impl Storage for DiskStorage {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn StorageFile>> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        match mode {
+            OpenMode::CreateNew => options.write(true).create_new(true),
+            OpenMode::Read => &mut options,
+            OpenMode::ReadWrite => options.write(true),
+        };
+        Ok(Arc::new(DiskFile(open_regular(
+            &self.full(path),
+            &mut options,
+        )?)))
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        make_dir(&self.full(path))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(self.full(from), self.full(to))
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(self.full(path))
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(self.full(path))
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(self.full(path))? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            let kind = if kind.is_file() {
+                EntryKind::File
+            } else if kind.is_dir() {
+                EntryKind::Directory
+            } else {
+                EntryKind::Other
+            };
+            if let Ok(name) = entry.file_name().into_string() {
+                entries.push(Entry::new(name, kind));
+            }
+        }
+        Ok(entries)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        sync_directory(&self.full(path))
+    }
+
+    fn lock(&self, path: &Path, note: &str) -> io::Result<Box<dyn StorageLock>> {
+        let path = self.full(path);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = open_regular(&path, &mut options)?;
+        if let Err(error) = file.try_lock_exclusive() {
+            if error.raw_os_error() != fs2::lock_contended_error().raw_os_error() {
+                return Err(error);
+            }
+            let mut other = String::new();
+            // The note is only for the error's text; an unreadable one is no reason to say less.
+            let _read = file.take(100).read_to_string(&mut other);
+            return Err(io::Error::new(
+                io::ErrorKind::WouldBlock,
+                other.trim().to_owned(),
+            ));
+        }
+        file.set_len(0)?;
+        file.rewind()?;
+        file.write_all(note.as_bytes())?;
+        Ok(Box::new(DiskLock { file, path }))
+    }
+}
+
+#[derive(Debug)]
+struct DiskFile(File);
+
+impl StorageFile for DiskFile {
+    #[cfg(unix)]
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        std::os::unix::fs::FileExt::read_at(&self.0, buffer, position)
+    }
+
+    #[cfg(windows)]
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        std::os::windows::fs::FileExt::seek_read(&self.0, buffer, position)
+    }
+
+    #[cfg(unix)]
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<usize> {
+        std::os::unix::fs::FileExt::write_at(&self.0, bytes, position)
+    }
+
+    #[cfg(windows)]
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<usize> {
+        std::os::windows::fs::FileExt::seek_write(&self.0, bytes, position)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.0.set_len(length)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+}
+
+#[derive(Debug)]
+struct DiskLock {
+    file: File,
+    path: PathBuf,
+}
+
+impl StorageLock for DiskLock {
+    #[cfg(unix)]
+    fn still_holds(&self) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        let ours = self.file.metadata().map(|meta| (meta.dev(), meta.ino()));
+        let there = fs::symlink_metadata(&self.path).map(|meta| (meta.dev(), meta.ino()));
+        matches!((ours, there), (Ok(ours), Ok(there)) if ours == there)
+    }
+
+    #[cfg(not(unix))]
+    fn still_holds(&self) -> bool {
+        self.path.exists()
+    }
+}
+
+impl Drop for DiskLock {
+    fn drop(&mut self) {
+        // Closing the file releases the lock anyway; a fork of this process would keep it without this.
+        let _released = fs2::FileExt::unlock(&self.file);
+    }
+}

@@ -1,0 +1,17 @@
+//! The only door to files: a small trait with three implementations.
+//!
+//! [`DiskStorage`] is a directory, [`MemoryStorage`] a map, and the simulated storage (feature `testing`)
+//! keeps what was synced apart from what was not, so that a test can cut the power at any operation. The
+//! rest of the crate knows no other way to a file, so whatever a fault can do to a program, a test can do.
+//!
+//! **Not here:** what the bytes mean.
+
+mod disk;
+mod io;
+mod memory;
+mod port;
+
+pub use disk::DiskStorage;
+pub(crate) use io::{read_all, read_exact_at, read_up_to_at, write_all_at, write_file_durably};
+pub use memory::MemoryStorage;
+pub use port::{Entry, EntryKind, OpenMode, Storage, StorageFile, StorageLock};

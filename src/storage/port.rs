@@ -1,0 +1,139 @@
+//! [`Storage`] and [`StorageFile`]: what a place to keep files must be able to do.
+
+use std::fmt::Debug;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A place to keep files: a tree of directories, addressed by paths relative to its root.
+///
+/// Paths use `/`, are never absolute and never contain `.` or `..`; the crate builds them only from
+/// fixed names and escaped topic names.
+///
+/// # Contract
+///
+/// - Every method may be called from several threads at once. The crate never writes one byte range of
+///   one file from two threads at the same time.
+/// - A name made, renamed or removed is visible to later calls at once, but survives a power cut only
+///   once [`sync_dir`](Self::sync_dir) of its directory has returned.
+/// - Errors are returned as the operating system gives them; nothing is retried.
+pub trait Storage: Debug + Send + Sync + 'static {
+    /// Opens a file.
+    ///
+    /// Must refuse anything that is not a regular file (a link, a directory, a pipe) with
+    /// [`io::ErrorKind::InvalidInput`], without blocking.
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn StorageFile>>;
+
+    /// Makes a directory whose parent exists. [`io::ErrorKind::AlreadyExists`] if it is there.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Renames a file or directory; replaces a file that is in the way, atomically.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes the name of a file. Whoever has it open may go on reading.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes an empty directory.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// The entries of a directory, in any order; names that are not UTF-8 are left out.
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>>;
+
+    /// Makes the names in a directory durable: what was created, renamed or removed there before.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Takes an exclusive lock on a file, made if absent, and keeps it until the value is dropped.
+    ///
+    /// `note` is left in the file for whoever finds it locked.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::WouldBlock`] at once if anybody else holds it, in this process or another; the
+    /// error's text is then the other's note.
+    fn lock(&self, path: &Path, note: &str) -> io::Result<Box<dyn StorageLock>>;
+}
+
+/// An open file.
+///
+/// # Contract
+///
+/// - Reads and writes may transfer less than asked, like the system calls; callers go on from there.
+/// - Bytes written are visible to later reads at once, but survive a power cut only once
+///   [`sync_data`](Self::sync_data) has returned, called on the handle that wrote them.
+/// - After a sync has failed, what was written since the last good one may be lost at any time, and a
+///   later sync that succeeds proves nothing about it.
+pub trait StorageFile: Debug + Send + Sync + 'static {
+    /// Reads at a position; 0 means the end of the file.
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
+
+    /// Writes at a position; a gap before it reads as zeros.
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<usize>;
+
+    /// The length in bytes.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Whether the file has no bytes.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Cuts the file, or extends it with zeros.
+    fn set_len(&self, length: u64) -> io::Result<()>;
+
+    /// Makes bytes and length durable.
+    fn sync_data(&self) -> io::Result<()>;
+
+    /// Makes bytes, length and all other attributes durable.
+    fn sync_all(&self) -> io::Result<()>;
+}
+
+/// A held lock; dropping it releases it.
+pub trait StorageLock: Debug + Send + Sync {
+    /// Whether the locked file is still the one that its path names. False once the directory was
+    /// removed or replaced, so that a second owner may be at work there.
+    fn still_holds(&self) -> bool;
+}
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum OpenMode {
+    /// For reading and writing; made now, and [`io::ErrorKind::AlreadyExists`] if it is there.
+    CreateNew,
+    /// For reading; it must be there.
+    Read,
+    /// For reading and writing; it must be there.
+    ReadWrite,
+}
+
+/// One name in a directory.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Entry {
+    /// The name, without its directory.
+    pub name: String,
+    /// What it names.
+    pub kind: EntryKind,
+}
+
+impl Entry {
+    /// An entry of a directory.
+    pub fn new(name: impl Into<String>, kind: EntryKind) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+        }
+    }
+}
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum EntryKind {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File,
+    /// Anything else: a link, a pipe, a device. The crate leaves it alone.
+    Other,
+}
