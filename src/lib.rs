@@ -5,8 +5,12 @@ mod error;
 pub mod limits;
 mod name;
 mod offset;
+mod options;
 mod record;
 mod timestamp;
+
+// Floor 1: bytes to values and back.
+mod format;
 
 // Floor 2: the doors to the outside.
 pub mod clock;
@@ -16,6 +20,7 @@ mod sync;
 pub use error::{Error, ErrorKind};
 pub use name::{GroupId, Id, TopicName, TopicPartition};
 pub use offset::Offset;
+pub use options::{Durability, TopicOptions};
 pub use record::{HeadersRef, Payload, Record, RecordMetadata, RecordRef, SendError};
 pub use timestamp::{Timestamp, TimestampType};
 

@@ -1,0 +1,432 @@
+//! A batch: records written, checksummed and stored together.
+//!
+//! ```text
+//!  at  size  field
+//!   0     4  CRC-32 of bytes 4 to the end, seeded with log id, topic id, partition and segment
+//!   4     4  length of the whole batch in bytes
+//!   8     2  magic 0xB7C5
+//!  10     1  version
+//!  11     1  zero
+//!  12     2  attributes: bits 0 to 2 compression, 3 timestamp type, 4 transactional, 5 control
+//!  14     2  producer epoch
+//!  16     8  base offset
+//!  24     4  last offset delta
+//!  28     4  number of records
+//!  32     8  base timestamp
+//!  40     8  maximum timestamp
+//!  48     8  durable up to: the offset known to be on disk when the batch was written
+//!  56     8  producer id
+//!  64     4  base sequence
+//!  68     4  leader epoch
+//!  72        records
+//! ```
+//!
+//! The fields are those of Kafka's batch of magic 2, so one converts into the other without loss, and
+//! `durable up to`, which tells a torn tail from damage.
+
+use super::bytes::{i16_at, i32_at, i64_at, put, u16_at, u32_at, u64_at};
+use super::identity::checksum;
+use super::records::{self, RawRecords};
+use crate::error::FormatError;
+use crate::limits::{to_u32, to_usize};
+use crate::offset::Offset;
+use crate::record::Record;
+use crate::timestamp::{Timestamp, TimestampType};
+
+/// The length of a batch's header.
+pub(crate) const BATCH_HEADER_BYTES: usize = 72;
+
+const MAGIC: u16 = 0xB7C5;
+const VERSION: u8 = 1;
+const WHAT: &str = "batch";
+const LOG_APPEND_TIME: u16 = 1 << 3;
+/// Bits that this version gives a meaning to; a batch with others is of a newer format.
+const KNOWN_ATTRIBUTES: u16 = LOG_APPEND_TIME;
+
+/// What a batch says of itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct BatchHeader {
+    pub(crate) length: u32,
+    pub(crate) attributes: u16,
+    pub(crate) base_offset: Offset,
+    pub(crate) last_offset_delta: u32,
+    pub(crate) record_count: u32,
+    pub(crate) base_timestamp: Timestamp,
+    pub(crate) max_timestamp: Timestamp,
+    pub(crate) durable_upto: Offset,
+    pub(crate) producer_id: i64,
+    pub(crate) producer_epoch: i16,
+    pub(crate) base_sequence: i32,
+    pub(crate) leader_epoch: i32,
+}
+
+impl BatchHeader {
+    /// The offset after the batch's last.
+    pub(crate) fn end_offset(&self) -> Offset {
+        self.base_offset + u64::from(self.last_offset_delta) + 1
+    }
+
+    pub(crate) fn timestamp_type(&self) -> TimestampType {
+        if self.attributes & LOG_APPEND_TIME == 0 {
+            TimestampType::CreateTime
+        } else {
+            TimestampType::LogAppendTime
+        }
+    }
+
+    /// The timestamp of a record with this delta.
+    #[inline]
+    pub(crate) fn timestamp(&self, time_delta: i32) -> Timestamp {
+        if self.attributes & LOG_APPEND_TIME == 0 {
+            let millis = self
+                .base_timestamp
+                .as_millis()
+                .saturating_add(time_delta.into());
+            Timestamp::from_millis(millis)
+        } else {
+            self.max_timestamp
+        }
+    }
+
+    /// Reads the fields; whether they are true, the checksum tells.
+    pub(crate) fn decode(bytes: &[u8; BATCH_HEADER_BYTES]) -> Self {
+        Self {
+            length: u32_at(bytes, 4),
+            attributes: u16_at(bytes, 12),
+            producer_epoch: i16_at(bytes, 14),
+            base_offset: Offset::new(u64_at(bytes, 16)),
+            last_offset_delta: u32_at(bytes, 24),
+            record_count: u32_at(bytes, 28),
+            base_timestamp: Timestamp::from_millis(i64_at(bytes, 32)),
+            max_timestamp: Timestamp::from_millis(i64_at(bytes, 40)),
+            durable_upto: Offset::new(u64_at(bytes, 48)),
+            producer_id: i64_at(bytes, 56),
+            base_sequence: i32_at(bytes, 64),
+            leader_epoch: i32_at(bytes, 68),
+        }
+    }
+
+    fn encode(&self, bytes: &mut [u8]) {
+        put(bytes, 4, self.length.to_le_bytes());
+        put(bytes, 8, MAGIC.to_le_bytes());
+        put(bytes, 10, [VERSION, 0]);
+        put(bytes, 12, self.attributes.to_le_bytes());
+        put(bytes, 14, self.producer_epoch.to_le_bytes());
+        put(bytes, 16, self.base_offset.value().to_le_bytes());
+        put(bytes, 24, self.last_offset_delta.to_le_bytes());
+        put(bytes, 28, self.record_count.to_le_bytes());
+        put(bytes, 32, self.base_timestamp.as_millis().to_le_bytes());
+        put(bytes, 40, self.max_timestamp.as_millis().to_le_bytes());
+        put(bytes, 48, self.durable_upto.value().to_le_bytes());
+        put(bytes, 56, self.producer_id.to_le_bytes());
+        put(bytes, 64, self.base_sequence.to_le_bytes());
+        put(bytes, 68, self.leader_epoch.to_le_bytes());
+    }
+}
+
+/// What lies at a place where a batch may begin.
+#[derive(Debug)]
+pub(crate) enum Frame<'a> {
+    /// A batch, whole, with the right checksum and well-formed records.
+    Batch(Batch<'a>),
+    /// Zeros: nothing was written here. What follows should be zeros too.
+    Blank,
+    /// So many bytes are needed to tell.
+    Incomplete(usize),
+    /// Neither.
+    Bad(FormatError),
+}
+
+/// A whole batch, checked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Batch<'a> {
+    pub(crate) header: BatchHeader,
+    payload: &'a [u8],
+}
+
+impl<'a> Batch<'a> {
+    /// Reads what begins at the start of `bytes`. Checks everything.
+    pub(crate) fn parse(bytes: &'a [u8], seed: u32) -> Frame<'a> {
+        let Some(head) = bytes.first_chunk::<BATCH_HEADER_BYTES>() else {
+            // A few zeros at the end of a file are as blank as many.
+            return if !bytes.is_empty() && bytes.iter().all(|byte| *byte == 0) {
+                Frame::Blank
+            } else {
+                Frame::Incomplete(BATCH_HEADER_BYTES)
+            };
+        };
+        if u64_at(head, 0) == 0 && u16_at(head, 8) == 0 {
+            return Frame::Blank;
+        }
+        let damaged = |problem| {
+            Frame::Bad(FormatError::Damaged {
+                what: WHAT,
+                problem,
+            })
+        };
+        if u16_at(head, 8) != MAGIC {
+            return damaged("the magic is wrong");
+        }
+        let header = BatchHeader::decode(head);
+        let length = to_usize(header.length);
+        if length < BATCH_HEADER_BYTES {
+            return damaged("the length is too small");
+        }
+        let Some(whole) = bytes.get(..length) else {
+            return Frame::Incomplete(length);
+        };
+        let (_, covered) = whole.split_at(4);
+        let (stored, computed) = (u32_at(head, 0), checksum(seed, covered));
+        if stored != computed {
+            return Frame::Bad(FormatError::Checksum {
+                what: WHAT,
+                stored,
+                computed,
+            });
+        }
+        let [version, reserved] = u16_at(head, 10).to_le_bytes();
+        if version != VERSION || reserved != 0 || header.attributes & !KNOWN_ATTRIBUTES != 0 {
+            return Frame::Bad(FormatError::UnsupportedVersion {
+                what: WHAT,
+                version: version.into(),
+                supported: VERSION.into(),
+            });
+        }
+        let (_, payload) = whole.split_at(BATCH_HEADER_BYTES);
+        if let Err(error) = records::check(payload, header.record_count, header.last_offset_delta) {
+            return Frame::Bad(error);
+        }
+        Frame::Batch(Self { header, payload })
+    }
+
+    /// Reads a batch that [`parse`](Self::parse) has found good before.
+    #[inline]
+    pub(crate) fn trusted(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let header = BatchHeader::decode(bytes.first_chunk()?);
+        let (whole, rest) = bytes.split_at_checked(to_usize(header.length))?;
+        Some((
+            Self {
+                header,
+                payload: whole.get(BATCH_HEADER_BYTES..)?,
+            },
+            rest,
+        ))
+    }
+
+    /// Whether a batch might begin here: cheap, and wrong once in 65,536 for random bytes.
+    pub(crate) fn may_begin(bytes: &[u8]) -> bool {
+        bytes.len() >= BATCH_HEADER_BYTES && u16_at(bytes, 8) == MAGIC
+    }
+
+    /// The records in order.
+    #[inline]
+    pub(crate) fn records(&self) -> RawRecords<'a> {
+        RawRecords::new(self.payload)
+    }
+}
+
+/// What is only known when a batch is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stamp {
+    pub(crate) base_offset: Offset,
+    pub(crate) durable_upto: Offset,
+    /// The log's own time, if its topic stamps records by that.
+    pub(crate) append_time: Option<Timestamp>,
+    pub(crate) seed: u32,
+}
+
+/// A batch that records are being added to.
+#[derive(Debug)]
+pub(crate) struct BatchBuilder {
+    /// Room for the header, then the records.
+    bytes: Vec<u8>,
+    count: u32,
+    base_timestamp: Timestamp,
+    max_timestamp: Timestamp,
+}
+
+impl BatchBuilder {
+    /// An empty batch over a buffer, whose contents are dropped and whose room is kept.
+    pub(crate) fn new(mut bytes: Vec<u8>) -> Self {
+        bytes.clear();
+        bytes.resize(BATCH_HEADER_BYTES, 0);
+        Self {
+            bytes,
+            count: 0,
+            base_timestamp: Timestamp::EPOCH,
+            max_timestamp: Timestamp::MIN,
+        }
+    }
+
+    /// The number of records.
+    pub(crate) fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// The length so far, header included.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The youngest record's timestamp.
+    pub(crate) fn max_timestamp(&self) -> Timestamp {
+        self.max_timestamp
+    }
+
+    /// The first record's timestamp.
+    pub(crate) fn base_timestamp(&self) -> Timestamp {
+        self.base_timestamp
+    }
+
+    /// Whether a timestamp can be told by its distance from the first record's.
+    pub(crate) fn spans(&self, timestamp: Timestamp) -> bool {
+        self.count == 0 || self.time_delta(timestamp).is_some()
+    }
+
+    fn time_delta(&self, timestamp: Timestamp) -> Option<i32> {
+        let delta = timestamp
+            .as_millis()
+            .checked_sub(self.base_timestamp.as_millis())?;
+        i32::try_from(delta).ok()
+    }
+
+    /// Adds a record; its timestamp must be one that the batch [`spans`](Self::spans).
+    #[inline]
+    pub(crate) fn push(&mut self, record: &Record<'_>, timestamp: Timestamp) {
+        if self.count == 0 {
+            self.base_timestamp = timestamp;
+        }
+        let delta = self.time_delta(timestamp).unwrap_or(0);
+        records::encode(&mut self.bytes, record, self.count, delta);
+        self.count += 1;
+        self.max_timestamp = self.max_timestamp.max(timestamp);
+    }
+
+    /// Fills in the header, and returns the batch's bytes.
+    pub(crate) fn finish(&mut self, stamp: &Stamp) -> &[u8] {
+        let (attributes, max_timestamp) = match stamp.append_time {
+            Some(time) => (LOG_APPEND_TIME, time),
+            None => (0, self.max_timestamp),
+        };
+        let header = BatchHeader {
+            length: to_u32(self.bytes.len()),
+            attributes,
+            base_offset: stamp.base_offset,
+            last_offset_delta: self.count.saturating_sub(1),
+            record_count: self.count,
+            base_timestamp: self.base_timestamp,
+            max_timestamp,
+            durable_upto: stamp.durable_upto,
+            producer_id: -1,
+            producer_epoch: -1,
+            base_sequence: -1,
+            leader_epoch: -1,
+        };
+        header.encode(&mut self.bytes);
+        let (_, covered) = self.bytes.split_at(4);
+        let crc = checksum(stamp.seed, covered);
+        put(&mut self.bytes, 0, crc.to_le_bytes());
+        &self.bytes
+    }
+
+    /// Gives the buffer back, for the next batch.
+    pub(crate) fn into_buffer(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Vec<u8> {
+        let mut builder = BatchBuilder::new(Vec::new());
+        builder.push(&Record::new("first").key("k"), Timestamp::from_millis(1000));
+        builder.push(&Record::new("second"), Timestamp::from_millis(900));
+        let stamp = Stamp {
+            base_offset: Offset::new(40),
+            durable_upto: Offset::new(38),
+            append_time: None,
+            seed: 7,
+        };
+        builder.finish(&stamp).to_vec()
+    }
+
+    #[test]
+    fn a_batch_comes_back_as_it_was() {
+        let bytes = sample();
+        let Frame::Batch(batch) = Batch::parse(&bytes, 7) else {
+            panic!("not a batch")
+        };
+        assert_eq!(batch.header.base_offset, 40);
+        assert_eq!(batch.header.end_offset(), 42);
+        assert_eq!(batch.header.durable_upto, 38);
+        assert_eq!(batch.header.max_timestamp, Timestamp::from_millis(1000));
+        let times: Vec<_> = batch
+            .records()
+            .map(|record| batch.header.timestamp(record.time_delta).as_millis())
+            .collect();
+        assert_eq!(times, [1000, 900]);
+    }
+
+    #[test]
+    fn log_append_time_replaces_every_records_time() {
+        let mut builder = BatchBuilder::new(Vec::new());
+        builder.push(&Record::new("x"), Timestamp::from_millis(5));
+        let append_time = Some(Timestamp::from_millis(77));
+        let stamp = Stamp {
+            base_offset: Offset::ZERO,
+            durable_upto: Offset::ZERO,
+            append_time,
+            seed: 0,
+        };
+        let bytes = builder.finish(&stamp).to_vec();
+        let Frame::Batch(batch) = Batch::parse(&bytes, 0) else {
+            panic!("not a batch")
+        };
+        assert_eq!(batch.header.timestamp_type(), TimestampType::LogAppendTime);
+        assert_eq!(batch.header.timestamp(0), Timestamp::from_millis(77));
+    }
+
+    #[test]
+    fn every_flipped_bit_is_found_and_every_cut_is_incomplete() {
+        let good = sample();
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(
+                !matches!(Batch::parse(&bad, 7), Frame::Batch(_) | Frame::Blank),
+                "bit {bit}"
+            );
+        }
+        for length in 0..good.len() {
+            assert!(matches!(
+                Batch::parse(&good[..length], 7),
+                Frame::Incomplete(_)
+            ));
+        }
+    }
+
+    #[test]
+    fn a_batch_of_another_segment_is_not_taken() {
+        assert!(matches!(
+            Batch::parse(&sample(), 8),
+            Frame::Bad(FormatError::Checksum { .. })
+        ));
+    }
+
+    #[test]
+    fn zeros_are_blank_and_a_newer_version_is_unsupported() {
+        assert!(matches!(Batch::parse(&[0; 200], 7), Frame::Blank));
+        assert!(matches!(Batch::parse(&[0; 3], 7), Frame::Blank));
+        let mut newer = sample();
+        newer[10] = 2;
+        let crc = checksum(7, &newer[4..]);
+        newer[..4].copy_from_slice(&crc.to_le_bytes());
+        let frame = Batch::parse(&newer, 7);
+        assert!(matches!(
+            frame,
+            Frame::Bad(FormatError::UnsupportedVersion { version: 2, .. })
+        ));
+    }
+}

@@ -1,0 +1,132 @@
+//! Small metadata files: a serialised value in a checksummed, versioned envelope.
+//!
+//! ```text
+//!  at  size  field
+//!   0     8  magic "topicdoc"
+//!   8     2  version of the document
+//!  10     2  kind of the document
+//!  12     4  CRC-32 of bytes 0 to 11 and 16 to the end, seeded with the identity of the file
+//!  16        the value, in bincode's standard encoding
+//! ```
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::bytes::{array_at, put, u16_at, u32_at};
+use super::identity::checksum;
+use crate::error::FormatError;
+
+const MAGIC: [u8; 8] = *b"topicdoc";
+const HEADER_BYTES: usize = 16;
+
+/// The most memory that decoding a document may ask for.
+const DECODE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// A value that is kept in a file of its own.
+pub(crate) trait Document: Serialize + DeserializeOwned {
+    /// Tells the documents apart on disk.
+    const KIND: u16;
+    /// Raised when the value's shape changes.
+    const VERSION: u16 = 1;
+    /// What it is called in an error.
+    const WHAT: &'static str;
+}
+
+fn crc(seed: u32, head: &[u8; HEADER_BYTES], body: &[u8]) -> u32 {
+    checksum(checksum(seed, head.split_at(12).0), body)
+}
+
+/// A document as bytes.
+pub(crate) fn seal_document<D: Document>(document: &D, seed: u32) -> Result<Vec<u8>, FormatError> {
+    let mut bytes = vec![0; HEADER_BYTES];
+    put(&mut bytes, 0, MAGIC);
+    put(&mut bytes, 8, D::VERSION.to_le_bytes());
+    put(&mut bytes, 10, D::KIND.to_le_bytes());
+    let body =
+        bincode::serde::encode_to_vec(document, bincode::config::standard()).map_err(|_| {
+            FormatError::Damaged {
+                what: D::WHAT,
+                problem: "it cannot be encoded",
+            }
+        })?;
+    let crc = crc(seed, &array_at(&bytes, 0), &body);
+    put(&mut bytes, 12, crc.to_le_bytes());
+    bytes.extend_from_slice(&body);
+    Ok(bytes)
+}
+
+/// Reads a document back.
+pub(crate) fn open_document<D: Document>(bytes: &[u8], seed: u32) -> Result<D, FormatError> {
+    let damaged = |problem| FormatError::Damaged {
+        what: D::WHAT,
+        problem,
+    };
+    let Some((head, body)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+        return Err(damaged("the file is too short"));
+    };
+    if array_at(head, 0) != MAGIC {
+        return Err(damaged("the magic is wrong"));
+    }
+    let (stored, computed) = (u32_at(head, 12), crc(seed, head, body));
+    if stored != computed {
+        return Err(FormatError::Checksum {
+            what: D::WHAT,
+            stored,
+            computed,
+        });
+    }
+    if u16_at(head, 10) != D::KIND {
+        return Err(damaged("it is a document of another kind"));
+    }
+    let version = u16_at(head, 8);
+    if version != D::VERSION {
+        let (version, supported) = (version.into(), D::VERSION.into());
+        return Err(FormatError::UnsupportedVersion {
+            what: D::WHAT,
+            version,
+            supported,
+        });
+    }
+    let config = bincode::config::standard().with_limit::<DECODE_BYTES_MAX>();
+    match bincode::serde::decode_from_slice(body, config) {
+        Ok((document, used)) if used == body.len() => Ok(document),
+        Ok(_) => Err(damaged("bytes are left over")),
+        Err(_) => Err(damaged("its value cannot be decoded")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, serde::Deserialize)]
+    struct Sample {
+        name: String,
+        number: u64,
+    }
+
+    impl Document for Sample {
+        const KIND: u16 = 999;
+        const WHAT: &'static str = "sample";
+    }
+
+    #[test]
+    fn a_document_comes_back_as_it_was_and_any_damage_is_found() {
+        let sample = Sample {
+            name: "x".into(),
+            number: 300,
+        };
+        let good = seal_document(&sample, 1).unwrap();
+        assert_eq!(open_document::<Sample>(&good, 1).unwrap(), sample);
+        assert!(open_document::<Sample>(&good, 2).is_err());
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            assert!(open_document::<Sample>(&bad, 1).is_err(), "byte {at}");
+            assert!(
+                open_document::<Sample>(&good[..at], 1).is_err(),
+                "cut at {at}"
+            );
+        }
+    }
+}

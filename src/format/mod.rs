@@ -1,0 +1,27 @@
+//! Floor 1: bytes to values and back. Every byte that the crate writes is described here and drawn in
+//! `docs/FORMAT.md`.
+//!
+//! **Invariants**
+//! - All numbers are little-endian; every checksum is CRC-32 seeded with the identity of its file, so
+//!   that whole and valid bytes in the wrong place are found too.
+//! - Any bytes may be given to any function here: the answer is a value or a [`FormatError`], never a
+//!   panic, and nothing is allocated by a length that was not checked first.
+//!
+//! **Not here:** files, locks, clocks.
+//!
+//! [`FormatError`]: crate::error::FormatError
+
+mod batch;
+mod bytes;
+mod envelope;
+mod identity;
+mod index;
+mod records;
+mod segment;
+
+pub(crate) use batch::{BATCH_HEADER_BYTES, Batch, BatchBuilder, BatchHeader, Frame, Stamp};
+pub(crate) use envelope::{Document, open_document, seal_document};
+pub(crate) use identity::Identity;
+pub(crate) use index::{IndexEntry, IndexFile, decode_index, encode_index};
+pub(crate) use records::{RawRecord, RawRecords, encoded_bytes};
+pub(crate) use segment::{SEGMENT_HEADER_BYTES, SegmentHeader};

@@ -1,0 +1,239 @@
+//! Records inside a batch: a fixed header of 16 bytes, the key, the value, and headers if there are any.
+//!
+//! ```text
+//!  at  size  field
+//!   0     4  key length in bits 0 to 29; bit 31: no key; bit 30: headers follow the value
+//!   4     4  value length in bits 0 to 29; bit 31: no value
+//!   8     4  offset, counted from the batch's base offset
+//!  12     4  time in milliseconds, signed, counted from the batch's base timestamp
+//!  16        key, value
+//!         4  length of the headers in bytes, if bit 30 is set, then for each header:
+//!         4  key length
+//!         4  value length; bit 31 alone: no value
+//!            key, value
+//! ```
+//!
+//! Fixed fields instead of Kafka's varints: 6 bytes more a record to write, a third of the time to
+//! encode and a quarter to decode.
+
+use crate::error::FormatError;
+use crate::limits::{RECORD_BYTES_MAX, to_u32, to_usize};
+use crate::record::{HeadersRef, NULL_LENGTH, Record};
+
+const RECORD_HEADER_BYTES: usize = 16;
+const HAS_HEADERS: u32 = 1 << 30;
+const LENGTH: u32 = HAS_HEADERS - 1;
+
+const _: () = assert!(
+    RECORD_BYTES_MAX < to_usize(LENGTH),
+    "a length must fit its 30 bits"
+);
+
+/// The bytes that a record takes inside a batch.
+pub(crate) fn encoded_bytes(record: &Record<'_>) -> usize {
+    let headers = record.headers();
+    let block = if headers.len() == 0 {
+        0
+    } else {
+        4 + headers.len() * 8
+    };
+    RECORD_HEADER_BYTES + record.size_bytes() + block
+}
+
+/// Appends a record to a batch that is being built.
+pub(super) fn encode(
+    buffer: &mut Vec<u8>,
+    record: &Record<'_>,
+    offset_delta: u32,
+    time_delta: i32,
+) {
+    let (key, value) = (record.key_bytes(), record.value_bytes());
+    let headers = record.headers();
+    let flag = if headers.len() == 0 { 0 } else { HAS_HEADERS };
+    let mut fixed = [0; RECORD_HEADER_BYTES];
+    let (words, _) = fixed.as_chunks_mut::<4>();
+    if let [key_word, value_word, offset_word, time_word] = words {
+        *key_word = (flag | key.map_or(NULL_LENGTH, |key| to_u32(key.len()))).to_le_bytes();
+        *value_word = value
+            .map_or(NULL_LENGTH, |value| to_u32(value.len()))
+            .to_le_bytes();
+        *offset_word = offset_delta.to_le_bytes();
+        *time_word = time_delta.to_le_bytes();
+    }
+    buffer.extend_from_slice(&fixed);
+    buffer.extend_from_slice(key.unwrap_or_default());
+    buffer.extend_from_slice(value.unwrap_or_default());
+    if flag != 0 {
+        let bytes: usize = record
+            .headers()
+            .map(|(key, value)| 8 + key.len() + value.map_or(0, <[u8]>::len))
+            .sum();
+        buffer.extend_from_slice(&to_u32(bytes).to_le_bytes());
+        for (key, value) in headers {
+            buffer.extend_from_slice(&to_u32(key.len()).to_le_bytes());
+            let value_word = value.map_or(NULL_LENGTH, |value| to_u32(value.len()));
+            buffer.extend_from_slice(&value_word.to_le_bytes());
+            buffer.extend_from_slice(key);
+            buffer.extend_from_slice(value.unwrap_or_default());
+        }
+    }
+}
+
+/// A record inside a batch, its numbers still relative.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RawRecord<'a> {
+    pub(crate) offset_delta: u32,
+    pub(crate) time_delta: i32,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) headers: HeadersRef<'a>,
+}
+
+/// The records of a batch in order. Ends early at bytes that are no record; see [`check`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RawRecords<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> RawRecords<'a> {
+    pub(super) fn new(payload: &'a [u8]) -> Self {
+        Self { rest: payload }
+    }
+}
+
+impl<'a> Iterator for RawRecords<'a> {
+    type Item = RawRecord<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<RawRecord<'a>> {
+        let (fixed, rest) = self.rest.split_first_chunk::<RECORD_HEADER_BYTES>()?;
+        let (words, _) = fixed.as_chunks::<4>();
+        let [key_word, value_word, offset_word, time_word] = words else {
+            return None;
+        };
+        let (key_word, value_word) = (
+            u32::from_le_bytes(*key_word),
+            u32::from_le_bytes(*value_word),
+        );
+        let (key, rest) = split(rest, key_word)?;
+        let (value, rest) = split(rest, value_word)?;
+        let mut headers = HeadersRef::default();
+        let mut after = rest;
+        if key_word & HAS_HEADERS != 0 {
+            let (length, rest) = rest.split_first_chunk::<4>()?;
+            let (block, rest) = rest.split_at_checked(to_usize(u32::from_le_bytes(*length)))?;
+            headers = HeadersRef { rest: block };
+            after = rest;
+        }
+        self.rest = after;
+        Some(RawRecord {
+            offset_delta: u32::from_le_bytes(*offset_word),
+            time_delta: i32::from_le_bytes(*time_word),
+            key,
+            value,
+            headers,
+        })
+    }
+}
+
+/// Takes the bytes that a length word announces, or none if it says so.
+#[inline]
+fn split(bytes: &[u8], word: u32) -> Option<(Option<&[u8]>, &[u8])> {
+    let (field, rest) = bytes.split_at_checked(to_usize(word & LENGTH))?;
+    Some((
+        if word & NULL_LENGTH == 0 {
+            Some(field)
+        } else {
+            None
+        },
+        rest,
+    ))
+}
+
+/// Walks over a payload whose checksum is right and makes sure that it is what its header says: so many
+/// records, offsets rising up to the last, nothing left over.
+pub(super) fn check(payload: &[u8], count: u32, last_offset_delta: u32) -> Result<(), FormatError> {
+    let damaged = |problem| {
+        Err(FormatError::Damaged {
+            what: "batch",
+            problem,
+        })
+    };
+    let mut records = RawRecords::new(payload);
+    let (mut seen, mut next_delta) = (0u32, 0u32);
+    for record in records.by_ref() {
+        if record.offset_delta < next_delta || record.offset_delta > last_offset_delta {
+            return damaged("its offsets are not in order");
+        }
+        next_delta = record.offset_delta.saturating_add(1);
+        seen = seen.saturating_add(1);
+        let mut headers = record.headers;
+        headers.by_ref().for_each(drop);
+        if !headers.rest.is_empty() {
+            return damaged("the headers of a record do not fit their length");
+        }
+    }
+    if !records.rest.is_empty() {
+        return damaged("a record does not fit its length");
+    }
+    if seen != count {
+        return damaged("the number of records is not the one announced");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shape_of_a_record_comes_back_as_it_was() {
+        let records = [
+            Record::new("v"),
+            Record::new("").key(""),
+            Record::tombstone("k"),
+            Record::default(),
+            Record::new("v")
+                .key("k")
+                .header("h", "1")
+                .header("h", "")
+                .header_without_value("n"),
+        ];
+        let mut bytes = Vec::new();
+        for (delta, record) in (0..).zip(&records) {
+            let before = bytes.len();
+            encode(&mut bytes, record, delta, -7);
+            assert_eq!(bytes.len() - before, encoded_bytes(record));
+        }
+        check(&bytes, 5, 4).unwrap();
+        let read: Vec<_> = RawRecords::new(&bytes).collect();
+        assert_eq!(read.len(), records.len());
+        for (read, record) in read.iter().zip(&records) {
+            assert_eq!(
+                (read.key, read.value),
+                (record.key_bytes(), record.value_bytes())
+            );
+            assert!(read.headers.eq(record.headers()));
+            assert_eq!(read.time_delta, -7);
+        }
+        assert_eq!(read[4].headers.last("h"), Some(Some(&b""[..])));
+        assert_eq!(read[4].headers.last("n"), Some(None));
+        assert_eq!(read[4].headers.last("x"), None);
+    }
+
+    #[test]
+    fn a_payload_that_is_not_what_its_header_says_is_refused() {
+        let mut bytes = Vec::new();
+        encode(&mut bytes, &Record::new("value").header("k", "v"), 0, 0);
+        assert!(check(&bytes, 1, 0).is_ok());
+        assert!(check(&bytes, 2, 1).is_err());
+        for length in 0..bytes.len() {
+            assert!(check(&bytes[..length], 1, 0).is_err(), "cut at {length}");
+        }
+        let mut longer = bytes.clone();
+        longer.push(0);
+        assert!(check(&longer, 1, 0).is_err());
+        encode(&mut bytes, &Record::new("again"), 0, 0);
+        assert!(check(&bytes, 2, 1).is_err(), "the same offset twice");
+    }
+}

@@ -1,0 +1,258 @@
+//! Settings: plain data with defaults, checked when something is made with them.
+//!
+//! Components (a storage, a clock, a partitioner) are not settings; they go on builders.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, InputError};
+use crate::limits::{
+    BATCH_BYTES_DEFAULT, BATCH_BYTES_MAX_DEFAULT, INDEX_INTERVAL_BYTES_DEFAULT, LINGER_DEFAULT,
+    PARTITIONS_MAX, RECORD_BYTES_MAX, RETENTION_DEFAULT, SEGMENT_AGE_DEFAULT,
+    SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, TIMESTAMP_AFTER_MAX_DEFAULT,
+    to_usize,
+};
+use crate::timestamp::TimestampType;
+
+/// What an acknowledged record survives, and when consumers see it. Set per topic.
+///
+/// A consumer is handed a record only once it has reached its topic's level, so nobody acts on a record
+/// that the fault named here could still take away.
+#[derive(
+    Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize,
+)]
+#[non_exhaustive]
+pub enum Durability {
+    /// Acknowledged once it lies in this process's memory. Survives nothing: not the end of the process,
+    /// not a full disk. It is written when its batch is full or its linger ends.
+    Memory,
+    /// Acknowledged once written to the operating system. Survives the death of this process, not a
+    /// power cut or a crash of the system. This is what Kafka's single node does.
+    Os,
+    /// Acknowledged once `fdatasync` has returned. Survives a power cut, on a disk that keeps what it
+    /// has said it kept. The default.
+    #[default]
+    Disk,
+}
+
+/// The settings of a topic: partitions, durability, limits, retention.
+///
+/// Everything but the number of partitions may be changed later
+/// ([`Topic::alter`](crate::Topic::alter)), and takes effect at once.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use topiclog::{Durability, TopicOptions};
+///
+/// let options = TopicOptions::new()
+///     .partitions(3)
+///     .durability(Durability::Os)
+///     .retention(Some(Duration::from_secs(3600)));
+/// # assert_eq!(options.partition_count(), 3);
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[must_use = "options do nothing until something is made with them"]
+pub struct TopicOptions {
+    pub(crate) partitions: u32,
+    pub(crate) durability: Durability,
+    pub(crate) timestamp_type: TimestampType,
+    pub(crate) timestamp_before_max: Option<Duration>,
+    pub(crate) timestamp_after_max: Option<Duration>,
+    pub(crate) segment_bytes: u32,
+    pub(crate) segment_age: Duration,
+    pub(crate) index_interval_bytes: u32,
+    pub(crate) batch_bytes: u32,
+    pub(crate) batch_bytes_max: u32,
+    pub(crate) linger: Duration,
+    pub(crate) retention: Option<Duration>,
+    pub(crate) retention_bytes: Option<u64>,
+}
+
+impl Default for TopicOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TopicOptions {
+    /// One partition, durable on disk, kept for seven days.
+    pub const fn new() -> Self {
+        Self {
+            partitions: 1,
+            durability: Durability::Disk,
+            timestamp_type: TimestampType::CreateTime,
+            timestamp_before_max: None,
+            timestamp_after_max: Some(TIMESTAMP_AFTER_MAX_DEFAULT),
+            segment_bytes: SEGMENT_BYTES_DEFAULT,
+            segment_age: SEGMENT_AGE_DEFAULT,
+            index_interval_bytes: INDEX_INTERVAL_BYTES_DEFAULT,
+            batch_bytes: BATCH_BYTES_DEFAULT,
+            batch_bytes_max: BATCH_BYTES_MAX_DEFAULT,
+            linger: LINGER_DEFAULT,
+            retention: Some(RETENTION_DEFAULT),
+            retention_bytes: None,
+        }
+    }
+
+    /// How many partitions: the unit of order and of parallel work. Defaults to 1, at most 100,000.
+    ///
+    /// More can be added later, never fewer.
+    pub const fn partitions(mut self, count: u32) -> Self {
+        self.partitions = count;
+        self
+    }
+
+    /// What an acknowledged record survives. Defaults to [`Durability::Disk`].
+    pub const fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Whose clock stamps the records. Defaults to the sender's. Kafka: `message.timestamp.type`.
+    pub const fn timestamp_type(mut self, timestamp_type: TimestampType) -> Self {
+        self.timestamp_type = timestamp_type;
+        self
+    }
+
+    /// How far behind the clock a record's create time may lie; `None`, the default, is any distance.
+    /// Kafka: `message.timestamp.before.max.ms`. Not looked at with log append time.
+    pub const fn timestamp_before_max(mut self, limit: Option<Duration>) -> Self {
+        self.timestamp_before_max = limit;
+        self
+    }
+
+    /// How far ahead of the clock a record's create time may lie. Defaults to one hour, as in Kafka
+    /// since 4.0 (`message.timestamp.after.max.ms`): a record from the future would keep all segments
+    /// behind it from being deleted by age. Not looked at with log append time.
+    pub const fn timestamp_after_max(mut self, limit: Option<Duration>) -> Self {
+        self.timestamp_after_max = limit;
+        self
+    }
+
+    /// The size at which a segment is closed and the next begun. Defaults to 1 GiB. Kafka:
+    /// `segment.bytes`. Retention removes whole segments, so smaller ones free room sooner and cost
+    /// more files.
+    pub const fn segment_bytes(mut self, bytes: u32) -> Self {
+        self.segment_bytes = bytes;
+        self
+    }
+
+    /// A segment is also closed when a record arrives that is so much younger than its first. Defaults
+    /// to seven days. Kafka: `segment.ms`, counted by the records' own time.
+    pub const fn segment_age(mut self, age: Duration) -> Self {
+        self.segment_age = age;
+        self
+    }
+
+    /// The bytes between two entries of the sparse index. Defaults to 4096. Kafka:
+    /// `index.interval.bytes`. More makes seeking slower and the index smaller.
+    pub const fn index_interval_bytes(mut self, bytes: u32) -> Self {
+        self.index_interval_bytes = bytes;
+        self
+    }
+
+    /// The size at which a gathered batch is full and is written. Defaults to 16 KiB. Kafka:
+    /// `batch.size`, which sits with the producer there; here the senders to a partition share its
+    /// batch. A larger record gets a batch of its own.
+    pub const fn batch_bytes(mut self, bytes: u32) -> Self {
+        self.batch_bytes = bytes;
+        self
+    }
+
+    /// The largest batch, and so the largest record, that the topic accepts. Defaults to 1 MiB and 12
+    /// bytes. Kafka: `max.message.bytes`.
+    pub const fn batch_bytes_max(mut self, bytes: u32) -> Self {
+        self.batch_bytes_max = bytes;
+        self
+    }
+
+    /// How long a record may lie in its batch when nobody waits for it and no consumer is at the end of
+    /// its partition. Defaults to 5 ms. Kafka: `linger.ms`.
+    pub const fn linger(mut self, linger: Duration) -> Self {
+        self.linger = linger;
+        self
+    }
+
+    /// How long records are kept; `None` is for ever. Defaults to seven days. Kafka: `retention.ms`:
+    /// a segment goes once its youngest record is older than this.
+    pub const fn retention(mut self, age: Option<Duration>) -> Self {
+        self.retention = age;
+        self
+    }
+
+    /// How many bytes each partition keeps at least, once it has them; `None`, the default, is all.
+    /// Kafka: `retention.bytes`: the oldest segment goes while the rest still has that much.
+    pub const fn retention_bytes(mut self, bytes: Option<u64>) -> Self {
+        self.retention_bytes = bytes;
+        self
+    }
+
+    /// The number of partitions asked for.
+    pub const fn partition_count(&self) -> u32 {
+        self.partitions
+    }
+
+    /// The durability asked for.
+    pub const fn durability_level(&self) -> Durability {
+        self.durability
+    }
+
+    /// Checks every field against its limits.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let option = |option, problem, value: u64| {
+            Err(InputError::Option {
+                option,
+                problem,
+                value: value.to_string(),
+            }
+            .into())
+        };
+        if self.partitions == 0 || self.partitions > PARTITIONS_MAX {
+            return option(
+                "partitions",
+                "must be from 1 to 100000",
+                self.partitions.into(),
+            );
+        }
+        if self.segment_bytes < SEGMENT_BYTES_MIN || self.segment_bytes > SEGMENT_BYTES_MAX {
+            let problem = "must be from 1024 to 2147483647";
+            return option("segment_bytes", problem, self.segment_bytes.into());
+        }
+        if self.index_interval_bytes == 0 {
+            return option("index_interval_bytes", "must not be 0", 0);
+        }
+        if self.batch_bytes_max < 512 || to_usize(self.batch_bytes_max) > RECORD_BYTES_MAX {
+            let problem = "must be from 512 to 536870912";
+            return option("batch_bytes_max", problem, self.batch_bytes_max.into());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    #[test]
+    fn an_option_out_of_its_range_is_named() {
+        for (options, name) in [
+            (TopicOptions::new().partitions(0), "partitions"),
+            (TopicOptions::new().partitions(100_001), "partitions"),
+            (TopicOptions::new().segment_bytes(1023), "segment_bytes"),
+            (
+                TopicOptions::new().index_interval_bytes(0),
+                "index_interval_bytes",
+            ),
+            (TopicOptions::new().batch_bytes_max(1), "batch_bytes_max"),
+        ] {
+            let error = options.check().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert!(error.to_string().contains(name), "{error}");
+        }
+        TopicOptions::new().check().unwrap();
+    }
+}
