@@ -17,7 +17,11 @@ pub mod clock;
 pub mod storage;
 mod sync;
 
+// Floor 3: one partition's log.
+mod log;
+
 pub use error::{Error, ErrorKind};
+pub use log::{LogOffsets, Recovery};
 pub use name::{GroupId, Id, TopicName, TopicPartition};
 pub use offset::Offset;
 pub use options::{Durability, TopicOptions};

@@ -7,7 +7,8 @@
 //!   8     2  magic 0xB7C5
 //!  10     1  version
 //!  11     1  zero
-//!  12     2  attributes: bits 0 to 2 compression, 3 timestamp type, 4 transactional, 5 control
+//!  12     2  attributes: bits 0 to 2 compression, 3 timestamp type, 4 transactional, 5 control,
+//!           8 the offsets before this batch were given up (a gap that is no damage)
 //!  14     2  producer epoch
 //!  16     8  base offset
 //!  24     4  last offset delta
@@ -40,8 +41,9 @@ const MAGIC: u16 = 0xB7C5;
 const VERSION: u8 = 1;
 const WHAT: &str = "batch";
 const LOG_APPEND_TIME: u16 = 1 << 3;
+const SKIPS: u16 = 1 << 8;
 /// Bits that this version gives a meaning to; a batch with others is of a newer format.
-const KNOWN_ATTRIBUTES: u16 = LOG_APPEND_TIME;
+const KNOWN_ATTRIBUTES: u16 = LOG_APPEND_TIME | SKIPS;
 
 /// What a batch says of itself.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -64,6 +66,11 @@ impl BatchHeader {
     /// The offset after the batch's last.
     pub(crate) fn end_offset(&self) -> Offset {
         self.base_offset + u64::from(self.last_offset_delta) + 1
+    }
+
+    /// Whether offsets are missing before the batch on purpose.
+    pub(crate) fn skips(&self) -> bool {
+        self.attributes & SKIPS != 0
     }
 
     pub(crate) fn timestamp_type(&self) -> TimestampType {
@@ -232,6 +239,8 @@ pub(crate) struct Stamp {
     pub(crate) durable_upto: Offset,
     /// The log's own time, if its topic stamps records by that.
     pub(crate) append_time: Option<Timestamp>,
+    /// Whether offsets before the batch were given up.
+    pub(crate) skips: bool,
     pub(crate) seed: u32,
 }
 
@@ -304,10 +313,11 @@ impl BatchBuilder {
 
     /// Fills in the header, and returns the batch's bytes.
     pub(crate) fn finish(&mut self, stamp: &Stamp) -> &[u8] {
-        let (attributes, max_timestamp) = match stamp.append_time {
+        let (time_type, max_timestamp) = match stamp.append_time {
             Some(time) => (LOG_APPEND_TIME, time),
             None => (0, self.max_timestamp),
         };
+        let attributes = time_type | if stamp.skips { SKIPS } else { 0 };
         let header = BatchHeader {
             length: to_u32(self.bytes.len()),
             attributes,
@@ -347,6 +357,7 @@ mod tests {
             base_offset: Offset::new(40),
             durable_upto: Offset::new(38),
             append_time: None,
+            skips: false,
             seed: 7,
         };
         builder.finish(&stamp).to_vec()
@@ -386,6 +397,7 @@ mod tests {
         };
         assert_eq!(batch.header.timestamp_type(), TimestampType::LogAppendTime);
         assert_eq!(batch.header.timestamp(0), Timestamp::from_millis(77));
+        assert!(batch.header.skips());
     }
 
     #[test]

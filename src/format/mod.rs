@@ -13,6 +13,7 @@
 
 mod batch;
 mod bytes;
+mod checkpoint;
 mod envelope;
 mod identity;
 mod index;
@@ -20,6 +21,7 @@ mod records;
 mod segment;
 
 pub(crate) use batch::{BATCH_HEADER_BYTES, Batch, BatchBuilder, BatchHeader, Frame, Stamp};
+pub(crate) use checkpoint::{CHECKPOINT_BYTES, Checkpoint};
 pub(crate) use envelope::{Document, open_document, seal_document};
 pub(crate) use identity::Identity;
 pub(crate) use index::{IndexEntry, IndexFile, decode_index, encode_index};

@@ -1,0 +1,131 @@
+//! [`Accumulator`]: what the partitions of one event log share while records wait to be written: the
+//! bound on their memory, the buffers, and the list of partitions that have something waiting.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::Log;
+use crate::sync::{Condvar, Mutex};
+
+/// Buffers kept for the next batches; more are given back to the allocator.
+const SPARE_BUFFERS_MAX: usize = 8;
+
+/// A buffer that grew larger than this for one large record is not kept.
+const SPARE_BUFFER_BYTES_MAX: usize = 256 * 1024;
+
+/// Shared by all partitions of an event log.
+pub(crate) struct Accumulator {
+    limit: u64,
+    used: AtomicU64,
+    waiting: AtomicUsize,
+    room: Mutex<()>,
+    freed: Condvar,
+    spare: Mutex<Vec<Vec<u8>>>,
+    listed: Mutex<Vec<Arc<Log>>>,
+    wake: Box<dyn Fn() + Send + Sync>,
+}
+
+impl fmt::Debug for Accumulator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accumulator")
+            .field("limit", &self.limit)
+            .field("used", &self.used)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Accumulator {
+    /// `wake` is called when the first partition is put on the list.
+    pub(crate) fn new(limit: u64, wake: Box<dyn Fn() + Send + Sync>) -> Self {
+        Self {
+            limit,
+            used: AtomicU64::new(0),
+            waiting: AtomicUsize::new(0),
+            room: Mutex::new(()),
+            freed: Condvar::new(),
+            spare: Mutex::new(Vec::new()),
+            listed: Mutex::new(Vec::new()),
+            wake,
+        }
+    }
+
+    /// Takes memory for a batch. One batch is always allowed, however large.
+    pub(super) fn reserve(&self, bytes: u64) -> bool {
+        let before = self.used.fetch_add(bytes, Ordering::AcqRel);
+        if before == 0 || before.saturating_add(bytes) <= self.limit {
+            return true;
+        }
+        self.used.fetch_sub(bytes, Ordering::AcqRel);
+        false
+    }
+
+    /// Gives it back.
+    pub(super) fn release(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::AcqRel);
+        if self.waiting.load(Ordering::Acquire) > 0 {
+            let _room = self.room.lock();
+            self.freed.notify_all();
+        }
+    }
+
+    /// Writes out what waits in any partition that nobody is writing at the moment.
+    pub(super) fn relieve(&self) {
+        let logs: Vec<_> = self.listed.lock().clone();
+        for log in logs {
+            log.write_pending();
+        }
+    }
+
+    /// Waits until memory was given back, at most so long.
+    pub(super) fn wait_for_room(&self, bytes: u64, at_most: Duration) {
+        let mut room = self.room.lock();
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        if self.used.load(Ordering::Acquire).saturating_add(bytes) > self.limit {
+            self.freed.wait_for(&mut room, at_most);
+        }
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn buffer(&self, bytes: usize) -> Vec<u8> {
+        self.spare.lock().pop().unwrap_or_else(|| Vec::with_capacity(bytes))
+    }
+
+    pub(super) fn recycle(&self, buffer: Vec<u8>) {
+        if buffer.capacity() <= SPARE_BUFFER_BYTES_MAX {
+            let mut spare = self.spare.lock();
+            if spare.len() < SPARE_BUFFERS_MAX {
+                spare.push(buffer);
+            }
+        }
+    }
+
+    /// Puts a partition on the list of those with something waiting.
+    pub(super) fn list(&self, log: &Arc<Log>) {
+        let first = {
+            let mut listed = self.listed.lock();
+            listed.push(Arc::clone(log));
+            listed.len() == 1
+        };
+        if first {
+            (self.wake)();
+        }
+    }
+
+    /// Visits every listed partition; one whose tick says that it is idle leaves the list. Returns
+    /// whether any is left.
+    pub(crate) fn tick(&self, now: Duration) -> bool {
+        let logs: Vec<_> = self.listed.lock().clone();
+        for log in logs {
+            if !log.tick(now) {
+                self.unlist(&log);
+            }
+        }
+        !self.listed.lock().is_empty()
+    }
+
+    pub(super) fn unlist(&self, log: &Arc<Log>) {
+        self.listed.lock().retain(|other| !Arc::ptr_eq(other, log));
+    }
+}

@@ -1,0 +1,38 @@
+//! Floor 3: the log of one partition: segments on a storage, with everything that keeps them true.
+//!
+//! - [`appender`](self): records in, acknowledgements out; whoever needs it writes for everybody queued.
+//! - `writer`: batches into the active segment; rolling; syncing.
+//! - `reader`: checked batches out, by offset or by time.
+//! - `recovery`: what opening finds, cuts off, and refuses to touch.
+//! - `retention`: the oldest records go.
+//!
+//! **Invariants**
+//! - `log start <= high watermark <= log end`, and `recovery point <= log end`; each only rises.
+//! - Readers see only what is below the high watermark, which follows the topic's durability.
+//! - Bytes below a segment's length never change.
+//!
+//! **Not here:** topics, groups, consumers.
+
+mod accumulator;
+mod appender;
+mod files;
+mod offsets;
+mod partition_log;
+mod queue;
+mod reader;
+mod recovery;
+mod report;
+mod retention;
+mod scan;
+mod segment;
+mod verify;
+mod writer;
+
+pub(crate) use accumulator::Accumulator;
+pub(crate) use appender::Queued;
+pub use offsets::LogOffsets;
+pub(crate) use partition_log::{Listener, Log, Place, Refusal};
+pub(crate) use queue::Ticket;
+pub(crate) use reader::{Fetched, ReadPosition};
+pub(crate) use recovery::CleanMark;
+pub use report::Recovery;

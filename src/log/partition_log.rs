@@ -1,0 +1,416 @@
+//! [`Log`]: one partition's log as the rest of the crate holds it.
+
+use std::fmt::Debug;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::accumulator::Accumulator;
+use super::files::{list_segments, read_checkpoint, read_start_offset, segment_path};
+use super::offsets::{LogOffsets, Marks};
+use super::queue::Queue;
+use super::recovery::{CleanMark, recover};
+use super::report::Recovery;
+use super::segment::{Segment, Segments};
+use super::writer::Writer;
+use crate::clock::Clock;
+use crate::error::{Error, LogError};
+use crate::format::Identity;
+use crate::name::TopicPartition;
+use crate::offset::Offset;
+use crate::options::{Durability, TopicOptions};
+use crate::storage::{OpenMode, Storage, StorageLock};
+use crate::sync::{Mutex, RwLock};
+
+/// Where a log lives, and what it needs from outside.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) name: TopicPartition,
+    pub(crate) identity: Identity,
+    pub(crate) directory: PathBuf,
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) manual_clock: bool,
+    pub(crate) owner: Arc<dyn StorageLock>,
+    made: AtomicBool,
+}
+
+impl Place {
+    pub(crate) fn new(
+        name: TopicPartition,
+        identity: Identity,
+        directory: PathBuf,
+        storage: Arc<dyn Storage>,
+        clock: Arc<dyn Clock>,
+        owner: Arc<dyn StorageLock>,
+    ) -> Self {
+        let manual_clock = clock.is_manual();
+        let made = AtomicBool::new(false);
+        Self { name, identity, directory, storage, clock, manual_clock, owner, made }
+    }
+
+    /// Makes the partition's directory if it is not there yet; a partition without records has none.
+    pub(super) fn make_directory(&self, durable: bool) -> Result<(), Error> {
+        if self.made.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let fail = |error| Error::storage("make a partition", &self.directory, error);
+        match self.storage.create_dir(&self.directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(fail(error)),
+            _ => {}
+        }
+        if durable {
+            let parent = self.directory.parent().unwrap_or(Path::new(""));
+            self.storage.sync_dir(parent).map_err(fail)?;
+            self.made.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    pub(super) fn sync_directory(&self) -> Result<(), Error> {
+        self.storage
+            .sync_dir(&self.directory)
+            .map_err(|error| Error::storage("sync a partition", &self.directory, error))
+    }
+}
+
+/// Is told when a log has something new: records to read, or records to be written by whoever waits.
+pub(crate) trait Listener: Debug + Send + Sync {
+    /// Must be quick, and must not call back into the log.
+    fn notify(&self);
+}
+
+/// Those who want to be told.
+#[derive(Debug, Default)]
+pub(super) struct Listeners {
+    count: AtomicUsize,
+    list: Mutex<Vec<Arc<dyn Listener>>>,
+}
+
+impl Listeners {
+    #[inline]
+    pub(super) fn notify(&self) {
+        if self.count.load(Ordering::Acquire) > 0 {
+            for listener in &*self.list.lock() {
+                listener.notify();
+            }
+        }
+    }
+}
+
+/// Why a log accepts no records.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Refusal {
+    Closed,
+    Poisoned,
+}
+
+/// What the last checkpoint told readers in other processes.
+#[derive(Debug, Default)]
+pub(super) struct Published {
+    pub(super) high_watermark: Offset,
+    pub(super) at: Duration,
+}
+
+/// One partition's log.
+#[derive(Debug)]
+pub(crate) struct Log {
+    pub(super) place: Place,
+    pub(super) accumulator: Arc<Accumulator>,
+    pub(super) marks: Marks,
+    /// Senders and whoever writes for them meet here; held for moments only.
+    pub(super) queue: Mutex<Queue>,
+    /// Held while writing and syncing.
+    pub(super) writer: Mutex<Writer>,
+    /// What readers go by: replaced as a whole.
+    pub(super) segments: RwLock<Segments>,
+    /// One removal at a time.
+    pub(super) retention: Mutex<()>,
+    pub(super) published: Mutex<Published>,
+    pub(super) listeners: Listeners,
+    read_only: bool,
+}
+
+impl Log {
+    /// Opens a partition for reading and writing.
+    pub(crate) fn open(
+        place: Place,
+        options: Arc<TopicOptions>,
+        accumulator: Arc<Accumulator>,
+        mark: Option<CleanMark>,
+    ) -> Result<(Arc<Self>, Recovery), Error> {
+        let recovered = recover(&place, options.durability, mark)
+            .map_err(|error| error.in_partition(&place.name))?;
+        let mut writer = Writer::default();
+        if let (Some(active), Some(last)) = (recovered.active, recovered.segments.last()) {
+            writer.resume(Arc::clone(last), active);
+        }
+        let mut queue = Queue::new(options, recovered.offsets.log_end);
+        queue.refusal = recovered.refusal.map(|error| error.in_partition(&place.name));
+        let outcome = match recovered.outcome {
+            Recovery::Damaged { error } => {
+                Recovery::Damaged { error: error.in_partition(&place.name) }
+            }
+            other => other,
+        };
+        let log = Self::assemble(
+            place,
+            accumulator,
+            recovered.offsets,
+            queue,
+            writer,
+            recovered.segments,
+            false,
+        );
+        Ok((Arc::new(log), outcome))
+    }
+
+    fn assemble(
+        place: Place,
+        accumulator: Arc<Accumulator>,
+        offsets: LogOffsets,
+        queue: Queue,
+        writer: Writer,
+        segments: Vec<Arc<Segment>>,
+        read_only: bool,
+    ) -> Self {
+        Self {
+            place,
+            accumulator,
+            marks: Marks::new(offsets),
+            queue: Mutex::new(queue),
+            writer: Mutex::new(writer),
+            segments: RwLock::new(Arc::new(segments)),
+            retention: Mutex::new(()),
+            published: Mutex::new(Published::default()),
+            listeners: Listeners::default(),
+            read_only,
+        }
+    }
+
+    /// Opens a partition that another process may own. Nothing is changed, and nothing is seen that the
+    /// owner has not said is safe.
+    pub(crate) fn open_read_only(
+        place: Place,
+        options: Arc<TopicOptions>,
+        accumulator: Arc<Accumulator>,
+        mark: Option<CleanMark>,
+    ) -> Result<Arc<Self>, Error> {
+        let mut queue = Queue::new(options, Offset::ZERO);
+        queue.refusal = Some(Error::from(LogError::ReadOnly).in_partition(&place.name));
+        let offsets = LogOffsets::default();
+        let log =
+            Self::assemble(place, accumulator, offsets, queue, Writer::default(), Vec::new(), true);
+        log.follow(mark)?;
+        Ok(Arc::new(log))
+    }
+
+    /// Looks how far the owner has come. For a log opened read-only.
+    pub(crate) fn follow(&self, mark: Option<CleanMark>) -> Result<(), Error> {
+        let (storage, directory) = (&*self.place.storage, &self.place.directory);
+        let checkpoint = read_checkpoint(storage, directory, &self.place.identity);
+        let high_watermark = checkpoint
+            .map_or(Offset::ZERO, |checkpoint| checkpoint.high_watermark)
+            .max(mark.map_or(Offset::ZERO, |mark| mark.end));
+        let start = read_start_offset(storage, directory, &self.place.identity)
+            .map_err(|error| self.name(error))?;
+        if high_watermark <= self.marks.high_watermark() && start <= self.marks.log_start() {
+            return Ok(());
+        }
+        let bases = list_segments(storage, directory).map_err(|error| self.name(error))?;
+        let known = self.segments();
+        let mut segments = Vec::with_capacity(bases.len());
+        for base in bases {
+            let path = segment_path(directory, base);
+            let length = match storage.open(&path, OpenMode::Read).and_then(|file| file.len()) {
+                Ok(length) => length,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    return Err(self.name(Error::storage("open a segment", &path, error)));
+                }
+            };
+            let same = known.iter().find(|segment| segment.base_offset() == base);
+            let segment = same.map_or_else(
+                || Arc::new(Segment::new(directory, &self.place.identity, base, length)),
+                Arc::clone,
+            );
+            segment.set_length(length);
+            segments.push(segment);
+        }
+        *self.segments.write() = Arc::new(segments);
+        let high_watermark = high_watermark.max(start);
+        self.marks.raise_log_end(high_watermark);
+        self.marks.raise_log_start(start);
+        self.marks.raise_high_watermark(high_watermark);
+        Ok(())
+    }
+
+    /// The partition's name.
+    pub(crate) fn partition(&self) -> &TopicPartition {
+        &self.place.name
+    }
+
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// Where the log begins and ends now.
+    pub(crate) fn offsets(&self) -> LogOffsets {
+        self.marks.snapshot()
+    }
+
+    /// The end of what may be read now.
+    #[inline]
+    pub(crate) fn high_watermark(&self) -> Offset {
+        self.marks.high_watermark()
+    }
+
+    /// The bytes of all segments.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.segments().iter().map(|segment| segment.length()).sum()
+    }
+
+    /// How many segments there are.
+    pub(crate) fn segment_count(&self) -> usize {
+        self.segments().len()
+    }
+
+    pub(super) fn segments(&self) -> Segments {
+        Arc::clone(&self.segments.read())
+    }
+
+    pub(super) fn add_segment(&self, segment: Arc<Segment>) {
+        let mut segments = self.segments.write();
+        let mut longer = Vec::with_capacity(segments.len() + 1);
+        longer.extend(segments.iter().cloned());
+        longer.push(segment);
+        *segments = Arc::new(longer);
+    }
+
+    pub(super) fn options(&self) -> Arc<TopicOptions> {
+        Arc::clone(&self.queue.lock().options)
+    }
+
+    /// Sets other options. What was sent before is brought to the durability it was sent under; what is
+    /// in the log already is brought to the new one.
+    pub(crate) fn set_options(&self, options: Arc<TopicOptions>) -> Result<(), Error> {
+        self.flush()?;
+        let harden = options.durability == Durability::Disk;
+        self.queue.lock().options = options;
+        if harden && !self.read_only {
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Puts the log's name on an error.
+    pub(super) fn name(&self, error: Error) -> Error {
+        error.in_partition(&self.place.name)
+    }
+
+    /// An error if the log takes no appends.
+    pub(super) fn check_writable(&self) -> Result<(), Error> {
+        match &self.queue.lock().refusal {
+            Some(refusal) => Err(refusal.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// Why the log takes no appends, if it does not.
+    pub(crate) fn refusal(&self) -> Option<Error> {
+        self.queue.lock().refusal.clone()
+    }
+
+    pub(super) fn refuse_poisoned(&self) {
+        let error = self.name(LogError::Poisoned.into());
+        self.queue.lock().refuse(error, Refusal::Poisoned);
+    }
+
+    /// Makes everything written so far durable, whatever the topic's level.
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        self.flush()?;
+        self.check_writable()?;
+        let mut writer = self.writer.lock();
+        let end = self.marks.log_end();
+        if writer.is_synced() {
+            return Ok(());
+        }
+        match writer.sync().and_then(|()| self.place.sync_directory()) {
+            Ok(()) => {
+                self.marks.raise_recovery_point(end);
+                self.marks.raise_high_watermark(end);
+                Ok(())
+            }
+            Err(error) => {
+                drop(writer);
+                self.refuse_poisoned();
+                Err(self.name(error))
+            }
+        }
+    }
+
+    /// Syncs segments that are sealed but not yet on disk, so that a crash leaves less to scan. For
+    /// topics below `Disk`, where nobody waits for it.
+    pub(crate) fn sync_sealed(&self) -> Result<(), Error> {
+        if self.read_only || self.refusal().is_some() {
+            return Ok(());
+        }
+        let synced = self.writer.lock().sync_sealed();
+        synced.map_err(|error| {
+            self.refuse_poisoned();
+            self.name(error)
+        })
+    }
+
+    /// Tells `listener` of everything new from now on.
+    pub(crate) fn listen(&self, listener: Arc<dyn Listener>) {
+        let mut list = self.listeners.list.lock();
+        list.push(listener);
+        self.listeners.count.store(list.len(), Ordering::Release);
+    }
+
+    /// Tells it no more.
+    pub(crate) fn unlisten(&self, listener: &Arc<dyn Listener>) {
+        let mut list = self.listeners.list.lock();
+        list.retain(|other| !Arc::ptr_eq(other, listener));
+        self.listeners.count.store(list.len(), Ordering::Release);
+    }
+
+    /// Writes and syncs everything, whatever the level, and accepts nothing more. Returns the mark by
+    /// which the next open knows that nothing has to be scanned; none if the log cannot vouch for it.
+    pub(crate) fn close(self: &Arc<Self>) -> Result<Option<CleanMark>, Error> {
+        let flushed = self.flush();
+        self.accumulator.unlist(self);
+        let refused = {
+            let mut queue = self.queue.lock();
+            let refused = queue.refusal.is_some();
+            let error = self.name(LogError::Closed.into());
+            queue.refuse(error, Refusal::Closed);
+            queue.last = None;
+            queue.seen = None;
+            refused
+        };
+        self.listeners.notify();
+        if refused || self.read_only {
+            return flushed.map(|()| None);
+        }
+        let segment = self.writer.lock().close(&self.place).map_err(|error| self.name(error))?;
+        flushed?;
+        let end = self.marks.log_end();
+        self.marks.raise_recovery_point(end);
+        Ok(Some(CleanMark { end, segment }))
+    }
+
+    /// Accepts nothing more, writes nothing more: the topic is being deleted.
+    pub(crate) fn abandon(self: &Arc<Self>, error: &Error) {
+        self.accumulator.unlist(self);
+        let mut queue = self.queue.lock();
+        queue.refuse(error.clone(), Refusal::Closed);
+        queue.last = None;
+        queue.seen = None;
+        drop(queue);
+        self.listeners.notify();
+    }
+}

@@ -1,0 +1,319 @@
+//! Reading: whole checked batches from a place in the log into a buffer of the reader's.
+
+use std::sync::Arc;
+
+use super::segment::{Segment, segment_for};
+use super::Log;
+use crate::error::{Error, FormatError, LogError};
+use crate::format::{BATCH_HEADER_BYTES, Batch, Frame};
+use crate::limits::{saturating_usize, to_u64, to_usize};
+use crate::offset::Offset;
+use crate::storage::{StorageFile, read_up_to_at};
+use crate::timestamp::Timestamp;
+
+/// A reader's place in a log. Going on from where the last read ended looks nothing up.
+#[derive(Debug)]
+pub(crate) struct ReadPosition {
+    offset: Offset,
+    at: Option<At>,
+}
+
+#[derive(Debug)]
+struct At {
+    segment: Arc<Segment>,
+    file: Arc<dyn StorageFile>,
+    /// Where a batch begins; it may end before `offset` at the first read.
+    position: u64,
+}
+
+impl ReadPosition {
+    /// A place from which `offset` is the next to read.
+    pub(crate) fn new(offset: Offset) -> Self {
+        Self { offset, at: None }
+    }
+
+    /// The next offset to read.
+    pub(crate) fn offset(&self) -> Offset {
+        self.offset
+    }
+}
+
+/// What a read brought: whole batches at the start of the buffer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Fetched {
+    /// How much of the buffer they take.
+    pub(crate) bytes: usize,
+    /// The first batch may begin with records before the one that was asked for.
+    pub(crate) from: Offset,
+}
+
+impl Log {
+    /// Reads batches from `place` on, at most `bytes_max` but at least one, all below the high
+    /// watermark, and moves the place behind them. Nothing if it is at the high watermark.
+    ///
+    /// # Errors
+    ///
+    /// [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange) if the place is below the log start or
+    /// beyond the log end, [`Corrupt`](crate::ErrorKind::Corrupt) if the next batch is damaged.
+    pub(crate) fn fetch(
+        &self,
+        place: &mut ReadPosition,
+        buffer: &mut Vec<u8>,
+        bytes_max: usize,
+    ) -> Result<Fetched, Error> {
+        let high_watermark = self.marks.high_watermark();
+        let from = place.offset;
+        if from >= high_watermark || from < self.marks.log_start() {
+            let offsets = self.offsets();
+            if from < offsets.log_start || from > offsets.log_end {
+                let (start, end) = (offsets.log_start, offsets.high_watermark);
+                let error = LogError::OffsetOutOfRange { offset: from, start, end };
+                return Err(self.name(error.into()));
+            }
+            if from >= offsets.high_watermark {
+                return Ok(Fetched { bytes: 0, from });
+            }
+        }
+        let mut at = match place.at.take() {
+            Some(at) => at,
+            None => self.find(from)?,
+        };
+        loop {
+            match self.fetch_at(&mut at, place.offset, high_watermark, buffer, bytes_max)? {
+                Read::Batches { bytes, next } => {
+                    place.offset = next;
+                    place.at = Some(at);
+                    return Ok(Fetched { bytes, from });
+                }
+                Read::SegmentEnd => at = self.next_segment(&at, place.offset)?,
+            }
+        }
+    }
+
+    /// Opens the segment that holds `offset` at a batch before it.
+    fn find(&self, offset: Offset) -> Result<At, Error> {
+        let segments = self.segments();
+        let segment = segment_for(&segments, offset).and_then(|index| segments.get(index));
+        let Some(segment) = segment else {
+            return Err(self.gap(offset));
+        };
+        let storage = &*self.place.storage;
+        let position = segment.position_of(storage, offset).map_err(|error| self.name(error))?;
+        let file = segment.file(storage).map_err(|error| self.name(error))?;
+        Ok(At { segment: Arc::clone(segment), file, position })
+    }
+
+    fn next_segment(&self, at: &At, offset: Offset) -> Result<At, Error> {
+        let segments = self.segments();
+        let base = at.segment.base_offset();
+        let next = segments.partition_point(|segment| segment.base_offset() <= base);
+        match segments.get(next) {
+            Some(segment) => {
+                let file = segment.file(&*self.place.storage).map_err(|error| self.name(error))?;
+                let position = to_u64(crate::format::SEGMENT_HEADER_BYTES);
+                Ok(At { segment: Arc::clone(segment), file, position })
+            }
+            None => Err(self.gap(offset)),
+        }
+    }
+
+    /// The log says that there are records here, but no file has them.
+    fn gap(&self, offset: Offset) -> Error {
+        let error = FormatError::Damaged { what: "log", problem: "a segment is missing or cut short" };
+        self.name(error.into()).at_offset(offset).at_path(&self.place.directory)
+    }
+
+    fn fetch_at(
+        &self,
+        at: &mut At,
+        from: Offset,
+        high_watermark: Offset,
+        buffer: &mut Vec<u8>,
+        bytes_max: usize,
+    ) -> Result<Read, Error> {
+        let mut wanted = bytes_max.max(BATCH_HEADER_BYTES);
+        loop {
+            let left = at.segment.length().saturating_sub(at.position);
+            if left == 0 {
+                return Ok(Read::SegmentEnd);
+            }
+            let size = saturating_usize(left).min(wanted);
+            if buffer.len() < size {
+                let more = size - buffer.len();
+                let full = |_| {
+                    let error = std::io::ErrorKind::OutOfMemory.into();
+                    self.name(Error::storage("read a batch", at.segment.path(), error))
+                };
+                buffer.try_reserve_exact(more).map_err(full)?;
+                buffer.resize(size, 0);
+            }
+            let target = buffer.get_mut(..size).unwrap_or_default();
+            let filled = read_up_to_at(&*at.file, target, at.position).map_err(|error| {
+                self.name(Error::storage("read a batch", at.segment.path(), error))
+            })?;
+            match self.take_batches(at, from, high_watermark, buffer, filled)? {
+                Taken::Nothing(Frame::Incomplete(needed)) if needed > filled => {
+                    if to_u64(needed) > left {
+                        let problem = "it goes on after the end of its segment";
+                        let error = FormatError::Damaged { what: "batch", problem };
+                        return Err(self.damaged(at, from, error));
+                    }
+                    wanted = needed;
+                }
+                Taken::Nothing(Frame::Bad(error)) => return Err(self.damaged(at, from, error)),
+                Taken::Nothing(_) => return Ok(Read::SegmentEnd),
+                Taken::Skipped => {}
+                Taken::Batches { bytes, next } => return Ok(Read::Batches { bytes, next }),
+            }
+        }
+    }
+
+    /// Checks what was read, and moves all whole batches that are asked for to the buffer's start.
+    fn take_batches<'b>(
+        &self,
+        at: &mut At,
+        from: Offset,
+        high_watermark: Offset,
+        buffer: &'b mut [u8],
+        filled: usize,
+    ) -> Result<Taken<'b>, Error> {
+        let seed = at.segment.seed();
+        let (mut skipped, mut end, mut next) = (0, 0, from);
+        while next < high_watermark {
+            let rest = buffer.get(end..filled).unwrap_or_default();
+            if rest.is_empty() {
+                break;
+            }
+            match Batch::parse(rest, seed) {
+                Frame::Batch(batch) => {
+                    end += to_usize(batch.header.length);
+                    if batch.header.end_offset() <= from {
+                        skipped = end;
+                        continue;
+                    }
+                    if batch.header.base_offset > next && !batch.header.skips() {
+                        return Err(self.gap(next));
+                    }
+                    next = batch.header.end_offset();
+                }
+                // What comes before a bad frame is served; the next read begins with it.
+                _ if end > skipped => break,
+                Frame::Bad(error) if skipped == 0 => return Ok(Taken::Nothing(Frame::Bad(error))),
+                Frame::Incomplete(needed) if skipped == 0 => {
+                    return Ok(Taken::Nothing(Frame::Incomplete(needed)));
+                }
+                Frame::Blank if skipped == 0 => return Ok(Taken::Nothing(Frame::Blank)),
+                _ => break,
+            }
+        }
+        if end == skipped {
+            at.position += to_u64(skipped);
+            return Ok(Taken::Skipped);
+        }
+        if skipped > 0 {
+            buffer.copy_within(skipped..end, 0);
+        }
+        at.position += to_u64(end);
+        Ok(Taken::Batches { bytes: end - skipped, next })
+    }
+
+    fn damaged(&self, at: &At, offset: Offset, error: FormatError) -> Error {
+        self.name(error.into()).at_offset(offset).at_path(at.segment.path()).at_position(at.position)
+    }
+
+    /// The first record at or after `from` whose timestamp is at least `timestamp`, if there is one
+    /// below the high watermark. Kafka: `offsetsForTimes`.
+    pub(crate) fn offset_for_time(
+        &self,
+        timestamp: Timestamp,
+    ) -> Result<Option<(Offset, Timestamp)>, Error> {
+        let start = self.marks.log_start();
+        let high_watermark = self.marks.high_watermark();
+        let mut buffer = Vec::new();
+        let storage = &*self.place.storage;
+        for segment in self.segments().iter() {
+            // Kafka looks only into the first segment that is young enough; where delete records has
+            // hidden the record there, the answer lies in a later one.
+            let summary = segment.summary(storage).map_err(|error| self.name(error))?;
+            if summary.max_timestamp < timestamp || summary.end_offset <= start {
+                continue;
+            }
+            let position =
+                segment.position_of_time(storage, timestamp).map_err(|error| self.name(error))?;
+            let file = segment.file(storage).map_err(|error| self.name(error))?;
+            let mut at = At { segment: Arc::clone(segment), file, position };
+            let mut next = segment.base_offset();
+            while next < high_watermark {
+                let read = self.fetch_any(&mut at, high_watermark, &mut buffer)?;
+                let Some((bytes, end)) = read else { break };
+                let mut rest = buffer.get(..bytes).unwrap_or_default();
+                while let Some((batch, after)) = Batch::trusted(rest) {
+                    rest = after;
+                    for record in batch.records() {
+                        let offset = batch.header.base_offset + u64::from(record.offset_delta);
+                        let time = batch.header.timestamp(record.time_delta);
+                        if time >= timestamp && offset >= start && offset < high_watermark {
+                            return Ok(Some((offset, time)));
+                        }
+                    }
+                }
+                next = end;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Batches from a position, wherever that is; `None` at the end of the segment.
+    fn fetch_any(
+        &self,
+        at: &mut At,
+        high_watermark: Offset,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Option<(usize, Offset)>, Error> {
+        let seed = at.segment.seed();
+        let mut wanted = 64 * 1024;
+        loop {
+            let left = saturating_usize(at.segment.length().saturating_sub(at.position));
+            let size = left.min(wanted);
+            buffer.resize(size.max(buffer.len()), 0);
+            let target = buffer.get_mut(..size).unwrap_or_default();
+            let filled = read_up_to_at(&*at.file, target, at.position).map_err(|error| {
+                self.name(Error::storage("read a batch", at.segment.path(), error))
+            })?;
+            let (mut end, mut next) = (0, Offset::ZERO);
+            loop {
+                let rest = buffer.get(end..filled).unwrap_or_default();
+                match Batch::parse(rest, seed) {
+                    Frame::Batch(batch) if batch.header.base_offset < high_watermark => {
+                        end += to_usize(batch.header.length);
+                        next = batch.header.end_offset();
+                    }
+                    Frame::Incomplete(needed) if end == 0 && needed > filled && needed <= left => {
+                        wanted = needed;
+                        break;
+                    }
+                    Frame::Bad(error) if end == 0 => return Err(self.damaged(at, next, error)),
+                    _ if end == 0 => return Ok(None),
+                    _ => {
+                        at.position += to_u64(end);
+                        return Ok(Some((end, next)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+enum Read {
+    Batches { bytes: usize, next: Offset },
+    SegmentEnd,
+}
+
+enum Taken<'b> {
+    /// Whole batches.
+    Batches { bytes: usize, next: Offset },
+    /// Only batches before the one asked for: read on.
+    Skipped,
+    /// No batch at the very beginning.
+    Nothing(Frame<'b>),
+}

@@ -1,0 +1,583 @@
+//! Opening a partition: what its files hold, what of it is true, and what has to be cut off.
+//!
+//! **Invariants**
+//! - What a proof says was once on disk is never cut off: the checkpoint, the mark of a clean close, or
+//!   the `durable up to` of a batch or segment that came later. If it is not there or not whole, that is
+//!   damage: the partition is opened up to it, and takes no appends.
+//! - Only what no proof covers is a torn tail. It is kept aside in a `.cut` file, then cut off.
+//! - With `Disk`, what is left above the last proof is written anew and synced before anybody reads it:
+//!   after a failed sync the page cache may show what the disk does not have.
+//! - Doing it twice, or being cut short at any point, ends in the same state.
+
+use std::sync::Arc;
+
+use super::Place;
+use super::files::{cut_name, list_segments, read_checkpoint, read_start_offset, segment_path};
+use super::offsets::LogOffsets;
+use super::report::Recovery;
+use super::scan::{Resync, Scanner, Step};
+use super::segment::{Segment, Summary};
+use super::writer::ScanFrom;
+use crate::error::{Error, ErrorKind, FormatError};
+use crate::format::{BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::limits::{saturating_usize, to_u64};
+use crate::offset::Offset;
+use crate::options::Durability;
+use crate::storage::{
+    OpenMode, StorageFile, read_exact_at, read_up_to_at, write_all_at, write_file_durably,
+};
+use crate::timestamp::Timestamp;
+
+const START: u64 = to_u64(SEGMENT_HEADER_BYTES);
+
+/// What a clean close left of a partition.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct CleanMark {
+    pub(crate) end: Offset,
+    /// Base offset and length of the last segment, if there is one.
+    pub(crate) segment: Option<(Offset, u64)>,
+}
+
+/// A partition, ready to be used.
+pub(super) struct Recovered {
+    pub(super) segments: Vec<Arc<Segment>>,
+    pub(super) offsets: LogOffsets,
+    pub(super) active: Option<ActiveFile>,
+    /// Why it takes no appends.
+    pub(super) refusal: Option<Error>,
+    pub(super) outcome: Recovery,
+}
+
+pub(super) struct ActiveFile {
+    pub(super) file: Arc<dyn StorageFile>,
+    pub(super) first_timestamp: Option<Timestamp>,
+    pub(super) scan_from: ScanFrom,
+    pub(super) unsynced: u64,
+}
+
+/// A segment file as found.
+struct Found {
+    base: Offset,
+    file: Arc<dyn StorageFile>,
+    length: u64,
+    header: Result<SegmentHeader, FormatError>,
+}
+
+/// Where the good part ends before the files do.
+struct Stop {
+    index: usize,
+    position: u64,
+    offset: Offset,
+    error: FormatError,
+}
+
+/// What a scan found out.
+struct Scan {
+    end: Offset,
+    /// The highest offset that anything says is on disk.
+    proof: Offset,
+    /// Of each segment scanned: its index, the end of its batches, and the youngest timestamp seen.
+    scanned: Vec<(usize, u64, Summary)>,
+    bytes: u64,
+    stop: Option<Stop>,
+}
+
+/// Opens a partition for writing.
+pub(super) fn recover(
+    place: &Place,
+    durability: Durability,
+    mark: Option<CleanMark>,
+) -> Result<Recovered, Error> {
+    let bases = list_segments(&*place.storage, &place.directory)?;
+    let (start, start_error) =
+        match read_start_offset(&*place.storage, &place.directory, &place.identity) {
+            Ok(start) => (start, None),
+            Err(error) if is_damage(&error) => {
+                (bases.first().copied().unwrap_or_default(), Some(error))
+            }
+            Err(error) => return Err(error),
+        };
+    let bases = if start_error.is_none() { drop_deleted(place, bases, start)? } else { bases };
+    let found = open_segments(place, &bases)?;
+    let mut recovered = match mark {
+        Some(mark) if is_as_marked(&found, &mark) => take_as_closed(place, &found, start, &mark)?,
+        _ => scan_and_mend(place, durability, &found, start, mark)?,
+    };
+    if let Some(error) = start_error {
+        recovered.refuse(error);
+    }
+    Ok(recovered)
+}
+
+impl Recovered {
+    fn refuse(&mut self, error: Error) {
+        self.outcome = Recovery::Damaged { error: error.clone() };
+        self.refusal.get_or_insert(error);
+        self.active = None;
+    }
+}
+
+fn is_damage(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::UnsupportedVersion)
+}
+
+/// Removes segments that retention or delete records had given up before it was interrupted.
+fn drop_deleted(place: &Place, bases: Vec<Offset>, start: Offset) -> Result<Vec<Offset>, Error> {
+    let gone = bases.iter().skip(1).take_while(|next| **next <= start).count();
+    for base in bases.iter().take(gone) {
+        Segment::new(&place.directory, &place.identity, *base, 0).remove(&*place.storage)?;
+    }
+    Ok(bases.into_iter().skip(gone).collect())
+}
+
+fn open_segments(place: &Place, bases: &[Offset]) -> Result<Vec<Found>, Error> {
+    let open = |base: &Offset| {
+        let path = segment_path(&place.directory, *base);
+        let fail = |error| Error::storage("open a segment", &path, error);
+        let file = place.storage.open(&path, OpenMode::Read).map_err(fail)?;
+        let length = file.len().map_err(fail)?;
+        let mut head = [0; SEGMENT_HEADER_BYTES];
+        let filled = read_up_to_at(&*file, &mut head, 0).map_err(fail)?;
+        let header = SegmentHeader::decode(head.get(..filled).unwrap_or_default())
+            .and_then(|header| header.check(&place.identity, *base).map(|()| header));
+        Ok(Found { base: *base, file, length, header })
+    };
+    bases.iter().map(open).collect()
+}
+
+fn is_as_marked(found: &[Found], mark: &CleanMark) -> bool {
+    found.iter().all(|segment| segment.header.is_ok())
+        && found.last().map(|segment| (segment.base, segment.length)) == mark.segment
+}
+
+/// After a clean close nothing has to be scanned: the mark says where everything ends.
+fn take_as_closed(
+    place: &Place,
+    found: &[Found],
+    start: Offset,
+    mark: &CleanMark,
+) -> Result<Recovered, Error> {
+    let segments = segments(place, found);
+    let active = match segments.last() {
+        Some(last) => {
+            let scan_from = ScanFrom {
+                segment: last.base_offset(),
+                position: last.length(),
+                offset: mark.end,
+                max_timestamp: last.summary(&*place.storage)?.max_timestamp,
+            };
+            Some(open_active(place, last, scan_from, 0)?)
+        }
+        None => None,
+    };
+    let end = mark.end.max(start);
+    let offsets =
+        LogOffsets { log_start: start, high_watermark: end, log_end: end, recovery_point: end };
+    let mut recovered =
+        Recovered { segments, offsets, active, refusal: None, outcome: Recovery::Clean };
+    if let Some(first) = found.first().filter(|first| first.base > start) {
+        recovered.refuse(missing(place, start, first.base));
+    }
+    Ok(recovered)
+}
+
+fn segments(place: &Place, found: &[Found]) -> Vec<Arc<Segment>> {
+    let segment = |found: &Found| {
+        Arc::new(Segment::new(&place.directory, &place.identity, found.base, found.length))
+    };
+    found.iter().map(segment).collect()
+}
+
+fn open_active(
+    place: &Place,
+    segment: &Segment,
+    scan_from: ScanFrom,
+    unsynced: u64,
+) -> Result<ActiveFile, Error> {
+    let fail = |error| Error::storage("open a segment", segment.path(), error);
+    let file = place.storage.open(segment.path(), OpenMode::ReadWrite).map_err(fail)?;
+    let mut first_timestamp = None;
+    if segment.length() > START {
+        let mut head = [0; BATCH_HEADER_BYTES];
+        read_exact_at(&*file, &mut head, START).map_err(fail)?;
+        first_timestamp = Some(BatchHeader::decode(&head).base_timestamp);
+    }
+    Ok(ActiveFile { file, first_timestamp, scan_from, unsynced })
+}
+
+fn missing(place: &Place, offset: Offset, until: Offset) -> Error {
+    let _ = until;
+    let problem = "a segment is missing";
+    Error::from(FormatError::Damaged { what: "log", problem })
+        .at_offset(offset)
+        .at_path(&place.directory)
+}
+
+/// After anything but a clean close: finds where the log ends, and whether it should.
+fn scan_and_mend(
+    place: &Place,
+    durability: Durability,
+    found: &[Found],
+    start: Offset,
+    mark: Option<CleanMark>,
+) -> Result<Recovered, Error> {
+    let checkpoint = read_checkpoint(&*place.storage, &place.directory, &place.identity);
+    let proof = start
+        .max(mark.map_or(Offset::ZERO, |mark| mark.end))
+        .max(checkpoint.map_or(Offset::ZERO, |checkpoint| checkpoint.recovery_point));
+    // A checkpoint saves scanning what it covers, if the files are as it says.
+    let from = checkpoint.and_then(|checkpoint| {
+        let index = found.iter().position(|segment| segment.base == checkpoint.segment)?;
+        let there = found.get(index)?;
+        let sound = found.iter().take(index + 1).all(|segment| segment.header.is_ok())
+            && found.first().is_some_and(|first| first.base <= start)
+            && there.length >= checkpoint.position
+            && checkpoint.position >= START;
+        let scan_from = ScanFrom {
+            segment: checkpoint.segment,
+            position: checkpoint.position,
+            offset: checkpoint.recovery_point,
+            max_timestamp: checkpoint.max_timestamp,
+        };
+        sound.then_some((index, scan_from))
+    });
+    let (index, scan_from) = from.unwrap_or((
+        0,
+        ScanFrom {
+            segment: found.first().map_or(start, |first| first.base),
+            position: START,
+            offset: found.first().map_or(start, |first| first.base.min(start)),
+            max_timestamp: Timestamp::MIN,
+        },
+    ));
+    let mut scan = scan(place, found, index, &scan_from, proof)?;
+    scan.end = scan.end.max(start);
+    if let Some(stop) = scan.stop.take_if(|stop| stop.is_final(scan.proof)) {
+        return damaged(place, found, start, &scan, stop);
+    }
+    if scan.end < scan.proof {
+        let last = found.last();
+        let stop = Stop {
+            index: found.len().saturating_sub(1),
+            position: last.map_or(0, |last| last.length),
+            offset: scan.end,
+            error: FormatError::Damaged {
+                what: "log",
+                problem: "it ends before what is known to have been on disk",
+            },
+        };
+        return damaged(place, found, start, &scan, stop);
+    }
+    mend(place, durability, found, start, index, &scan_from, scan)
+}
+
+impl Stop {
+    /// Whether this is not a torn tail: something proves that there was more, or it is not ours to cut.
+    fn is_final(&self, proof: Offset) -> bool {
+        let ours = matches!(self.error, FormatError::Checksum { .. } | FormatError::Damaged { .. });
+        !ours || self.offset < proof
+    }
+}
+
+/// Goes through the batches from a place on.
+fn scan(
+    place: &Place,
+    found: &[Found],
+    from: usize,
+    scan_from: &ScanFrom,
+    proof: Offset,
+) -> Result<Scan, Error> {
+    let mut scan = Scan { end: scan_from.offset, proof, scanned: Vec::new(), bytes: 0, stop: None };
+    for (index, segment) in found.iter().enumerate().skip(from) {
+        if let Err(error) = &segment.header {
+            scan.stop_at(index, 0, header_error(error));
+            break;
+        }
+        let (position, mut max_timestamp) = if index == from {
+            (scan_from.position, scan_from.max_timestamp)
+        } else {
+            (START, Timestamp::MIN)
+        };
+        let path = segment_path(&place.directory, segment.base);
+        let fail = |error| Error::storage("scan a segment", &path, error);
+        let seed = place.identity.segment_seed(segment.base);
+        let mut scanner = Scanner::new(&*segment.file, seed, position).map_err(fail)?;
+        let end = loop {
+            match scanner.step().map_err(fail)? {
+                Step::Batch { header, position } => {
+                    if header.base_offset != scan.end
+                        && !(header.skips() && header.base_offset > scan.end)
+                    {
+                        let problem = "its offset does not follow the one before";
+                        let error = FormatError::Damaged { what: "batch", problem };
+                        scan.stop_at(index, position, error);
+                        break position;
+                    }
+                    scan.end = header.end_offset();
+                    scan.proof = scan.proof.max(header.durable_upto);
+                    scan.bytes += u64::from(header.length);
+                    max_timestamp = max_timestamp.max(header.max_timestamp);
+                }
+                Step::End { position } => break position,
+                Step::Bad { position, error } => {
+                    scan.stop_at(index, position, error);
+                    break position;
+                }
+            }
+        };
+        let summary = Summary { end_offset: scan.end, max_timestamp };
+        scan.scanned.push((index, end, summary));
+        if scan.stop.is_some() {
+            scan.look_for_proof(place, found)?;
+            return Ok(scan);
+        }
+        // A segment that begins later than the one before ends, without a batch that says so on
+        // purpose, is found by its first batch; an empty one has none.
+        let next = found.get(index + 1);
+        if let Some(next) = next.filter(|next| next.base != scan.end && next.length <= START) {
+            let _ = next;
+            let problem = "a segment is missing or cut short";
+            scan.stop_at(index + 1, 0, FormatError::Damaged { what: "log", problem });
+            break;
+        }
+    }
+    if scan.stop.is_some() {
+        scan.look_for_proof(place, found)?;
+    } else {
+        let headers = found.iter().filter_map(|segment| segment.header.as_ref().ok());
+        scan.proof = headers.map(|header| header.durable_upto).fold(scan.proof, Offset::max);
+    }
+    Ok(scan)
+}
+
+/// The same error once more; the original stays with the segment it was found in.
+fn header_error(error: &FormatError) -> FormatError {
+    match error {
+        FormatError::Checksum { what, stored, computed } => {
+            FormatError::Checksum { what, stored: *stored, computed: *computed }
+        }
+        FormatError::Damaged { what, problem } => FormatError::Damaged { what, problem },
+        FormatError::Foreign { what, field } => FormatError::Foreign { what, field },
+        FormatError::UnsupportedVersion { what, version, supported } => {
+            let (version, supported) = (*version, *supported);
+            FormatError::UnsupportedVersion { what, version, supported }
+        }
+    }
+}
+
+impl Scan {
+    fn stop_at(&mut self, index: usize, position: u64, error: FormatError) {
+        self.stop = Some(Stop { index, position, offset: self.end, error });
+    }
+
+    /// Looks behind the place where the scan stopped for anything that says it should not have.
+    fn look_for_proof(&mut self, place: &Place, found: &[Found]) -> Result<(), Error> {
+        let Some(stop) = &self.stop else { return Ok(()) };
+        let (stop_index, stop_position, offset) = (stop.index, stop.position, stop.offset);
+        for (index, segment) in found.iter().enumerate().skip(stop_index) {
+            if index > stop_index
+                && let Ok(header) = &segment.header
+            {
+                self.proof = self.proof.max(header.durable_upto);
+            }
+            let path = segment_path(&place.directory, segment.base);
+            let fail = |error| Error::storage("scan a segment", &path, error);
+            let seed = place.identity.segment_seed(segment.base);
+            let mut scanner = Scanner::new(&*segment.file, seed, START).map_err(fail)?;
+            let mut from = if index == stop_index { stop_position.max(START) } else { START };
+            if index == stop_index && stop_position >= START {
+                from += 1;
+            }
+            let plausible = |header: &BatchHeader| {
+                header.base_offset >= offset
+                    && header.durable_upto <= header.base_offset
+                    && header.base_offset - offset < 1 << 40
+            };
+            loop {
+                match scanner.resynchronise(from, plausible).map_err(fail)? {
+                    Resync::Found(header, position) => {
+                        self.proof = self.proof.max(header.durable_upto);
+                        from = position + u64::from(header.length);
+                    }
+                    Resync::Nothing => break,
+                    Resync::Hopeless => {
+                        self.proof = Offset::MAX;
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Serves what is before the damage, and changes nothing.
+fn damaged(
+    place: &Place,
+    found: &[Found],
+    start: Offset,
+    scan: &Scan,
+    stop: Stop,
+) -> Result<Recovered, Error> {
+    let kept = if stop.position < START { stop.index } else { stop.index + 1 };
+    let segments = segments(place, found.get(..kept).unwrap_or(found));
+    for (index, end, summary) in &scan.scanned {
+        if let Some(segment) = segments.get(*index) {
+            segment.set_length(*end);
+            segment.set_summary(*summary);
+        }
+    }
+    let error = match found.get(stop.index) {
+        Some(segment) => Error::from(stop.error)
+            .at_offset(stop.offset)
+            .at_path(&segment_path(&place.directory, segment.base))
+            .at_position(stop.position),
+        None => Error::from(stop.error).at_offset(stop.offset).at_path(&place.directory),
+    };
+    let end = stop.offset.max(start);
+    let offsets =
+        LogOffsets { log_start: start, high_watermark: end, log_end: end, recovery_point: end };
+    Ok(Recovered {
+        segments,
+        offsets,
+        active: None,
+        refusal: Some(error.clone()),
+        outcome: Recovery::Damaged { error },
+    })
+}
+
+/// Cuts off a torn tail and makes the rest safe to build on.
+fn mend(
+    place: &Place,
+    durability: Durability,
+    found: &[Found],
+    start: Offset,
+    scanned_from: usize,
+    scan_from: &ScanFrom,
+    scan: Scan,
+) -> Result<Recovered, Error> {
+    let mut kept = found.len();
+    let (mut cut_bytes, mut cut_files) = (0, Vec::new());
+    if let Some(stop) = &scan.stop {
+        kept = if stop.position < START { stop.index } else { stop.index + 1 };
+        for (index, segment) in found.iter().enumerate().skip(stop.index) {
+            let position = if index == stop.index && kept > index { stop.position } else { 0 };
+            if let Some(name) = cut(place, segment, position)? {
+                cut_files.push(name);
+                cut_bytes += segment.length - position;
+            }
+        }
+    }
+    let segments = segments(place, found.get(..kept).unwrap_or(found));
+    for (index, end, summary) in &scan.scanned {
+        if let Some(segment) = segments.get(*index) {
+            trim(place, segment, *end)?;
+            segment.set_length(*end);
+            segment.set_summary(*summary);
+        }
+    }
+    let proof = scan.proof.min(scan.end);
+    let rewritten = durability == Durability::Disk && (proof < scan.end || scan.stop.is_some());
+    if rewritten {
+        for segment in segments.iter().skip(scanned_from) {
+            let first = segment.base_offset() == scan_from.segment;
+            let from = if first { scan_from.position } else { START };
+            write_anew(place, segment, from, proof)?;
+        }
+        if !segments.is_empty() {
+            place.sync_directory()?;
+        }
+    }
+    let on_disk = durability == Durability::Disk || proof == scan.end;
+    let recovery_point = if on_disk { scan.end } else { proof };
+    let active = match segments.last() {
+        Some(last) => {
+            let max_timestamp = last.known_max_timestamp();
+            let scan_from = if on_disk {
+                ScanFrom {
+                    segment: last.base_offset(),
+                    position: last.length(),
+                    offset: scan.end,
+                    max_timestamp,
+                }
+            } else {
+                *scan_from
+            };
+            Some(open_active(place, last, scan_from, if on_disk { 0 } else { scan.bytes.max(1) })?)
+        }
+        None => None,
+    };
+    let outcome = Recovery::Recovered { scanned_bytes: scan.bytes, cut_bytes, cut_files };
+    let offsets = LogOffsets {
+        log_start: start,
+        high_watermark: scan.end,
+        log_end: scan.end,
+        recovery_point,
+    };
+    Ok(Recovered { segments, offsets, active, refusal: None, outcome })
+}
+
+/// Keeps what lies behind `position` in a file of its own, then cuts it off; the whole file, if there is
+/// nothing good in it. Returns the name of the side file, if there was anything to keep.
+fn cut(place: &Place, segment: &Found, position: u64) -> Result<Option<String>, Error> {
+    let path = segment_path(&place.directory, segment.base);
+    let fail = |error| Error::storage("cut off a torn tail", &path, error);
+    let mut tail = vec![0; saturating_usize(segment.length - position)];
+    let filled = read_up_to_at(&*segment.file, &mut tail, position).map_err(fail)?;
+    tail.truncate(filled);
+    let mut name = None;
+    if tail.iter().any(|byte| *byte != 0) {
+        let cut = cut_name(segment.base, position);
+        write_file_durably(&*place.storage, &place.directory, &cut, &tail).map_err(fail)?;
+        name = Some(cut);
+    }
+    if position < START {
+        place.storage.remove_file(&path).map_err(fail)?;
+        place.storage.sync_dir(&place.directory).map_err(fail)?;
+    } else {
+        let file = place.storage.open(&path, OpenMode::ReadWrite).map_err(fail)?;
+        file.set_len(position).map_err(fail)?;
+        file.sync_all().map_err(fail)?;
+    }
+    Ok(name)
+}
+
+/// Takes zeros off the end, so that the file ends where its batches do.
+fn trim(place: &Place, segment: &Segment, end: u64) -> Result<(), Error> {
+    let fail = |error| Error::storage("trim a segment", segment.path(), error);
+    let file = place.storage.open(segment.path(), OpenMode::ReadWrite).map_err(fail)?;
+    if file.len().map_err(fail)? > end {
+        file.set_len(end).map_err(fail)?;
+        file.sync_all().map_err(fail)?;
+    }
+    Ok(())
+}
+
+/// Writes the batches that no proof covers once more, and syncs them.
+fn write_anew(place: &Place, segment: &Segment, from: u64, proof: Offset) -> Result<(), Error> {
+    let fail = |error| Error::storage("write a recovered tail anew", segment.path(), error);
+    let file = place.storage.open(segment.path(), OpenMode::ReadWrite).map_err(fail)?;
+    let end = segment.length();
+    let mut position = if from <= START && segment.base_offset() >= proof { 0 } else { from };
+    if position >= START {
+        // Only to find where the proof ends.
+        let mut scanner = Scanner::new(&*file, segment.seed(), position).map_err(fail)?;
+        loop {
+            match scanner.step().map_err(fail)? {
+                Step::Batch { header, .. } if header.end_offset() <= proof => {
+                    position += u64::from(header.length);
+                }
+                _ => break,
+            }
+        }
+    }
+    let mut chunk = vec![0; 256 * 1024];
+    while position < end {
+        let size = chunk.len().min(saturating_usize(end - position));
+        let bytes = chunk.get_mut(..size).unwrap_or_default();
+        read_exact_at(&*file, bytes, position).map_err(fail)?;
+        write_all_at(&*file, bytes, position).map_err(fail)?;
+        position += to_u64(size);
+    }
+    file.sync_all().map_err(fail)
+}

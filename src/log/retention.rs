@@ -1,0 +1,148 @@
+//! Removing the oldest records: by age, by size, or by request.
+//!
+//! The start offset is on disk before anything below it is removed, so a crash in between leaves files
+//! that the next open removes, and never a start offset without its file.
+
+use std::sync::Arc;
+
+use super::Log;
+use super::files::write_start_offset;
+use super::segment::Segment;
+use crate::error::{Error, LogError};
+use crate::offset::Offset;
+use crate::options::TopicOptions;
+use crate::timestamp::Timestamp;
+
+impl Log {
+    /// Raises the log start offset to `upto`, and removes the segments that lie wholly below it.
+    ///
+    /// Kafka: `DeleteRecords`, KIP-107. A lower offset than the present start changes nothing; one
+    /// beyond the high watermark is refused.
+    pub(crate) fn delete_records(&self, upto: Offset) -> Result<Offset, Error> {
+        self.check_writable()?;
+        let offsets = self.offsets();
+        if upto > offsets.high_watermark {
+            let (start, end) = (offsets.log_start, offsets.high_watermark);
+            let error = LogError::OffsetOutOfRange { offset: upto, start, end };
+            return Err(self.name(error.into()));
+        }
+        let _retention = self.retention.lock();
+        if upto > self.marks.log_start() {
+            self.move_start(upto)?;
+        }
+        self.remove_below_start()?;
+        Ok(self.marks.log_start())
+    }
+
+    /// Removes what the topic's retention no longer keeps. Returns how many segments went.
+    ///
+    /// Kafka's rules (`UnifiedLog.deleteOldSegments`), in its order: what lies below the log start, then
+    /// by size, then by age; always from the oldest on, stopping at the first that stays.
+    pub(crate) fn apply_retention(&self, now: Timestamp) -> Result<usize, Error> {
+        self.check_writable()?;
+        let _retention = self.retention.lock();
+        let options = self.options();
+        let mut removed = self.remove_below_start()?;
+        let by_size = self.breaching_size(&options);
+        removed += self.remove_first(by_size, &options)?;
+        let by_age = self.breaching_age(&options, now)?;
+        removed += self.remove_first(by_age, &options)?;
+        Ok(removed)
+    }
+
+    /// How many segments from the start on may go while the rest still has `retention_bytes`.
+    fn breaching_size(&self, options: &TopicOptions) -> usize {
+        let Some(limit) = options.retention_bytes else { return 0 };
+        let segments = self.segments();
+        let total: u64 = segments.iter().map(|segment| segment.length()).sum();
+        let mut excess = total.saturating_sub(limit);
+        if total < limit {
+            return 0;
+        }
+        let fits = |segment: &Arc<Segment>| {
+            let fits = excess >= segment.length();
+            excess = excess.saturating_sub(segment.length());
+            fits
+        };
+        segments.iter().map(fits).take_while(|fits| *fits).count()
+    }
+
+    /// How many segments from the start on have no record younger than `retention`.
+    fn breaching_age(&self, options: &TopicOptions, now: Timestamp) -> Result<usize, Error> {
+        let Some(age) = options.retention else { return Ok(0) };
+        let mut count = 0;
+        for segment in self.segments().iter() {
+            let summary =
+                segment.summary(&*self.place.storage).map_err(|error| self.name(error))?;
+            let empty = summary.end_offset <= segment.base_offset();
+            if empty || now.since(summary.max_timestamp) <= age {
+                break;
+            }
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// Removes so many of the oldest segments; if that is all of them, begins a new one first, so that
+    /// the log goes on where it was. Nothing that consumers have not been able to see yet is removed.
+    fn remove_first(&self, count: usize, options: &TopicOptions) -> Result<usize, Error> {
+        if count == 0 {
+            return Ok(0);
+        }
+        let segments = self.segments();
+        let high_watermark = self.marks.high_watermark();
+        let start = match segments.get(count) {
+            Some(next) => next.base_offset(),
+            None => self.marks.log_end(),
+        };
+        if start > high_watermark {
+            return Ok(0);
+        }
+        if count >= segments.len() {
+            let mut writer = self.writer.lock();
+            let end = self.marks.log_end();
+            if end != start || segments.last().is_some_and(|last| last.base_offset() == end) {
+                return Ok(0);
+            }
+            let recovery_point = self.marks.recovery_point();
+            let mut poisoned = false;
+            let rolled = writer.roll(&self.place, options, end, recovery_point, &mut poisoned);
+            drop(writer);
+            if poisoned {
+                self.refuse_poisoned();
+            }
+            self.add_segment(rolled.map_err(|error| self.name(error))?);
+        }
+        self.move_start(start)?;
+        self.remove_below_start()
+    }
+
+    fn move_start(&self, start: Offset) -> Result<(), Error> {
+        let place = &self.place;
+        place.make_directory(true)?;
+        write_start_offset(&*place.storage, &place.directory, &place.identity, start)
+            .map_err(|error| self.name(error))?;
+        self.marks.raise_log_start(start);
+        Ok(())
+    }
+
+    /// Removes the segments that lie wholly below the log start; the active one always stays.
+    fn remove_below_start(&self) -> Result<usize, Error> {
+        let start = self.marks.log_start();
+        let gone: Vec<Arc<Segment>> = {
+            let mut segments = self.segments.write();
+            let below = segments.iter().skip(1).take_while(|next| next.base_offset() <= start);
+            let count = below.count();
+            if count == 0 {
+                return Ok(0);
+            }
+            let gone = segments.iter().take(count).cloned().collect();
+            *segments = Arc::new(segments.iter().skip(count).cloned().collect());
+            gone
+        };
+        for segment in &gone {
+            segment.remove(&*self.place.storage).map_err(|error| self.name(error))?;
+        }
+        Ok(gone.len())
+    }
+}

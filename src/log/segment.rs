@@ -1,0 +1,354 @@
+//! [`Segment`]: one file of a partition's log, and the way to a place in it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::files::{index_name, index_path, segment_path};
+use super::scan::{Scanner, Step};
+use crate::error::Error;
+use crate::format::{
+    BATCH_HEADER_BYTES, Batch, BatchHeader, Identity, IndexEntry, IndexFile, SEGMENT_HEADER_BYTES,
+    decode_index, encode_index,
+};
+use crate::limits::{to_u32, to_u64};
+use crate::offset::Offset;
+use crate::storage::{
+    OpenMode, Storage, StorageFile, read_all, read_up_to_at, write_all_at,
+};
+use crate::sync::Mutex;
+use crate::timestamp::Timestamp;
+
+/// The longest index file that is read: that of a segment of the largest size with the densest index.
+const INDEX_BYTES_MAX: u64 = 1 << 30;
+
+/// A file of the log. What is below its length never changes.
+#[derive(Debug)]
+pub(super) struct Segment {
+    base_offset: Offset,
+    seed: u32,
+    directory: PathBuf,
+    path: PathBuf,
+    /// The end of the last whole batch; the file may be longer (zeros, or a batch being written).
+    length: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Kept open while the segment is active; a sealed one is opened by whoever reads it.
+    file: Option<Arc<dyn StorageFile>>,
+    summary: Option<Summary>,
+    /// Places of batches from `indexed_from` on, in order.
+    entries: Vec<IndexEntry>,
+    /// The position from which `entries` is complete.
+    indexed_from: u64,
+}
+
+/// What is known of a segment as a whole.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Summary {
+    pub(super) end_offset: Offset,
+    pub(super) max_timestamp: Timestamp,
+}
+
+const START: u64 = to_u64(SEGMENT_HEADER_BYTES);
+
+impl Segment {
+    /// A segment that exists, of which so many bytes are whole batches.
+    pub(super) fn new(
+        directory: &Path,
+        identity: &Identity,
+        base_offset: Offset,
+        length: u64,
+    ) -> Self {
+        let state = State { file: None, summary: None, entries: Vec::new(), indexed_from: length };
+        Self {
+            base_offset,
+            seed: identity.segment_seed(base_offset),
+            directory: directory.to_path_buf(),
+            path: segment_path(directory, base_offset),
+            length: AtomicU64::new(length),
+            state: Mutex::new(state),
+        }
+    }
+
+    pub(super) fn base_offset(&self) -> Offset {
+        self.base_offset
+    }
+
+    pub(super) fn seed(&self) -> u32 {
+        self.seed
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn length(&self) -> u64 {
+        self.length.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_length(&self, length: u64) {
+        self.length.store(length, Ordering::Release);
+    }
+
+    /// The file, for reading.
+    pub(super) fn file(&self, storage: &dyn Storage) -> Result<Arc<dyn StorageFile>, Error> {
+        if let Some(file) = &self.state.lock().file {
+            return Ok(Arc::clone(file));
+        }
+        storage
+            .open(&self.path, OpenMode::Read)
+            .map_err(|error| Error::storage("open a segment", &self.path, error))
+    }
+
+    /// Keeps the file open: the segment is, or becomes, the active one.
+    pub(super) fn keep_open(&self, file: Arc<dyn StorageFile>) {
+        self.state.lock().file = Some(file);
+    }
+
+    /// Takes note of a batch that was written at `position`, and enters it in the index if asked.
+    pub(super) fn note_batch(
+        &self,
+        position: u64,
+        base_offset: Offset,
+        end_offset: Offset,
+        max_timestamp: Timestamp,
+        in_index: bool,
+    ) {
+        let mut state = self.state.lock();
+        let before = state.summary.map_or(Timestamp::MIN, |summary| summary.max_timestamp);
+        if in_index && let Some(entry) = self.entry(position, base_offset, before) {
+            state.entries.push(entry);
+        }
+        state.summary = Some(Summary { end_offset, max_timestamp: before.max(max_timestamp) });
+    }
+
+    fn entry(&self, position: u64, offset: Offset, before: Timestamp) -> Option<IndexEntry> {
+        Some(IndexEntry {
+            relative_offset: u32::try_from(offset - self.base_offset).ok()?,
+            position: u32::try_from(position).ok()?,
+            max_timestamp_before: before,
+        })
+    }
+
+    /// Sets what is known of the segment as a whole; the index stays to be read or rebuilt.
+    pub(super) fn set_summary(&self, summary: Summary) {
+        self.state.lock().summary = Some(summary);
+    }
+
+    /// The youngest timestamp, as far as it is known without reading anything.
+    pub(super) fn known_max_timestamp(&self) -> Timestamp {
+        self.state.lock().summary.map_or(Timestamp::MIN, |summary| summary.max_timestamp)
+    }
+
+    /// The end offset and the youngest timestamp; read from the index file or the segment if unknown.
+    pub(super) fn summary(&self, storage: &dyn Storage) -> Result<Summary, Error> {
+        if let Some(summary) = self.state.lock().summary {
+            return Ok(summary);
+        }
+        let index = self.load_index(storage, self.length())?;
+        let summary =
+            Summary { end_offset: index.end_offset, max_timestamp: index.max_timestamp };
+        self.state.lock().summary = Some(summary);
+        Ok(summary)
+    }
+
+    /// The position of a batch at or before the one that holds `offset`.
+    pub(super) fn position_of(&self, storage: &dyn Storage, offset: Offset) -> Result<u64, Error> {
+        let relative = offset - self.base_offset;
+        self.look_up(storage, |entry| u64::from(entry.relative_offset) <= relative)
+    }
+
+    /// The position of a batch before which every record is older than `timestamp`.
+    pub(super) fn position_of_time(
+        &self,
+        storage: &dyn Storage,
+        timestamp: Timestamp,
+    ) -> Result<u64, Error> {
+        self.look_up(storage, |entry| entry.max_timestamp_before < timestamp)
+    }
+
+    /// The position of the last entry for which `before` holds; it holds for a prefix of the entries.
+    fn look_up(
+        &self,
+        storage: &dyn Storage,
+        before: impl Fn(&IndexEntry) -> bool,
+    ) -> Result<u64, Error> {
+        let last = |entries: &[IndexEntry]| {
+            let count = entries.partition_point(|entry| before(entry));
+            entries.get(count.checked_sub(1)?).map(|entry| u64::from(entry.position))
+        };
+        let (indexed_from, active) = {
+            let state = self.state.lock();
+            if let Some(position) = last(&state.entries) {
+                return Ok(position);
+            }
+            (state.indexed_from, state.file.is_some())
+        };
+        if indexed_from <= START {
+            return Ok(START);
+        }
+        let older = self.load_index(storage, indexed_from)?;
+        let position = last(&older.entries).unwrap_or(START);
+        if active {
+            // Only the active segment's index is kept: a sealed one is read again when it is asked.
+            let mut state = self.state.lock();
+            if state.indexed_from == indexed_from {
+                let newer = std::mem::replace(&mut state.entries, older.entries);
+                state.entries.extend(newer);
+                state.indexed_from = START;
+            }
+        }
+        Ok(position)
+    }
+
+    /// The index up to `length`: from its file if that is good, else from the batches themselves.
+    fn load_index(&self, storage: &dyn Storage, length: u64) -> Result<IndexFile, Error> {
+        let path = index_path(&self.directory, self.base_offset);
+        if let Ok(bytes) = read_all(storage, &path, INDEX_BYTES_MAX)
+            && let Ok(index) = decode_index(&bytes, self.seed)
+            && index.length == length
+        {
+            return Ok(index);
+        }
+        let file = self.file(storage)?;
+        self.walk(&*file, length)
+            .map_err(|error| Error::storage("read a segment", &self.path, error))
+    }
+
+    /// Builds an index by going from header to header. What is damaged ends it early: the index is
+    /// never evidence, and whoever reads there will find the damage.
+    fn walk(&self, file: &dyn StorageFile, length: u64) -> io::Result<IndexFile> {
+        let mut index = IndexFile {
+            end_offset: self.base_offset,
+            length,
+            max_timestamp: Timestamp::MIN,
+            entries: Vec::new(),
+        };
+        let (mut position, mut indexed) = (START, START);
+        let mut head = [0; BATCH_HEADER_BYTES];
+        while position < length {
+            let filled = read_up_to_at(file, &mut head, position)?;
+            let header = BatchHeader::decode(&head);
+            let batch_length = u64::from(header.length);
+            if filled < BATCH_HEADER_BYTES
+                || !Batch::may_begin(&head)
+                || batch_length < to_u64(BATCH_HEADER_BYTES)
+                || header.base_offset < index.end_offset
+            {
+                break;
+            }
+            if position - indexed >= WALK_INTERVAL_BYTES {
+                let entry = self.entry(position, header.base_offset, index.max_timestamp);
+                index.entries.extend(entry);
+                indexed = position;
+            }
+            index.end_offset = header.end_offset();
+            index.max_timestamp = index.max_timestamp.max(header.max_timestamp);
+            position += batch_length;
+        }
+        Ok(index)
+    }
+
+    /// Checks every batch from the start to `length`. Used where the file cannot be trusted.
+    pub(super) fn first_bad(
+        &self,
+        storage: &dyn Storage,
+    ) -> Result<Option<(u64, Offset, Error)>, Error> {
+        let file = self.file(storage)?;
+        let fail = |error| Error::storage("read a segment", &self.path, error);
+        let mut scanner = Scanner::new(&*file, self.seed, 0).map_err(fail)?;
+        let mut next = self.base_offset;
+        loop {
+            match scanner.step().map_err(fail)? {
+                Step::Batch { header, .. } => next = header.end_offset(),
+                Step::End { .. } => return Ok(None),
+                Step::Bad { position, error } => return Ok(Some((position, next, error.into()))),
+            }
+        }
+    }
+
+    /// Writes the index file and closes the segment's own: it takes no more batches.
+    ///
+    /// The index is a cache, so a failure to write it is not an error.
+    pub(super) fn seal(&self, storage: &dyn Storage) {
+        self.save_index(storage);
+        let mut state = self.state.lock();
+        state.file = None;
+        if state.indexed_from == START {
+            state.entries = Vec::new();
+            state.indexed_from = self.length();
+        }
+    }
+
+    /// Writes the index file if all of it is known.
+    pub(super) fn save_index(&self, storage: &dyn Storage) {
+        let index = {
+            let state = self.state.lock();
+            let Some(summary) = state.summary.filter(|_| state.indexed_from == START) else {
+                return;
+            };
+            IndexFile {
+                end_offset: summary.end_offset,
+                length: self.length(),
+                max_timestamp: summary.max_timestamp,
+                entries: state.entries.clone(),
+            }
+        };
+        let temporary = self.directory.join(format!("{}.tmp", index_name(self.base_offset)));
+        let bytes = encode_index(&index, self.seed);
+        let _cache = storage.remove_file(&temporary);
+        let _cache = storage
+            .open(&temporary, OpenMode::CreateNew)
+            .and_then(|file| write_all_at(&*file, &bytes, 0))
+            .and_then(|()| {
+                storage.rename(&temporary, &index_path(&self.directory, self.base_offset))
+            });
+    }
+
+    /// Removes the segment and its index. Whoever is reading it may go on.
+    pub(super) fn remove(&self, storage: &dyn Storage) -> Result<(), Error> {
+        for path in [index_path(&self.directory, self.base_offset), self.path.clone()] {
+            match storage.remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::storage("remove a segment", &path, error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A segment that was just made: nothing in it but its header.
+    pub(super) fn begin(&self, file: Arc<dyn StorageFile>) {
+        let mut state = self.state.lock();
+        state.file = Some(file);
+        state.indexed_from = START;
+        state.summary =
+            Some(Summary { end_offset: self.base_offset, max_timestamp: Timestamp::MIN });
+    }
+}
+
+/// The bytes between two entries of an index that is rebuilt.
+const WALK_INTERVAL_BYTES: u64 = 4096;
+
+const _: () = assert!(WALK_INTERVAL_BYTES > START);
+
+/// The segments of a log in order, as readers see them: replaced as a whole, never changed.
+pub(super) type Segments = Arc<Vec<Arc<Segment>>>;
+
+/// The segment that holds `offset`, or would: the last that begins at or before it.
+pub(super) fn segment_for(segments: &[Arc<Segment>], offset: Offset) -> Option<usize> {
+    segments.partition_point(|segment| segment.base_offset() <= offset).checked_sub(1)
+}
+
+/// The number of entries of the longest index; kept within what a position can name.
+const _: () = assert!(INDEX_BYTES_MAX < 1 << 31);
+
+/// The relative offset of a batch must fit 32 bits, so a segment is rolled before it would not.
+pub(super) fn offsets_fit(base_offset: Offset, offset: Offset) -> bool {
+    offset - base_offset <= u64::from(to_u32(usize::MAX) / 2)
+}
