@@ -6,6 +6,8 @@
 //!
 //! **Not here:** what the bytes mean.
 
+#[cfg(feature = "testing")]
+pub mod conformance;
 mod disk;
 mod io;
 mod memory;

@@ -107,7 +107,7 @@ impl Journal {
     /// How many changes were not durable after the first `k` operations. With 0, every crash there leaves
     /// the same.
     pub fn unsynced(&self, k: usize) -> usize {
-        self.at(k, |durable| durable.unsynced())
+        self.at(k, Durable::unsynced)
     }
 
     /// The storage that a power cut after the first `k` operations may leave.

@@ -75,18 +75,21 @@ impl SimulatedStorage {
     }
 
     /// The storage that a power cut now may leave. See [`Journal::crash`].
+    #[must_use]
     pub fn crash(&self, survival: Survival, seed: u64) -> Self {
         let (tree, next_node) = self.state.lock().survive(survival, seed);
         Self::with(State::new(Arc::new(tree), next_node))
     }
 
     /// The storage if the process died now and the machine went on. See [`Journal::kill`].
+    #[must_use]
     pub fn kill(&self) -> Self {
         let journal = self.journal();
         journal.kill(journal.len())
     }
 
     /// An independent storage with the same files, all of them durable.
+    #[must_use]
     pub fn deep_copy(&self) -> Self {
         self.crash(Survival::Everything, 0)
     }
