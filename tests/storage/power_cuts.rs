@@ -152,6 +152,20 @@ fn a_name_given_anew_never_loses_the_file_that_had_it() {
     }
 }
 
+#[test]
+fn a_durable_removal_takes_along_the_unsynced_names_that_the_file_had_before() {
+    let storage = SimulatedStorage::new();
+    storage.create_dir(path("d")).unwrap();
+    storage.sync_dir(root()).unwrap();
+    make(&storage, "a");
+    storage.rename(path("a"), path("d/b")).unwrap();
+    storage.remove_file(path("d/b")).unwrap();
+    storage.sync_dir(path("d")).unwrap();
+    for seed in 0..100 {
+        assert_eq!(storage.crash(Survival::Random, seed).files(), []);
+    }
+}
+
 /// A file whose bytes are synced and whose name is not.
 fn durable_bytes(storage: &SimulatedStorage, name: &str, bytes: &[u8]) {
     let file = make(storage, name);
