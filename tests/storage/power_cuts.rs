@@ -153,6 +153,24 @@ fn a_name_given_anew_never_loses_the_file_that_had_it() {
 }
 
 #[test]
+fn names_that_have_nothing_in_common_survive_in_any_combination() {
+    let storage = SimulatedStorage::new();
+    durable(&storage, "a", b"");
+    storage.rename(path("a"), path("b")).unwrap();
+    make(&storage, "c");
+    storage.create_dir(path("d")).unwrap();
+    let names = |seed| {
+        let entries = storage.crash(Survival::Random, seed).list(root()).unwrap();
+        entries.into_iter().map(|entry| entry.name).collect()
+    };
+    let mut seen: Vec<Vec<String>> = (0..1_000).map(names).collect();
+    seen.sort();
+    seen.dedup();
+    let seen: Vec<String> = seen.iter().map(|names| names.concat()).collect();
+    assert_eq!(seen, ["a", "ac", "acd", "ad", "b", "bc", "bcd", "bd"]);
+}
+
+#[test]
 fn a_durable_removal_takes_along_the_unsynced_names_that_the_file_had_before() {
     let storage = SimulatedStorage::new();
     storage.create_dir(path("d")).unwrap();

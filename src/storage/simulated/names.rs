@@ -17,7 +17,7 @@ pub(super) type Slot = (NodeId, Arc<str>);
 #[derive(Clone, Debug)]
 pub(super) enum NameChange {
     Link(Slot, NodeId),
-    /// `sides` are the directories not synced since: a move between two is durable once both are.
+    /// `unsynced` says which side's directory was not synced since: it is durable once neither is.
     Move {
         from: Slot,
         to: Slot,
