@@ -89,6 +89,36 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     }
 }
 
+/// `O_NOFOLLOW | O_NONBLOCK`: a link is not followed and a pipe does not block.
+///
+/// The standard library does not name them, and on Linux the first depends on the processor.
+#[cfg(all(
+    any(target_os = "linux", target_os = "android"),
+    any(
+        target_arch = "arm",
+        target_arch = "aarch64",
+        target_arch = "powerpc",
+        target_arch = "powerpc64"
+    )
+))]
+const OPEN_FLAGS: i32 = 0o100_000 | 0o4_000;
+#[cfg(all(
+    any(target_os = "linux", target_os = "android"),
+    not(any(
+        target_arch = "arm",
+        target_arch = "aarch64",
+        target_arch = "powerpc",
+        target_arch = "powerpc64"
+    ))
+))]
+const OPEN_FLAGS: i32 = 0o400_000 | 0o4_000;
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+const OPEN_FLAGS: i32 = 0x0100 | 0x0004;
+
+fn not_a_regular_file() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")
+}
+
 /// Opens a regular file and nothing else; a pipe does not block and a link is not followed.
 #[expect(
     clippy::disallowed_methods,
@@ -98,20 +128,19 @@ fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt as _;
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        const NOFOLLOW_NONBLOCK: i32 = 0o400_000 | 0o4_000;
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        const NOFOLLOW_NONBLOCK: i32 = 0x0100 | 0x0004;
-        options.mode(0o600).custom_flags(NOFOLLOW_NONBLOCK);
+        options.mode(0o600).custom_flags(OPEN_FLAGS);
     }
-    let file = options.open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "not a regular file",
-        ));
+    match options.open(path) {
+        Ok(file) if file.metadata()?.is_file() => Ok(file),
+        Ok(_) => Err(not_a_regular_file()),
+        // Systems refuse a directory or a link in their own ways; the file that is there tells.
+        Err(error) => match fs::symlink_metadata(path) {
+            Ok(there) if !there.is_file() && error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(not_a_regular_file())
+            }
+            _ => Err(error),
+        },
     }
-    Ok(file)
 }
 
 impl Storage for DiskStorage {
@@ -185,9 +214,11 @@ impl Storage for DiskStorage {
                 other.trim().to_owned(),
             ));
         }
-        file.set_len(0)?;
-        file.rewind()?;
-        file.write_all(note.as_bytes())?;
+        // The note is only for the error's text: on a full disk the lock is good without it.
+        let _noted = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(note.as_bytes()));
         Ok(Box::new(DiskLock { file, path }))
     }
 }

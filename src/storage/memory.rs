@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::port::{Entry, EntryKind, OpenMode, Storage, StorageFile, StorageLock};
 use crate::limits::{saturating_usize, to_u64};
@@ -31,7 +30,6 @@ use crate::sync::{Mutex, RwLock};
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStorage {
     tree: Arc<Mutex<BTreeMap<PathBuf, Node>>>,
-    locked: Arc<AtomicBool>,
 }
 
 #[derive(Clone, Debug)]
@@ -63,14 +61,12 @@ impl Storage for MemoryStorage {
         match (tree.get(path), mode) {
             (Some(_), OpenMode::CreateNew) => Err(io::ErrorKind::AlreadyExists.into()),
             (Some(Node::Directory), _) => Err(io::ErrorKind::InvalidInput.into()),
-            (Some(Node::File(file)), _) => {
-                let file = Arc::clone(file);
-                Ok(file)
-            }
+            (Some(Node::File(file)), _) => Ok(MemoryHandle::open(file, mode)),
             (None, OpenMode::CreateNew) if parent_exists(&tree, path) => {
                 let file = Arc::new(MemoryFile::default());
-                tree.insert(path.to_path_buf(), Node::File(Arc::clone(&file)));
-                Ok(file)
+                let handle = MemoryHandle::open(&file, mode);
+                tree.insert(path.to_path_buf(), Node::File(file));
+                Ok(handle)
             }
             (None, _) => Err(io::ErrorKind::NotFound.into()),
         }
@@ -95,6 +91,16 @@ impl Storage for MemoryStorage {
         }
         if matches!(tree.get(to), Some(Node::Directory)) {
             return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        match (tree.get(from), tree.get(to)) {
+            (None, _) => return Err(io::ErrorKind::NotFound.into()),
+            (Some(Node::Directory), _) if to.starts_with(from) => {
+                return Err(io::ErrorKind::InvalidInput.into());
+            }
+            (Some(Node::Directory), Some(Node::File(_))) => {
+                return Err(io::ErrorKind::NotADirectory.into());
+            }
+            _ => {}
         }
         let Some(node) = tree.remove(from) else {
             return Err(io::ErrorKind::NotFound.into());
@@ -163,24 +169,75 @@ impl Storage for MemoryStorage {
             .collect())
     }
 
-    fn sync_dir(&self, _path: &Path) -> io::Result<()> {
-        Ok(())
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        match self.tree.lock().get(path) {
+            Some(Node::Directory) => Ok(()),
+            None if path.as_os_str().is_empty() => Ok(()),
+            Some(Node::File(_)) => Err(io::ErrorKind::NotADirectory.into()),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
     }
 
-    fn lock(&self, _path: &Path, _note: &str) -> io::Result<Box<dyn StorageLock>> {
-        if self.locked.swap(true, Ordering::AcqRel) {
-            return Err(io::Error::new(io::ErrorKind::WouldBlock, "this"));
+    fn lock(&self, path: &Path, note: &str) -> io::Result<Box<dyn StorageLock>> {
+        let mut tree = self.tree.lock();
+        let file = match tree.get(path) {
+            Some(Node::Directory) => return Err(io::ErrorKind::InvalidInput.into()),
+            Some(Node::File(file)) => Arc::clone(file),
+            None if parent_exists(&tree, path) => {
+                let file = Arc::new(MemoryFile::default());
+                tree.insert(path.to_path_buf(), Node::File(Arc::clone(&file)));
+                file
+            }
+            None => return Err(io::ErrorKind::NotFound.into()),
+        };
+        let mut owner = file.owner.lock();
+        if let Some(other) = &*owner {
+            return Err(io::Error::new(io::ErrorKind::WouldBlock, other.clone()));
         }
-        Ok(Box::new(MemoryLock(Arc::clone(&self.locked))))
+        *owner = Some(note.to_owned());
+        drop(owner);
+        *file.content.write() = note.into();
+        Ok(Box::new(MemoryLock {
+            tree: Arc::clone(&self.tree),
+            path: path.to_path_buf(),
+            file,
+        }))
     }
 }
 
 #[derive(Debug, Default)]
-struct MemoryFile(RwLock<Vec<u8>>);
+struct MemoryFile {
+    content: RwLock<Vec<u8>>,
+    /// The note of whoever has it locked.
+    owner: Mutex<Option<String>>,
+}
 
-impl StorageFile for MemoryFile {
+#[derive(Debug)]
+struct MemoryHandle {
+    file: Arc<MemoryFile>,
+    writable: bool,
+}
+
+impl MemoryHandle {
+    fn open(file: &Arc<MemoryFile>, mode: OpenMode) -> Arc<dyn StorageFile> {
+        Arc::new(Self {
+            file: Arc::clone(file),
+            writable: mode != OpenMode::Read,
+        })
+    }
+
+    fn check_writable(&self) -> io::Result<()> {
+        if self.writable {
+            return Ok(());
+        }
+        let error = "the file was opened for reading only";
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, error))
+    }
+}
+
+impl StorageFile for MemoryHandle {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        let bytes = self.0.read();
+        let bytes = self.file.content.read();
         let rest = bytes.get(saturating_usize(position)..).unwrap_or_default();
         let count = rest.len().min(buffer.len());
         if let (Some(to), Some(from)) = (buffer.get_mut(..count), rest.get(..count)) {
@@ -190,31 +247,37 @@ impl StorageFile for MemoryFile {
     }
 
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<usize> {
-        let mut file = self.0.write();
+        self.check_writable()?;
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        let mut content = self.file.content.write();
         let start = saturating_usize(position);
         let end = start.saturating_add(bytes.len());
-        if start == file.len() {
-            file.extend_from_slice(bytes);
+        reserve(&mut content, end)?;
+        if start == content.len() {
+            content.extend_from_slice(bytes);
             return Ok(bytes.len());
         }
-        if file.len() < end {
-            let missing = end - file.len();
-            file.try_reserve(missing)
-                .map_err(|_| io::ErrorKind::OutOfMemory)?;
-            file.resize(end, 0);
+        if content.len() < end {
+            content.resize(end, 0);
         }
-        if let Some(to) = file.get_mut(start..end) {
+        if let Some(to) = content.get_mut(start..end) {
             to.copy_from_slice(bytes);
         }
         Ok(bytes.len())
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(to_u64(self.0.read().len()))
+        Ok(to_u64(self.file.content.read().len()))
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
-        self.0.write().resize(saturating_usize(length), 0);
+        self.check_writable()?;
+        let mut content = self.file.content.write();
+        let length = saturating_usize(length);
+        reserve(&mut content, length)?;
+        content.resize(length, 0);
         Ok(())
     }
 
@@ -227,17 +290,29 @@ impl StorageFile for MemoryFile {
     }
 }
 
+/// Makes room for a length, or says that there is none, where growing would end the process.
+fn reserve(content: &mut Vec<u8>, length: usize) -> io::Result<()> {
+    let missing = length.saturating_sub(content.len());
+    content
+        .try_reserve(missing)
+        .map_err(|_| io::ErrorKind::OutOfMemory.into())
+}
+
 #[derive(Debug)]
-struct MemoryLock(Arc<AtomicBool>);
+struct MemoryLock {
+    tree: Arc<Mutex<BTreeMap<PathBuf, Node>>>,
+    path: PathBuf,
+    file: Arc<MemoryFile>,
+}
 
 impl StorageLock for MemoryLock {
     fn still_holds(&self) -> bool {
-        true
+        matches!(self.tree.lock().get(&self.path), Some(Node::File(file)) if Arc::ptr_eq(file, &self.file))
     }
 }
 
 impl Drop for MemoryLock {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        *self.file.owner.lock() = None;
     }
 }

@@ -6,12 +6,18 @@
 //!
 //! **Not here:** what the bytes mean.
 
+#[cfg(feature = "testing")]
+pub mod conformance;
 mod disk;
 mod io;
 mod memory;
 mod port;
+#[cfg(feature = "testing")]
+mod simulated;
 
 pub use disk::DiskStorage;
 pub(crate) use io::{read_all, read_exact_at, read_up_to_at, write_all_at, write_file_durably};
 pub use memory::MemoryStorage;
 pub use port::{Entry, EntryKind, OpenMode, Storage, StorageFile, StorageLock};
+#[cfg(feature = "testing")]
+pub use simulated::{Fault, Journal, OperationKind, SimulatedStorage, Survival};

@@ -1,0 +1,146 @@
+//! Every storage does what the trait says.
+
+use std::cell::Cell;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use topiclog::storage::{
+    DiskStorage, MemoryStorage, OpenMode, SimulatedStorage, Storage, conformance,
+};
+
+use super::{kind, path};
+
+/// A directory that is removed at the end of the test.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(test: &str) -> Self {
+        let name = format!("topiclog-storage-{test}-{}", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _gone = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn the_disk_keeps_the_contract() {
+    let directory = Directory::new("contract");
+    let count = Cell::new(0);
+    let make = || -> Arc<dyn Storage> {
+        count.set(count.get() + 1);
+        let root = directory.0.join(count.get().to_string());
+        Arc::new(DiskStorage::create(root).unwrap())
+    };
+    conformance::check(make).unwrap();
+}
+
+#[test]
+fn memory_keeps_the_contract() {
+    conformance::check(|| Arc::new(MemoryStorage::new())).unwrap();
+}
+
+#[test]
+fn the_simulation_keeps_the_contract() {
+    conformance::check(|| Arc::new(SimulatedStorage::new())).unwrap();
+}
+
+#[test]
+fn a_storage_made_by_a_crash_keeps_the_contract() {
+    let make = || -> Arc<dyn Storage> {
+        let storage = SimulatedStorage::new();
+        storage.write_file("old/file", *b"old").unwrap();
+        storage.remove_file(path("old/file")).unwrap();
+        storage.sync_dir(path("old")).unwrap();
+        storage.remove_dir(path("old")).unwrap();
+        Arc::new(storage.crash(topiclog::storage::Survival::Everything, 0))
+    };
+    conformance::check(make).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn links_and_pipes_on_the_disk_are_refused_without_waiting() {
+    let directory = Directory::new("links");
+    let storage = DiskStorage::create(&directory.0).unwrap();
+    fs::write(directory.0.join("file"), b"secret").unwrap();
+    std::os::unix::fs::symlink("file", directory.0.join("link")).unwrap();
+    std::os::unix::fs::symlink("nothing", directory.0.join("dangling")).unwrap();
+    let pipe = std::process::Command::new("mkfifo")
+        .arg(directory.0.join("pipe"))
+        .status();
+    assert!(pipe.unwrap().success());
+    for name in ["link", "dangling", "pipe"] {
+        for mode in [OpenMode::Read, OpenMode::ReadWrite] {
+            let opened = storage.open(path(name), mode);
+            assert_eq!(kind(opened), io::ErrorKind::InvalidInput, "{name} {mode:?}");
+        }
+        let locked = storage.lock(path(name), "");
+        assert_eq!(kind(locked), io::ErrorKind::InvalidInput, "{name}");
+        let made = storage.open(path(name), OpenMode::CreateNew);
+        assert_eq!(kind(made), io::ErrorKind::AlreadyExists, "{name}");
+    }
+    assert!(!directory.0.join("nothing").exists());
+}
+
+#[test]
+fn paths_that_leave_the_simulation_are_refused() {
+    let storage = SimulatedStorage::new();
+    for bad in ["../a", "/a", "a/../../b"] {
+        let opened = storage.open(path(bad), OpenMode::CreateNew);
+        assert!(opened.is_err(), "{bad}");
+    }
+    assert_eq!(
+        kind(storage.open(path(""), OpenMode::Read)),
+        io::ErrorKind::InvalidInput
+    );
+    assert_eq!(storage.files(), []);
+}
+
+#[test]
+fn damage_put_in_by_a_test_is_durable_and_seen_through_open_handles() {
+    let storage = SimulatedStorage::new();
+    storage.write_file("a/b/c", *b"abc").unwrap();
+    let file = storage.open(path("a/b/c"), OpenMode::Read).unwrap();
+    storage.flip_bit("a/b/c", 8).unwrap();
+    let mut bytes = [0; 3];
+    assert_eq!(file.read_at(&mut bytes, 0).unwrap(), 3);
+    assert_eq!(&bytes, b"acc");
+    for survival in super::ALL {
+        let after = storage.crash(survival, 1);
+        assert_eq!(after.read_file("a/b/c").unwrap(), b"acc", "{survival:?}");
+        assert_eq!(after.files(), [(PathBuf::from("a/b/c"), 3)]);
+    }
+    assert_eq!(
+        kind(storage.flip_bit("a/b/c", 24)),
+        io::ErrorKind::UnexpectedEof
+    );
+    assert_eq!(kind(storage.flip_bit("x", 0)), io::ErrorKind::NotFound);
+    assert_eq!(
+        kind(storage.write_file("a/b", *b"x")),
+        io::ErrorKind::IsADirectory
+    );
+    assert_eq!(
+        kind(storage.write_file("a/b/c/d", *b"x")),
+        io::ErrorKind::NotADirectory
+    );
+    assert_eq!(storage.read_file("a/b"), None);
+}
+
+#[test]
+fn a_deep_copy_goes_its_own_way() {
+    let storage = SimulatedStorage::new();
+    let file = super::make(&storage, "a");
+    super::write(&*file, b"one", 0);
+    let copy = storage.deep_copy();
+    super::write(&*file, b"two", 0);
+    assert_eq!(copy.read_file("a").unwrap(), b"one");
+    let after = copy.crash(topiclog::storage::Survival::Nothing, 0);
+    assert_eq!(after.read_file("a").unwrap(), b"one");
+    assert_eq!(storage.read_file("a").unwrap(), b"two");
+}
