@@ -15,10 +15,14 @@ mod format;
 // Floor 2: the doors to the outside.
 pub mod clock;
 pub mod storage;
+mod random;
 mod sync;
 
 // Floor 3: one partition's log.
 mod log;
+
+// Floor 4: from names to logs.
+mod topic;
 
 pub use error::{Error, ErrorKind};
 pub use log::{LogOffsets, Recovery};
@@ -26,6 +30,7 @@ pub use name::{GroupId, Id, TopicName, TopicPartition};
 pub use offset::Offset;
 pub use options::{Durability, TopicOptions};
 pub use record::{HeadersRef, Payload, Record, RecordMetadata, RecordRef, SendError};
+pub use topic::{Partition, PartitionRecovery, PartitionView, Records, RecordsIter, RecoveryReport, Topic, TopicDescription, VerifyReport};
 pub use timestamp::{Timestamp, TimestampType};
 
 /// The result of most calls of this crate.

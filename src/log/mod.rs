@@ -36,3 +36,4 @@ pub(crate) use queue::Ticket;
 pub(crate) use reader::{Fetched, ReadPosition};
 pub(crate) use recovery::CleanMark;
 pub use report::Recovery;
+pub(crate) use verify::verify;

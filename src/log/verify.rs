@@ -26,18 +26,17 @@ pub(crate) fn verify(
 ) -> Result<Checked, Error> {
     let mut checked = Checked::default();
     let bases = list_segments(storage, directory)?;
-    let mut next = match read_start_offset(storage, directory, identity) {
-        Ok(start) => bases.first().map_or(start, |first| start.min(*first)).max(
-            if bases.first().is_some_and(|first| *first > start) { start } else { Offset::ZERO },
-        ),
-        Err(error) => {
-            checked.problems.push(error);
-            bases.first().copied().unwrap_or_default()
+    let first = bases.first().copied();
+    let mut next = first.unwrap_or_default();
+    match read_start_offset(storage, directory, identity) {
+        // The first segment may begin below the log start, never above it.
+        Ok(start) if first.is_some_and(|first| first > start) => {
+            let problem = "a segment is missing";
+            let error = Error::from(FormatError::Damaged { what: "log", problem });
+            checked.problems.push(error.at_offset(start).at_path(directory));
         }
-    };
-    // The first segment may begin below the log start, never above it.
-    if let Some(first) = bases.first().filter(|first| **first < next || next == Offset::ZERO) {
-        next = if next == Offset::ZERO { next } else { *first };
+        Ok(_) => {}
+        Err(error) => checked.problems.push(error),
     }
     for base in &bases {
         let path = segment_path(directory, *base);

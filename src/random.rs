@@ -1,0 +1,45 @@
+//! The only door to randomness: ids, and the choice of partitions. Seeded, so that a test can replay it.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use crate::name::Id;
+use crate::sync::Mutex;
+
+/// A source of random numbers (SplitMix64). Not for secrets.
+#[derive(Debug)]
+pub(crate) struct Random(Mutex<u64>);
+
+impl Random {
+    /// Seeded by the operating system, through the standard library's hash keys.
+    pub(crate) fn from_system() -> Self {
+        Self::from_seed(RandomState::new().build_hasher().finish())
+    }
+
+    pub(crate) fn from_seed(seed: u64) -> Self {
+        Self(Mutex::new(seed))
+    }
+
+    pub(crate) fn next(&self) -> u64 {
+        let mut state = self.0.lock();
+        *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut number = *state;
+        number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        number = (number ^ (number >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        number ^ (number >> 31)
+    }
+
+    /// A number below `limit`, which is not 0.
+    pub(crate) fn below(&self, limit: u32) -> u32 {
+        let limit = u64::from(limit.max(1));
+        u32::try_from(self.next() % limit).unwrap_or(0)
+    }
+
+    pub(crate) fn id(&self) -> Id {
+        let mut bytes = [0; 16];
+        let (halves, _) = bytes.as_chunks_mut::<8>();
+        for half in halves {
+            *half = self.next().to_le_bytes();
+        }
+        Id::from_bytes(bytes)
+    }
+}

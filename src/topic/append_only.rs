@@ -1,0 +1,76 @@
+//! [`AppendOnly`]: a list that only grows, read without a lock.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::limits::{PARTITIONS_MAX, to_usize};
+
+/// Blocks of 1, 2, 4, ... elements; so many hold the most partitions there may be.
+const BLOCKS: usize = 17;
+
+const _: () = assert!((1 << BLOCKS) - 1 >= PARTITIONS_MAX);
+
+type Block<T> = OnceLock<Box<[OnceLock<T>]>>;
+
+/// A list whose elements never move and are never removed.
+#[derive(Debug)]
+pub(super) struct AppendOnly<T> {
+    blocks: [Block<T>; BLOCKS],
+    length: AtomicU32,
+}
+
+impl<T> AppendOnly<T> {
+    pub(super) fn new() -> Self {
+        Self { blocks: [const { OnceLock::new() }; BLOCKS], length: AtomicU32::new(0) }
+    }
+
+    #[inline]
+    pub(super) fn len(&self) -> u32 {
+        self.length.load(Ordering::Acquire)
+    }
+
+    /// Which block holds an element, and where in it.
+    #[inline]
+    fn place(index: u32) -> (usize, usize) {
+        let block = (index + 1).ilog2();
+        (to_usize(block), to_usize(index + 1 - (1 << block)))
+    }
+
+    #[inline]
+    pub(super) fn get(&self, index: u32) -> Option<&T> {
+        let (block, at) = Self::place(index);
+        self.blocks.get(block)?.get()?.get(at)?.get()
+    }
+
+    /// Adds an element; to be called by one thread at a time. False once the list is full.
+    pub(super) fn push(&self, element: T) -> bool {
+        let index = self.len();
+        let (block, at) = Self::place(index);
+        let Some(cell) = self.blocks.get(block) else { return false };
+        let slots = cell.get_or_init(|| (0..1usize << block).map(|_| OnceLock::new()).collect());
+        let added = slots.get(at).is_some_and(|slot| slot.set(element).is_ok());
+        if added {
+            self.length.store(index + 1, Ordering::Release);
+        }
+        added
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        (0..self.len()).filter_map(|index| self.get(index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_keep_their_order_across_blocks() {
+        let list = AppendOnly::new();
+        for number in 0..1000 {
+            assert!(list.push(number));
+        }
+        assert!(list.iter().copied().eq(0..1000));
+        assert_eq!(list.get(1000), None);
+    }
+}

@@ -1,0 +1,439 @@
+//! [`Catalog`]: the topics of a log.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::directory::{
+    LOCK, TopicMeta, create_topic_directory, list_topics, make_topics_directory, read_clean_close,
+    read_log_id, remove_clean_close, remove_tree, retire_topic_directory, topic_directory,
+    write_clean_close, write_log_id, write_topic_meta,
+};
+use super::report::{PartitionRecovery, RecoveryReport, VerifyReport};
+use super::state::TopicState;
+use crate::clock::Clock;
+use crate::error::{Error, LogError, TopicError};
+use crate::format::Identity;
+use crate::log::{Accumulator, CleanMark, Log, Place};
+use crate::name::{Id, TopicName, TopicPartition};
+use crate::options::TopicOptions;
+use crate::random::Random;
+use crate::storage::{Storage, StorageLock};
+use crate::sync::{Mutex, RwLock};
+
+/// What a log gets from outside.
+#[derive(Clone, Debug)]
+pub(crate) struct Environment {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<Random>,
+}
+
+/// The topics of a log that is open.
+#[derive(Debug)]
+pub(crate) struct Catalog {
+    pub(crate) environment: Environment,
+    pub(crate) accumulator: Arc<Accumulator>,
+    log_id: Id,
+    owner: Arc<Owner>,
+    read_only: bool,
+    topics: RwLock<BTreeMap<TopicName, Arc<TopicState>>>,
+    /// One change at a time.
+    changes: Mutex<()>,
+    /// Rises with every change, so that groups notice.
+    version: AtomicU64,
+    closed: AtomicBool,
+}
+
+/// Marks by topic and partition.
+type Marks = HashMap<(Id, u32), CleanMark>;
+
+/// The lock on the directory, given back when the log is closed, whoever still has a handle.
+#[derive(Debug, Default)]
+struct Owner(Mutex<Option<Box<dyn StorageLock>>>);
+
+impl StorageLock for Owner {
+    fn still_holds(&self) -> bool {
+        self.0.lock().as_ref().is_some_and(|lock| lock.still_holds())
+    }
+}
+
+fn marks(close: Vec<(Id, u32, CleanMark)>) -> Marks {
+    close.into_iter().map(|(topic, partition, mark)| ((topic, partition), mark)).collect()
+}
+
+/// Takes the lock on a log's directory.
+fn own(storage: &dyn Storage, note: &str) -> Result<Arc<Owner>, Error> {
+    match storage.lock(Path::new(LOCK), note) {
+        Ok(lock) => Ok(Arc::new(Owner(Mutex::new(Some(lock))))),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            let pid = error.to_string();
+            Err(TopicError::Busy { pid }.into())
+        }
+        Err(error) => Err(Error::storage("lock the log", Path::new(LOCK), error)),
+    }
+}
+
+impl Catalog {
+    /// Opens a log for writing; makes it if there is none.
+    pub(crate) fn open(
+        environment: Environment,
+        accumulator: Arc<Accumulator>,
+        note: &str,
+    ) -> Result<(Arc<Self>, RecoveryReport), Error> {
+        let storage = Arc::clone(&environment.storage);
+        let owner = own(&*storage, note)?;
+        let log_id = match read_log_id(&*storage)? {
+            Some(id) => id,
+            None => {
+                let id = environment.random.id();
+                write_log_id(&*storage, id)?;
+                id
+            }
+        };
+        make_topics_directory(&*storage)?;
+        let close = match read_clean_close(&*storage, log_id) {
+            Ok(close) => close,
+            // Without the mark everything is scanned, so a damaged one costs only time.
+            Err(error) if error.path().is_some() && error.kind() == crate::ErrorKind::Corrupt => None,
+            Err(error) => return Err(error),
+        };
+        let (topics, leftovers) = list_topics(&*storage, log_id)?;
+        let catalog = Arc::new(Self::new(environment, accumulator, log_id, owner, false));
+        let mut report =
+            RecoveryReport { closed_cleanly: close.is_some(), ..RecoveryReport::default() };
+        let marks = marks(close.unwrap_or_default());
+        remove_clean_close(&*storage)?;
+        for leftover in leftovers {
+            remove_tree(&*storage, &leftover);
+        }
+        for meta in topics {
+            catalog.open_topic(meta, &marks, Some(&mut report))?;
+        }
+        Ok((catalog, report))
+    }
+
+    /// Opens a log to read it, beside the process that owns it.
+    pub(crate) fn open_read_only(
+        environment: Environment,
+        accumulator: Arc<Accumulator>,
+    ) -> Result<Arc<Self>, Error> {
+        let storage = Arc::clone(&environment.storage);
+        let Some(log_id) = read_log_id(&*storage)? else {
+            let problem = "there is no log in the directory";
+            return Err(Error::storage(
+                "open a log",
+                Path::new(""),
+                io::Error::new(io::ErrorKind::NotFound, problem),
+            ));
+        };
+        let catalog =
+            Arc::new(Self::new(environment, accumulator, log_id, Arc::new(Owner::default()), true));
+        catalog.follow()?;
+        Ok(catalog)
+    }
+
+    fn new(
+        environment: Environment,
+        accumulator: Arc<Accumulator>,
+        log_id: Id,
+        owner: Arc<Owner>,
+        read_only: bool,
+    ) -> Self {
+        Self {
+            environment,
+            accumulator,
+            log_id,
+            owner,
+            read_only,
+            topics: RwLock::new(BTreeMap::new()),
+            changes: Mutex::new(()),
+            version: AtomicU64::new(1),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Looks which topics and records the owner has added. For a log opened read-only.
+    pub(crate) fn follow(&self) -> Result<(), Error> {
+        let _changes = self.changes.lock();
+        let storage = &*self.environment.storage;
+        let marks = marks(read_clean_close(storage, self.log_id).ok().flatten().unwrap_or_default());
+        let (metas, _) = list_topics(storage, self.log_id)?;
+        let ids: Vec<Id> = metas.iter().map(|meta| meta.id).collect();
+        for topic in self.list() {
+            if !ids.contains(&topic.id) {
+                topic.mark_deleted();
+                self.topics.write().remove(&topic.name);
+                self.version.fetch_add(1, Ordering::AcqRel);
+            }
+        }
+        for meta in metas {
+            let known = TopicName::new(&meta.name).ok().and_then(|name| self.find(&name));
+            match known.filter(|topic| topic.partition_count() == meta.options.partitions) {
+                Some(topic) => {
+                    for log in topic.logs() {
+                        let key = (topic.id, log.partition().partition());
+                        log.follow(marks.get(&key).copied())?;
+                    }
+                }
+                None => self.open_topic(meta, &marks, None)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&self, topic: &TopicState, partition: u32) -> Place {
+        Place::new(
+            TopicPartition::new(topic.name.clone(), partition),
+            Identity { log: self.log_id, topic: topic.id, partition },
+            topic.directory.join(partition.to_string()),
+            Arc::clone(&self.environment.storage),
+            Arc::clone(&self.environment.clock),
+            Arc::<Owner>::clone(&self.owner),
+        )
+    }
+
+    fn open_topic(
+        &self,
+        meta: TopicMeta,
+        marks: &Marks,
+        mut report: Option<&mut RecoveryReport>,
+    ) -> Result<(), Error> {
+        let name = TopicName::new(&meta.name)?;
+        let directory = topic_directory(&name);
+        let topic = Arc::new(TopicState::new(name, meta.id, directory, meta.options));
+        for partition in 0..topic.options().partitions {
+            let mark = marks.get(&(topic.id, partition)).copied();
+            self.open_partition(&topic, partition, mark, report.as_deref_mut())?;
+        }
+        self.topics.write().insert(topic.name.clone(), topic);
+        self.version.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    fn open_partition(
+        &self,
+        topic: &TopicState,
+        partition: u32,
+        mark: Option<CleanMark>,
+        report: Option<&mut RecoveryReport>,
+    ) -> Result<(), Error> {
+        let place = self.place(topic, partition);
+        let name = place.name.clone();
+        let accumulator = Arc::clone(&self.accumulator);
+        if self.read_only {
+            topic.add(Log::open_read_only(place, topic.options(), accumulator, mark)?);
+            return Ok(());
+        }
+        let (log, recovery) = Log::open(place, topic.options(), accumulator, mark)?;
+        topic.add(log);
+        if let Some(report) = report {
+            report.partitions.push(PartitionRecovery { partition: name, recovery });
+        }
+        Ok(())
+    }
+
+    fn check_open(&self) -> Result<(), Error> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(LogError::Closed.into());
+        }
+        Ok(())
+    }
+
+    fn check_writable(&self) -> Result<(), Error> {
+        self.check_open()?;
+        if self.read_only {
+            return Err(LogError::ReadOnly.into());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// A number that rises with every topic made, changed or deleted.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// A topic that is there.
+    pub(crate) fn topic(&self, name: &TopicName) -> Result<Arc<TopicState>, Error> {
+        self.check_open()?;
+        self.find(name).ok_or_else(|| Error::from(TopicError::NotFound).in_topic(name))
+    }
+
+    pub(crate) fn find(&self, name: &TopicName) -> Option<Arc<TopicState>> {
+        self.topics.read().get(name).cloned()
+    }
+
+    /// All topics, the internal ones too, by name.
+    pub(crate) fn list(&self) -> Vec<Arc<TopicState>> {
+        self.topics.read().values().cloned().collect()
+    }
+
+    /// Makes a topic.
+    pub(crate) fn create(
+        &self,
+        name: TopicName,
+        options: TopicOptions,
+    ) -> Result<Arc<TopicState>, Error> {
+        self.check_writable()?;
+        options.check().map_err(|error| error.in_topic(&name))?;
+        let _changes = self.changes.lock();
+        if self.find(&name).is_some() {
+            return Err(Error::from(TopicError::AlreadyExists).in_topic(&name));
+        }
+        let id = self.environment.random.id();
+        let directory = topic_directory(&name);
+        let meta = TopicMeta { id, name: name.as_str().to_owned(), options: options.clone() };
+        let storage = &*self.environment.storage;
+        create_topic_directory(storage, self.log_id, &directory, &meta)
+            .map_err(|error| error.in_topic(&name))?;
+        let topic = Arc::new(TopicState::new(name.clone(), id, directory, options));
+        for partition in 0..topic.options().partitions {
+            self.open_partition(&topic, partition, None, None)?;
+        }
+        self.topics.write().insert(name, Arc::clone(&topic));
+        self.version.fetch_add(1, Ordering::AcqRel);
+        Ok(topic)
+    }
+
+    /// Changes a topic's options, all but the number of partitions.
+    pub(crate) fn alter(
+        &self,
+        topic: &TopicState,
+        change: impl FnOnce(TopicOptions) -> TopicOptions,
+    ) -> Result<(), Error> {
+        self.check_writable()?;
+        let _changes = self.changes.lock();
+        if topic.is_deleted() {
+            return Err(topic.gone());
+        }
+        let mut options = change((*topic.options()).clone());
+        options.partitions = topic.partition_count();
+        options.check().map_err(|error| error.in_topic(&topic.name))?;
+        self.write_options(topic, &options)?;
+        let options = Arc::new(options);
+        *topic.options.write() = Arc::clone(&options);
+        for log in topic.logs() {
+            log.set_options(Arc::clone(&options))?;
+        }
+        Ok(())
+    }
+
+    fn write_options(&self, topic: &TopicState, options: &TopicOptions) -> Result<(), Error> {
+        let name = topic.name.as_str().to_owned();
+        let meta = TopicMeta { id: topic.id, name, options: options.clone() };
+        write_topic_meta(&*self.environment.storage, self.log_id, &topic.directory, &meta)
+            .map_err(|error| error.in_topic(&topic.name))
+    }
+
+    /// Adds partitions to a topic.
+    pub(crate) fn add_partitions(&self, topic: &TopicState, count: u32) -> Result<(), Error> {
+        self.check_writable()?;
+        let _changes = self.changes.lock();
+        if topic.is_deleted() {
+            return Err(topic.gone());
+        }
+        let now = topic.partition_count();
+        if count <= now {
+            let error = TopicError::FewerPartitions { now, asked: count };
+            return Err(Error::from(error).in_topic(&topic.name));
+        }
+        let mut options = (*topic.options()).clone();
+        options.partitions = count;
+        options.check().map_err(|error| error.in_topic(&topic.name))?;
+        self.write_options(topic, &options)?;
+        *topic.options.write() = Arc::new(options);
+        for partition in now..count {
+            self.open_partition(topic, partition, None, None)?;
+        }
+        self.version.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Deletes a topic. Whoever still uses it gets `NotFound`.
+    pub(crate) fn delete(&self, topic: &TopicState) -> Result<(), Error> {
+        self.check_writable()?;
+        let _changes = self.changes.lock();
+        if topic.is_deleted() {
+            return Err(topic.gone());
+        }
+        if topic.name.is_internal() {
+            return Err(Error::from(TopicError::Internal).in_topic(&topic.name));
+        }
+        let storage = &*self.environment.storage;
+        let retired = retire_topic_directory(storage, &topic.directory, topic.id)?;
+        topic.mark_deleted();
+        self.topics.write().remove(&topic.name);
+        self.version.fetch_add(1, Ordering::AcqRel);
+        let gone = topic.gone();
+        for log in topic.logs() {
+            log.abandon(&gone);
+        }
+        remove_tree(storage, &retired);
+        Ok(())
+    }
+
+    /// Reads every byte of every partition. Changes nothing.
+    pub(crate) fn verify(&self) -> Result<VerifyReport, Error> {
+        self.check_open()?;
+        let mut report = VerifyReport::default();
+        for topic in self.list() {
+            for log in topic.logs() {
+                let partition = log.partition().partition();
+                let identity = Identity { log: self.log_id, topic: topic.id, partition };
+                if !self.read_only {
+                    log.flush()?;
+                }
+                let directory = topic.directory.join(partition.to_string());
+                let storage = &*self.environment.storage;
+                let checked = crate::log::verify(storage, &directory, &identity)?;
+                report.partitions += 1;
+                report.records += checked.records;
+                report.bytes += checked.bytes;
+                let name = |error: Error| error.in_partition(log.partition());
+                report.problems.extend(checked.problems.into_iter().map(name));
+                if let Some(refusal) = log.refusal().filter(|_| !self.read_only)
+                    && report.problems.is_empty()
+                {
+                    report.problems.push(refusal);
+                }
+            }
+        }
+        Ok(report)
+    }
+
+    /// Closes every partition and leaves the mark of a clean close.
+    pub(crate) fn close(&self) -> Result<(), Error> {
+        let _changes = self.changes.lock();
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let mut marks = Vec::new();
+        let mut failure = None;
+        for topic in self.list() {
+            for log in topic.logs() {
+                match log.close() {
+                    Ok(Some(mark)) => marks.push((topic.id, log.partition().partition(), mark)),
+                    Ok(None) => {}
+                    Err(error) => failure = Some(error),
+                }
+            }
+        }
+        if !self.read_only && self.owner.still_holds() {
+            let left = write_clean_close(&*self.environment.storage, self.log_id, &marks);
+            failure = failure.or(left.err());
+        }
+        *self.owner.0.lock() = None;
+        failure.map_or(Ok(()), Err)
+    }
+}
+

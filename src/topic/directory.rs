@@ -1,0 +1,326 @@
+//! The files at the root of a log's directory, and the directories of its topics.
+//!
+//! | name | what |
+//! |---|---|
+//! | `LOCK` | locked by the owner, whose process id it holds |
+//! | `log.meta` | the log's id |
+//! | `clean-close` | where every partition ended; there only between a clean close and the next open |
+//! | `topics/<name>/topic.meta` | the topic's id, name and options |
+//! | `topics/<name>/<partition>/` | the partition's log |
+//! | `topics/%new-<id>`, `topics/%del-<id>` | a topic on its way in or out; removed at the next open |
+//!
+//! A topic's directory is its name with every character but `a-z 0-9 _ -` written as `%` and two
+//! hexadecimal digits, so that it is legal and unique on every file system.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, FormatError};
+use crate::format::{Document, open_document, seal_document};
+use crate::log::CleanMark;
+use crate::name::{Id, TopicName};
+use crate::offset::Offset;
+use crate::options::TopicOptions;
+use crate::storage::{EntryKind, Storage, read_all, write_file_durably};
+
+pub(super) const LOCK: &str = "LOCK";
+pub(super) const TOPICS: &str = "topics";
+const LOG_META: &str = "log.meta";
+const CLEAN_CLOSE: &str = "clean-close";
+const TOPIC_META: &str = "topic.meta";
+
+/// The longest metadata file that is read.
+const META_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// The longest name of a directory; a longer one is cut and told apart by a checksum.
+const DIRECTORY_NAME_BYTES_MAX: usize = 200;
+
+#[derive(Serialize, Deserialize)]
+struct LogMeta {
+    id: Id,
+}
+
+impl Document for LogMeta {
+    const KIND: u16 = 2;
+    const WHAT: &'static str = "log.meta";
+}
+
+/// What is kept of a topic beside its records.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct TopicMeta {
+    pub(super) id: Id,
+    pub(super) name: String,
+    pub(super) options: TopicOptions,
+}
+
+impl Document for TopicMeta {
+    const KIND: u16 = 3;
+    const WHAT: &'static str = "topic.meta";
+}
+
+#[derive(Serialize, Deserialize)]
+struct CleanClose {
+    partitions: Vec<ClosedPartition>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ClosedPartition {
+    topic: Id,
+    partition: u32,
+    end: u64,
+    segment: Option<(u64, u64)>,
+}
+
+impl Document for CleanClose {
+    const KIND: u16 = 4;
+    const WHAT: &'static str = "clean-close";
+}
+
+/// The name of a topic's directory.
+fn directory_name(topic: &TopicName) -> String {
+    let mut escaped = String::new();
+    for byte in topic.as_str().bytes() {
+        if matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-') {
+            escaped.push(byte.into());
+        } else {
+            let _infallible = write!(escaped, "%{byte:02X}");
+        }
+    }
+    if escaped.len() > DIRECTORY_NAME_BYTES_MAX {
+        let forward = crc32fast::hash(topic.as_str().as_bytes());
+        let backward: Vec<u8> = topic.as_str().bytes().rev().collect();
+        let backward = crc32fast::hash(&backward);
+        escaped.truncate(DIRECTORY_NAME_BYTES_MAX - 20);
+        let _infallible = write!(escaped, "%_{forward:08x}{backward:08x}");
+    }
+    escaped
+}
+
+pub(super) fn topic_directory(topic: &TopicName) -> PathBuf {
+    Path::new(TOPICS).join(directory_name(topic))
+}
+
+fn read_document<D: Document>(
+    storage: &dyn Storage,
+    path: &Path,
+    seed: u32,
+) -> Result<Option<D>, Error> {
+    let bytes = match read_all(storage, path, META_BYTES_MAX) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::storage("read metadata", path, error)),
+    };
+    open_document(&bytes, seed).map(Some).map_err(|error| Error::from(error).at_path(path))
+}
+
+/// The checksum that a log's own files start from, so that those of another log are found.
+fn seed(log: Id) -> u32 {
+    crc32fast::hash(log.as_bytes())
+}
+
+/// The log's id; `None` if the directory holds no log yet.
+pub(super) fn read_log_id(storage: &dyn Storage) -> Result<Option<Id>, Error> {
+    let meta = read_document::<LogMeta>(storage, Path::new(LOG_META), 0)?;
+    if meta.is_none() && storage.list(Path::new(TOPICS)).is_ok_and(|topics| !topics.is_empty()) {
+        let problem = "it is missing, but there are topics";
+        let error = FormatError::Damaged { what: "log.meta", problem };
+        return Err(Error::from(error).at_path(Path::new(LOG_META)));
+    }
+    Ok(meta.map(|meta| meta.id))
+}
+
+/// Makes a directory into a log.
+pub(super) fn write_log_id(storage: &dyn Storage, id: Id) -> Result<(), Error> {
+    let bytes = seal_document(&LogMeta { id }, 0)?;
+    write_file_durably(storage, Path::new(""), LOG_META, &bytes)
+        .map_err(|error| Error::storage("make a log", Path::new(LOG_META), error))
+}
+
+/// Makes the directory of the topics, if it is not there.
+pub(super) fn make_topics_directory(storage: &dyn Storage) -> Result<(), Error> {
+    let path = Path::new(TOPICS);
+    let made = match storage.create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        made => made.and_then(|()| storage.sync_dir(Path::new(""))),
+    };
+    made.map_err(|error| Error::storage("make a log", path, error))
+}
+
+/// The marks of the last clean close, if there was one.
+pub(super) fn read_clean_close(
+    storage: &dyn Storage,
+    log: Id,
+) -> Result<Option<Vec<(Id, u32, CleanMark)>>, Error> {
+    let path = Path::new(CLEAN_CLOSE);
+    let Some(close) = read_document::<CleanClose>(storage, path, seed(log))? else {
+        return Ok(None);
+    };
+    let mark = |closed: ClosedPartition| {
+        let segment = closed.segment.map(|(base, length)| (Offset::new(base), length));
+        let mark = CleanMark { end: Offset::new(closed.end), segment };
+        (closed.topic, closed.partition, mark)
+    };
+    Ok(Some(close.partitions.into_iter().map(mark).collect()))
+}
+
+/// Takes the marks away: from now on the log may change.
+pub(super) fn remove_clean_close(storage: &dyn Storage) -> Result<(), Error> {
+    let path = Path::new(CLEAN_CLOSE);
+    match storage.remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        removed => removed.and_then(|()| storage.sync_dir(Path::new(""))),
+    }
+    .map_err(|error| Error::storage("open a log", path, error))
+}
+
+/// Leaves the marks by which the next open knows that nothing has to be scanned.
+pub(super) fn write_clean_close(
+    storage: &dyn Storage,
+    log: Id,
+    marks: &[(Id, u32, CleanMark)],
+) -> Result<(), Error> {
+    let partition = |(topic, partition, mark): &(Id, u32, CleanMark)| ClosedPartition {
+        topic: *topic,
+        partition: *partition,
+        end: mark.end.value(),
+        segment: mark.segment.map(|(base, length)| (base.value(), length)),
+    };
+    let close = CleanClose { partitions: marks.iter().map(partition).collect() };
+    let bytes = seal_document(&close, seed(log))?;
+    write_file_durably(storage, Path::new(""), CLEAN_CLOSE, &bytes)
+        .map_err(|error| Error::storage("close a log", Path::new(CLEAN_CLOSE), error))
+}
+
+/// The topics there are, and what is left of those on their way in or out.
+pub(super) fn list_topics(
+    storage: &dyn Storage,
+    log: Id,
+) -> Result<(Vec<TopicMeta>, Vec<PathBuf>), Error> {
+    let path = Path::new(TOPICS);
+    let entries = match storage.list(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), Vec::new())),
+        Err(error) => return Err(Error::storage("list the topics", path, error)),
+    };
+    let (mut topics, mut leftovers) = (Vec::new(), Vec::new());
+    for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Directory) {
+        let directory = path.join(&entry.name);
+        if entry.name.starts_with("%new-") || entry.name.starts_with("%del-") {
+            leftovers.push(directory);
+            continue;
+        }
+        let meta_path = directory.join(TOPIC_META);
+        let Some(meta) = read_document::<TopicMeta>(storage, &meta_path, seed(log))? else {
+            let ours = entry.name.bytes().all(|byte| {
+                matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'A'..=b'F' | b'_' | b'-' | b'%')
+            });
+            if ours && has_partitions(storage, &directory) {
+                let problem = "it is missing, but there are partitions";
+                let error = FormatError::Damaged { what: "topic.meta", problem };
+                return Err(Error::from(error).at_path(&meta_path));
+            }
+            continue;
+        };
+        let name = TopicName::new(&meta.name).map_err(|_| {
+            let problem = "it holds an impossible name";
+            Error::from(FormatError::Damaged { what: "topic.meta", problem }).at_path(&meta_path)
+        })?;
+        meta.options.check().map_err(|_| {
+            let problem = "it holds impossible options";
+            Error::from(FormatError::Damaged { what: "topic.meta", problem }).at_path(&meta_path)
+        })?;
+        if directory_name(&name) != entry.name {
+            let error = FormatError::Foreign { what: "topic.meta", field: "name" };
+            return Err(Error::from(error).at_path(&meta_path));
+        }
+        topics.push(meta);
+    }
+    Ok((topics, leftovers))
+}
+
+fn has_partitions(storage: &dyn Storage, directory: &Path) -> bool {
+    storage.list(directory).is_ok_and(|entries| {
+        entries.iter().any(|entry| entry.name.bytes().all(|byte| byte.is_ascii_digit()))
+    })
+}
+
+/// Puts a topic's metadata into its directory, which must be there.
+pub(super) fn write_topic_meta(
+    storage: &dyn Storage,
+    log: Id,
+    directory: &Path,
+    meta: &TopicMeta,
+) -> Result<(), Error> {
+    let bytes = seal_document(meta, seed(log))?;
+    write_file_durably(storage, directory, TOPIC_META, &bytes)
+        .map_err(|error| Error::storage("write a topic's metadata", directory, error))
+}
+
+/// Makes a topic's directory so that after a power cut it is there whole or not at all.
+pub(super) fn create_topic_directory(
+    storage: &dyn Storage,
+    log: Id,
+    directory: &Path,
+    meta: &TopicMeta,
+) -> Result<(), Error> {
+    let temporary = Path::new(TOPICS).join(format!("%new-{}", meta.id));
+    let fail = |error| Error::storage("make a topic", directory, error);
+    storage.create_dir(&temporary).map_err(fail)?;
+    let made = write_topic_meta(storage, log, &temporary, meta).and_then(|()| {
+        storage
+            .rename(&temporary, directory)
+            .and_then(|()| storage.sync_dir(Path::new(TOPICS)))
+            .map_err(fail)
+    });
+    if made.is_err() {
+        remove_tree(storage, &temporary);
+    }
+    made
+}
+
+/// Takes a topic's directory out of the way, for good once this returns; its files go later.
+pub(super) fn retire_topic_directory(
+    storage: &dyn Storage,
+    directory: &Path,
+    id: Id,
+) -> Result<PathBuf, Error> {
+    let retired = Path::new(TOPICS).join(format!("%del-{id}"));
+    storage
+        .rename(directory, &retired)
+        .and_then(|()| storage.sync_dir(Path::new(TOPICS)))
+        .map_err(|error| Error::storage("delete a topic", directory, error))?;
+    Ok(retired)
+}
+
+/// Removes a directory with all in it, as far as it can: what is left is tried again at the next open.
+pub(super) fn remove_tree(storage: &dyn Storage, directory: &Path) {
+    for entry in storage.list(directory).unwrap_or_default() {
+        let path = directory.join(&entry.name);
+        if entry.kind == EntryKind::Directory {
+            remove_tree(storage, &path);
+        } else {
+            let _later = storage.remove_file(&path);
+        }
+    }
+    let _later = storage.remove_dir(directory);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_name_is_legal_everywhere_and_unique() {
+        let name = |text: &str| directory_name(&TopicName::new(text).unwrap());
+        assert_eq!(name("payment-done"), "payment-done");
+        assert_eq!(name("A.b"), "%41%2Eb");
+        assert_eq!(name("..."), "%2E%2E%2E");
+        assert_eq!(name("CON"), "%43%4F%4E");
+        let (long, other) = ("A".repeat(249), format!("{}B", "A".repeat(248)));
+        assert!(name(&long).len() <= DIRECTORY_NAME_BYTES_MAX);
+        assert_ne!(name(&long), name(&other));
+    }
+}

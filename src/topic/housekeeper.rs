@@ -1,0 +1,156 @@
+//! [`Housekeeper`]: what has to be done from time to time, as a step that somebody calls, and the one
+//! thread that calls it.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use super::catalog::Catalog;
+use crate::options::Durability;
+use crate::sync::{Mutex, spawn};
+
+/// The time between two looks at partitions that have something waiting. A record lingers at least half
+/// its linger and at most one and a half, so this is half of the default.
+const TICK: Duration = Duration::from_micros(2500);
+
+/// Something that a higher floor wants done from time to time, told the monotonic time.
+pub(crate) type Chore = Box<dyn Fn(Duration) + Send + Sync>;
+
+/// What has to be done from time to time.
+pub(crate) struct Housekeeper {
+    catalog: Weak<Catalog>,
+    interval: Duration,
+    /// When retention was last applied.
+    last: Mutex<Option<Duration>>,
+    chores: Mutex<Vec<Chore>>,
+}
+
+impl fmt::Debug for Housekeeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Housekeeper").field("interval", &self.interval).finish_non_exhaustive()
+    }
+}
+
+impl Housekeeper {
+    pub(crate) fn new(catalog: &Arc<Catalog>, interval: Duration) -> Self {
+        Self {
+            catalog: Arc::downgrade(catalog),
+            interval,
+            last: Mutex::new(None),
+            chores: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Has something more done at every step.
+    pub(crate) fn add_chore(&self, chore: Chore) {
+        self.chores.lock().push(chore);
+    }
+
+    /// One step. Returns how long until the next, or `None` once the log is closed.
+    ///
+    /// Failures here are those of a partition; they show there, at its next use.
+    pub(crate) fn step(&self) -> Option<Duration> {
+        let catalog = self.catalog.upgrade().filter(|catalog| !catalog.is_closed())?;
+        let clock = &catalog.environment.clock;
+        let now = clock.monotonic();
+        for chore in &*self.chores.lock() {
+            chore(now);
+        }
+        let busy = catalog.accumulator.tick(now);
+        let due = {
+            let mut last = self.last.lock();
+            let due = last.is_none_or(|last| now.saturating_sub(last) >= self.interval);
+            if due {
+                *last = Some(now);
+            }
+            due
+        };
+        if due {
+            self.apply_retention(&catalog);
+        }
+        Some(if busy { TICK } else { self.interval.min(Duration::from_secs(1)) })
+    }
+
+    fn apply_retention(&self, catalog: &Catalog) {
+        let now = catalog.environment.clock.wall();
+        for topic in catalog.list() {
+            let durable = topic.options().durability == Durability::Disk;
+            for log in topic.logs() {
+                let _shown_at_next_use = log.apply_retention(now);
+                if !durable {
+                    let _shown_at_next_use = log.sync_sealed();
+                }
+            }
+        }
+    }
+
+    /// Applies retention now, whatever the interval.
+    pub(crate) fn step_now(&self) {
+        *self.last.lock() = None;
+        self.step();
+    }
+}
+
+/// What the thread is told.
+enum Command {
+    /// There is something to look at soon.
+    Wake,
+    /// The log is closing.
+    Stop,
+}
+
+/// The thread's bell: made before the thread, since the partitions that ring it come first.
+#[derive(Debug)]
+pub(crate) struct Bell {
+    sender: Sender<Command>,
+    receiver: Receiver<Command>,
+}
+
+impl Bell {
+    pub(crate) fn new() -> Self {
+        let (sender, receiver) = bounded(16);
+        Self { sender, receiver }
+    }
+
+    /// Something that rings it.
+    pub(crate) fn ringer(&self) -> impl Fn() + Send + Sync + use<> {
+        let sender = self.sender.clone();
+        // A full channel means that the thread is about to look anyway.
+        move || drop(sender.try_send(Command::Wake))
+    }
+}
+
+/// The thread that calls the steps.
+#[derive(Debug)]
+pub(crate) struct HousekeepingThread {
+    sender: Sender<Command>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl HousekeepingThread {
+    pub(crate) fn start(housekeeper: Arc<Housekeeper>, bell: &Bell) -> std::io::Result<Self> {
+        let receiver = bell.receiver.clone();
+        let run = move || {
+            while let Some(wait) = housekeeper.step() {
+                match receiver.recv_timeout(wait) {
+                    Ok(Command::Wake) | Err(RecvTimeoutError::Timeout) => {}
+                    Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                }
+            }
+        };
+        let thread = spawn("topiclog-housekeeping", run)?;
+        Ok(Self { sender: bell.sender.clone(), thread: Some(thread) })
+    }
+
+    /// Stops the thread and waits for it.
+    pub(crate) fn stop(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
+        let _gone_already = self.sender.send(Command::Stop);
+        if thread.thread().id() != std::thread::current().id() {
+            let _panicked = thread.join();
+        }
+    }
+}

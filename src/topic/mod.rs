@@ -1,0 +1,29 @@
+//! Floor 4: from names to logs: the directory of topics, what users hold of it, and its housekeeping.
+//!
+//! - `catalog`: the topics there are; creating, changing and deleting them.
+//! - `directory`: the files at the root, and how a topic's name becomes that of a directory.
+//! - `topic`, `partition`: the handles.
+//! - `records`: what a read returns.
+//! - `housekeeper`: what has to be done from time to time, and the thread that does it.
+//!
+//! **Not here:** producers, consumers.
+
+mod append_only;
+mod catalog;
+mod directory;
+mod housekeeper;
+mod partition;
+mod records;
+mod report;
+mod state;
+#[expect(clippy::module_inception, reason = "the handle is called what it is")]
+mod topic;
+
+pub(crate) use catalog::{Catalog, Environment};
+pub(crate) use housekeeper::{Bell, Chore, Housekeeper, HousekeepingThread};
+pub use partition::Partition;
+pub(crate) use records::{PartitionReader, PartitionRecords};
+pub use records::{PartitionView, Records, RecordsIter};
+pub use report::{PartitionRecovery, RecoveryReport, VerifyReport};
+pub(crate) use state::TopicState;
+pub use topic::{Topic, TopicDescription};

@@ -1,0 +1,190 @@
+//! [`Partition`]: the handle on one partition.
+
+use std::sync::Arc;
+
+use super::catalog::Catalog;
+use super::records::{PartitionReader, Records};
+use super::state::TopicState;
+use crate::error::{Error, InputError};
+use crate::log::{Log, LogOffsets};
+use crate::name::TopicPartition;
+use crate::offset::Offset;
+use crate::timestamp::Timestamp;
+
+/// How much [`Partition::read`] and [`Partition::scan`] read at once.
+const READ_BYTES: usize = 1024 * 1024;
+
+/// One partition of a topic: an ordered log of records.
+///
+/// Cheap to clone. Reading here needs no group and moves nobody's position; a
+/// [`Consumer`](crate::Consumer) keeps positions and waits.
+///
+/// # Examples
+///
+/// ```
+/// use topiclog::{EventLog, Offset, Record, TopicOptions};
+///
+/// let log = EventLog::in_memory()?;
+/// let topic = log.create_topic("t", TopicOptions::new())?;
+/// for value in ["a", "b", "c"] {
+///     topic.producer().send(Record::new(value))?;
+/// }
+/// topic.flush()?;
+/// let partition = topic.partition(0)?;
+/// assert_eq!(partition.offsets().high_watermark, 3);
+/// let mut seen = 0;
+/// for records in partition.scan(Offset::new(1)) {
+///     seen += records?.len();
+/// }
+/// assert_eq!(seen, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Partition {
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) topic: Arc<TopicState>,
+    pub(crate) log: Arc<Log>,
+}
+
+impl Partition {
+    pub(super) fn new(
+        catalog: &Arc<Catalog>,
+        topic: &Arc<TopicState>,
+        partition: u32,
+    ) -> Result<Self, Error> {
+        let Some(log) = topic.log(partition) else {
+            let partitions = topic.partition_count();
+            let error = InputError::Partition { partition, partitions };
+            return Err(Error::from(error).in_topic(&topic.name));
+        };
+        let (catalog, topic, log) = (Arc::clone(catalog), Arc::clone(topic), Arc::clone(log));
+        Ok(Self { catalog, topic, log })
+    }
+
+    /// Its topic and number.
+    pub fn topic_partition(&self) -> &TopicPartition {
+        self.log.partition()
+    }
+
+    /// Its number in the topic, counted from 0.
+    pub fn number(&self) -> u32 {
+        self.log.partition().partition()
+    }
+
+    /// Where it begins and ends at this moment.
+    pub fn offsets(&self) -> LogOffsets {
+        self.log.offsets()
+    }
+
+    /// The bytes of its segments on the storage.
+    pub fn size_bytes(&self) -> u64 {
+        self.log.size_bytes()
+    }
+
+    /// The number of its segments.
+    pub fn segment_count(&self) -> usize {
+        self.log.segment_count()
+    }
+
+    /// Why it takes no records, if it does not: it is damaged, poisoned, closed or read-only.
+    pub fn refusal(&self) -> Option<Error> {
+        self.log.refusal()
+    }
+
+    /// Reads records from an offset on, about 1 MiB at most; none at the high watermark. Does not wait.
+    ///
+    /// # Errors
+    ///
+    /// [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange) below the log start and beyond the log
+    /// end; [`Corrupt`](crate::ErrorKind::Corrupt) where the record is damaged.
+    pub fn read(&self, from: Offset) -> Result<Records, Error> {
+        self.check_there()?;
+        let mut records = Records::default();
+        let mut reader = PartitionReader::new(Arc::clone(&self.log), from);
+        if let Some(part) = reader.next(usize::MAX, READ_BYTES)? {
+            records.push(part);
+        }
+        Ok(records)
+    }
+
+    /// Reads from an offset to the end that the partition has at this moment, piece by piece.
+    ///
+    /// An error ends the iteration.
+    pub fn scan(&self, from: Offset) -> impl Iterator<Item = Result<Records, Error>> + use<> {
+        let end = self.log.high_watermark();
+        let mut reader = Some(PartitionReader::new(Arc::clone(&self.log), from));
+        std::iter::from_fn(move || {
+            let current = reader.as_mut().filter(|reader| reader.position() < end)?;
+            match current.next(usize::MAX, READ_BYTES) {
+                Ok(Some(part)) => {
+                    let mut records = Records::default();
+                    records.push(part);
+                    Some(Ok(records))
+                }
+                Ok(None) => None,
+                Err(error) => {
+                    reader = None;
+                    Some(Err(error))
+                }
+            }
+        })
+    }
+
+    /// The first record whose timestamp is at least `timestamp`: its offset and time; `None` if all are
+    /// older. Kafka: `offsetsForTimes`.
+    ///
+    /// Where the log start was raised into the middle of a segment Kafka may answer none although a
+    /// later record fits; this call finds it.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a negative timestamp.
+    pub fn offset_for_time(
+        &self,
+        timestamp: Timestamp,
+    ) -> Result<Option<(Offset, Timestamp)>, Error> {
+        self.check_there()?;
+        if timestamp < Timestamp::EPOCH {
+            let (timestamp, problem) = (timestamp.as_millis(), "must not be negative");
+            return Err(InputError::Timestamp { timestamp, problem }.into());
+        }
+        self.log.offset_for_time(timestamp)
+    }
+
+    /// Removes all records below an offset, which becomes the log start; segments that lie wholly below
+    /// it are deleted. Returns the log start. Kafka: `deleteRecords`, KIP-107.
+    ///
+    /// A lower offset than the present start changes nothing.
+    ///
+    /// # Durability
+    ///
+    /// The new start is on disk on return.
+    ///
+    /// # Errors
+    ///
+    /// [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange) beyond the high watermark.
+    pub fn delete_records(&self, upto: Offset) -> Result<Offset, Error> {
+        self.check_there()?;
+        self.log.delete_records(upto)
+    }
+
+    /// Makes everything written so far durable, whatever the topic's level.
+    ///
+    /// # Errors
+    ///
+    /// If the sync fails the partition is [`Poisoned`](crate::ErrorKind::Poisoned) until it is reopened.
+    pub fn sync(&self) -> Result<(), Error> {
+        self.check_there()?;
+        self.log.sync()
+    }
+
+    fn check_there(&self) -> Result<(), Error> {
+        if self.topic.is_deleted() {
+            return Err(self.topic.gone());
+        }
+        if self.catalog.is_closed() {
+            return Err(crate::error::LogError::Closed.into());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,65 @@
+//! What opening and checking a log tell: [`RecoveryReport`], [`VerifyReport`].
+
+use crate::error::Error;
+use crate::log::Recovery;
+use crate::name::TopicPartition;
+
+/// What opening a log found in each of its partitions.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct RecoveryReport {
+    /// Whether the log had been closed: nothing had to be scanned.
+    pub closed_cleanly: bool,
+    /// Partition by partition.
+    pub partitions: Vec<PartitionRecovery>,
+}
+
+impl RecoveryReport {
+    /// The partitions that are damaged: they can be read up to the damage, and take no appends.
+    pub fn damaged(&self) -> impl Iterator<Item = (&TopicPartition, &Error)> {
+        self.partitions.iter().filter_map(|partition| match &partition.recovery {
+            Recovery::Damaged { error } => Some((&partition.partition, error)),
+            _ => None,
+        })
+    }
+
+    /// The bytes that were cut off torn tails and kept aside, over all partitions.
+    pub fn cut_bytes(&self) -> u64 {
+        let bytes = |partition: &PartitionRecovery| match partition.recovery {
+            Recovery::Recovered { cut_bytes, .. } => cut_bytes,
+            _ => 0,
+        };
+        self.partitions.iter().map(bytes).sum()
+    }
+}
+
+/// What opening found in one partition.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PartitionRecovery {
+    /// Which.
+    pub partition: TopicPartition,
+    /// What.
+    pub recovery: Recovery,
+}
+
+/// What a check of a log's files found.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// The partitions looked at.
+    pub partitions: usize,
+    /// The records in them.
+    pub records: u64,
+    /// The bytes of their batches.
+    pub bytes: u64,
+    /// Everything that is wrong. A torn tail is listed too: opening for writing mends it.
+    pub problems: Vec<Error>,
+}
+
+impl VerifyReport {
+    /// Whether nothing is wrong.
+    pub fn is_sound(&self) -> bool {
+        self.problems.is_empty()
+    }
+}

@@ -1,0 +1,75 @@
+//! [`TopicState`]: what all handles of one topic share.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::append_only::AppendOnly;
+use crate::error::{Error, TopicError};
+use crate::log::Log;
+use crate::name::{Id, TopicName};
+use crate::options::TopicOptions;
+use crate::sync::RwLock;
+
+/// A topic that is there, or was.
+#[derive(Debug)]
+pub(crate) struct TopicState {
+    pub(crate) name: TopicName,
+    pub(crate) id: Id,
+    pub(super) directory: PathBuf,
+    pub(super) options: RwLock<Arc<TopicOptions>>,
+    logs: AppendOnly<Arc<Log>>,
+    deleted: AtomicBool,
+}
+
+impl TopicState {
+    pub(super) fn new(name: TopicName, id: Id, directory: PathBuf, options: TopicOptions) -> Self {
+        Self {
+            name,
+            id,
+            directory,
+            options: RwLock::new(Arc::new(options)),
+            logs: AppendOnly::new(),
+            deleted: AtomicBool::new(false),
+        }
+    }
+
+    /// The number of partitions.
+    #[inline]
+    pub(crate) fn partition_count(&self) -> u32 {
+        self.logs.len()
+    }
+
+    /// The log of a partition.
+    #[inline]
+    pub(crate) fn log(&self, partition: u32) -> Option<&Arc<Log>> {
+        self.logs.get(partition)
+    }
+
+    /// The logs of all partitions.
+    pub(crate) fn logs(&self) -> impl Iterator<Item = &Arc<Log>> {
+        self.logs.iter()
+    }
+
+    pub(super) fn add(&self, log: Arc<Log>) {
+        self.logs.push(log);
+    }
+
+    pub(crate) fn options(&self) -> Arc<TopicOptions> {
+        Arc::clone(&self.options.read())
+    }
+
+    pub(super) fn mark_deleted(&self) {
+        self.deleted.store(true, Ordering::Release);
+    }
+
+    /// Whether the topic was deleted; one of the same name made later is another.
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.deleted.load(Ordering::Acquire)
+    }
+
+    /// The error for whoever still uses a deleted topic.
+    pub(crate) fn gone(&self) -> Error {
+        Error::from(TopicError::NotFound).in_topic(&self.name)
+    }
+}

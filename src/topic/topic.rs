@@ -1,0 +1,127 @@
+//! [`Topic`]: the handle on a topic.
+
+use std::sync::Arc;
+
+use super::catalog::Catalog;
+use super::partition::Partition;
+use super::state::TopicState;
+use crate::error::Error;
+use crate::name::{Id, TopicName};
+use crate::options::TopicOptions;
+
+/// A topic: a name for a number of partitions.
+///
+/// Cheap to clone; once resolved no name is looked up again. After the topic is deleted every call
+/// answers [`NotFound`](crate::ErrorKind::NotFound), also when one of the same name has been made since.
+#[derive(Clone, Debug)]
+pub struct Topic {
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) state: Arc<TopicState>,
+}
+
+/// What a topic is, at one moment.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct TopicDescription {
+    /// Its name.
+    pub name: TopicName,
+    /// Its id: another for every topic made, also under the same name.
+    pub id: Id,
+    /// Whether the crate itself keeps it.
+    pub internal: bool,
+    /// Its options, the number of partitions among them.
+    pub options: TopicOptions,
+}
+
+impl Topic {
+    pub(crate) fn new(catalog: &Arc<Catalog>, state: Arc<TopicState>) -> Self {
+        Self { catalog: Arc::clone(catalog), state }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &TopicName {
+        &self.state.name
+    }
+
+    /// Its id.
+    pub fn id(&self) -> Id {
+        self.state.id
+    }
+
+    /// The number of its partitions.
+    pub fn partition_count(&self) -> u32 {
+        self.state.partition_count()
+    }
+
+    /// One of its partitions.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if there is none of that number.
+    pub fn partition(&self, number: u32) -> Result<Partition, Error> {
+        Partition::new(&self.catalog, &self.state, number)
+    }
+
+    /// All its partitions, by number.
+    pub fn partitions(&self) -> Vec<Partition> {
+        (0..self.partition_count()).filter_map(|number| self.partition(number).ok()).collect()
+    }
+
+    /// What it is.
+    pub fn describe(&self) -> TopicDescription {
+        TopicDescription {
+            name: self.state.name.clone(),
+            id: self.state.id,
+            internal: self.state.name.is_internal(),
+            options: (*self.state.options()).clone(),
+        }
+    }
+
+    /// Changes its options; they take effect at once, and are on disk on return. The number of
+    /// partitions is left as it is: see [`add_partitions`](Self::add_partitions).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use topiclog::{EventLog, TopicOptions};
+    ///
+    /// let log = EventLog::in_memory()?;
+    /// let topic = log.create_topic("t", TopicOptions::new())?;
+    /// topic.alter(|options| options.retention(Some(Duration::from_secs(60))))?;
+    /// # Ok::<(), topiclog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) naming the option that is out of its range.
+    pub fn alter(
+        &self,
+        change: impl FnOnce(TopicOptions) -> TopicOptions,
+    ) -> Result<(), Error> {
+        self.catalog.alter(&self.state, change)
+    }
+
+    /// Adds partitions, so that there are `count`. What is in the others stays; new records of a key may
+    /// go elsewhere than the old ones. Groups that read the topic rebalance.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) unless there are then more than now.
+    pub fn add_partitions(&self, count: u32) -> Result<(), Error> {
+        self.catalog.add_partitions(&self.state, count)
+    }
+
+    /// Waits until everything that was sent to the topic before is acknowledged or has failed.
+    ///
+    /// # Errors
+    ///
+    /// The last failure among it.
+    pub fn flush(&self) -> Result<(), Error> {
+        let mut failure = None;
+        for log in self.state.logs() {
+            failure = log.flush().err().or(failure);
+        }
+        failure.map_or(Ok(()), Err)
+    }
+}
