@@ -14,8 +14,8 @@ mod format;
 
 // Floor 2: the doors to the outside.
 pub mod clock;
-pub mod storage;
 mod random;
+pub mod storage;
 mod sync;
 
 // Floor 3: one partition's log.
@@ -24,14 +24,25 @@ mod log;
 // Floor 4: from names to logs.
 mod topic;
 
+// Floor 6: what users hold.
+mod producer;
+
+// Floor 7: the owning handle.
+mod event_log;
+
 pub use error::{Error, ErrorKind};
+pub use event_log::{EventLog, EventLogBuilder, Housekeeping};
 pub use log::{LogOffsets, Recovery};
 pub use name::{GroupId, Id, TopicName, TopicPartition};
 pub use offset::Offset;
 pub use options::{Durability, TopicOptions};
+pub use producer::{Delivery, KeyHash, Partitioner, Producer, RoundRobin, Sticky};
 pub use record::{HeadersRef, Payload, Record, RecordMetadata, RecordRef, SendError};
-pub use topic::{Partition, PartitionRecovery, PartitionView, Records, RecordsIter, RecoveryReport, Topic, TopicDescription, VerifyReport};
 pub use timestamp::{Timestamp, TimestampType};
+pub use topic::{
+    Partition, PartitionRecovery, PartitionView, Records, RecordsIter, RecoveryReport, Topic,
+    TopicDescription, VerifyReport,
+};
 
 /// The result of most calls of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -64,6 +64,9 @@ pub const RETENTION_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Kafka: `segment.ms`.
 pub const SEGMENT_AGE_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// How often retention is applied, by default. Kafka: `log.retention.check.interval.ms`.
+pub const RETENTION_CHECK_DEFAULT: Duration = Duration::from_secs(300);
+
 const _: () = {
     // A position or length read from 32 bits must fit a usize, so `to_usize` loses nothing.
     assert!(

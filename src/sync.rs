@@ -6,9 +6,6 @@ use std::thread::JoinHandle;
 pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 
 /// Starts a thread of the crate's own.
-pub(crate) fn spawn(
-    name: &str,
-    run: impl FnOnce() + Send + 'static,
-) -> io::Result<JoinHandle<()>> {
+pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(name.to_owned()).spawn(run)
 }

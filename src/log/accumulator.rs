@@ -89,7 +89,10 @@ impl Accumulator {
     }
 
     pub(super) fn buffer(&self, bytes: usize) -> Vec<u8> {
-        self.spare.lock().pop().unwrap_or_else(|| Vec::with_capacity(bytes))
+        self.spare
+            .lock()
+            .pop()
+            .unwrap_or_else(|| Vec::with_capacity(bytes))
     }
 
     pub(super) fn recycle(&self, buffer: Vec<u8>) {

@@ -111,7 +111,11 @@ impl Log {
         let list = opened && !std::mem::replace(&mut queue.listed, true);
         let write_now = !queue.busy && (!queue.full.is_empty() || queue.options.linger.is_zero());
         if write_now {
-            let goal = if queue.options.linger.is_zero() { Goal::Written } else { Goal::Full };
+            let goal = if queue.options.linger.is_zero() {
+                Goal::Written
+            } else {
+                Goal::Full
+            };
             queue = self.drive(queue, goal);
         }
         drop(queue);
@@ -136,10 +140,15 @@ impl Log {
         self.write_pending();
         self.accumulator.relieve();
         let before = self.place.clock.monotonic();
-        self.accumulator.wait_for_room(bytes, max_block.saturating_sub(*waited));
+        self.accumulator
+            .wait_for_room(bytes, max_block.saturating_sub(*waited));
         let passed = self.place.clock.monotonic().saturating_sub(before);
         // A clock that a test holds still must not make this wait for ever.
-        *waited += if self.place.manual_clock { max_block } else { passed };
+        *waited += if self.place.manual_clock {
+            max_block
+        } else {
+            passed
+        };
         self.queue.lock()
     }
 
@@ -153,13 +162,23 @@ impl Log {
         queue.last = Some(Arc::clone(&ticket));
         let append_time = queue.options.timestamp_type == TimestampType::LogAppendTime;
         let opened = explicit.unwrap_or_else(|| self.place.clock.wall());
-        let promised = (queue.options.durability == Durability::Memory).then_some(queue.next_offset);
+        let promised =
+            (queue.options.durability == Durability::Memory).then_some(queue.next_offset);
         if let Some(base_offset) = promised {
             let append_time = append_time.then_some(opened);
-            ticket.settle(Ok(Acknowledged { base_offset, append_time }));
+            ticket.settle(Ok(Acknowledged {
+                base_offset,
+                append_time,
+            }));
         }
         let builder = BatchBuilder::new(self.accumulator.buffer(room));
-        Pending { builder, ticket, reserved: to_u64(room), opened, promised }
+        Pending {
+            builder,
+            ticket,
+            reserved: to_u64(room),
+            opened,
+            promised,
+        }
     }
 
     fn check_timestamp(
@@ -168,7 +187,11 @@ impl Log {
         options: &TopicOptions,
     ) -> Result<Timestamp, Error> {
         let refuse = |problem| {
-            Err(InputError::Timestamp { timestamp: timestamp.as_millis(), problem }.into())
+            Err(InputError::Timestamp {
+                timestamp: timestamp.as_millis(),
+                problem,
+            }
+            .into())
         };
         if timestamp < Timestamp::EPOCH {
             return refuse("must not be negative");
@@ -177,10 +200,16 @@ impl Log {
             return Ok(timestamp);
         }
         let now = self.place.clock.wall();
-        if options.timestamp_after_max.is_some_and(|limit| timestamp.since(now) > limit) {
+        if options
+            .timestamp_after_max
+            .is_some_and(|limit| timestamp.since(now) > limit)
+        {
             return refuse("is too far ahead of the clock (timestamp_after_max)");
         }
-        if options.timestamp_before_max.is_some_and(|limit| now.since(timestamp) > limit) {
+        if options
+            .timestamp_before_max
+            .is_some_and(|limit| now.since(timestamp) > limit)
+        {
             return refuse("is too far behind the clock (timestamp_before_max)");
         }
         Ok(timestamp)
@@ -310,7 +339,9 @@ impl Log {
         if now.saturating_sub(published.at) < PUBLISH_INTERVAL {
             return false;
         }
-        let Some(mut writer) = self.writer.try_lock() else { return false };
+        let Some(mut writer) = self.writer.try_lock() else {
+            return false;
+        };
         writer.checkpoint(&self.place, self.marks.recovery_point(), high_watermark);
         (published.high_watermark, published.at) = (high_watermark, now);
         true
@@ -408,8 +439,15 @@ impl Log {
         let durable = options.durability == Durability::Disk;
         for (ticket, result) in round.written.drain(..) {
             match result {
-                Ok(Written { base_offset, append_time, .. }) => {
-                    let acknowledged = Acknowledged { base_offset, append_time };
+                Ok(Written {
+                    base_offset,
+                    append_time,
+                    ..
+                }) => {
+                    let acknowledged = Acknowledged {
+                        base_offset,
+                        append_time,
+                    };
                     if durable {
                         queue.unsynced.push_back((ticket, acknowledged));
                     } else {
@@ -457,8 +495,12 @@ impl Log {
             self.accumulator.release(batch.reserved);
             batch.ticket
         });
-        let tickets: Vec<_> =
-            queue.unsynced.drain(..).map(|(ticket, _)| ticket).chain(batches).collect();
+        let tickets: Vec<_> = queue
+            .unsynced
+            .drain(..)
+            .map(|(ticket, _)| ticket)
+            .chain(batches)
+            .collect();
         for ticket in tickets {
             queue.note_failure(error);
             ticket.settle(Err(error.clone()));
@@ -479,7 +521,11 @@ impl Queue {
 fn push(open: &mut Pending, record: &Record<'_>, timestamp: Timestamp) -> Queued {
     let index = open.builder.count();
     open.builder.push(record, timestamp);
-    Queued { ticket: Arc::clone(&open.ticket), index, timestamp }
+    Queued {
+        ticket: Arc::clone(&open.ticket),
+        index,
+        timestamp,
+    }
 }
 
 fn begin_round(queue: &mut Queue, goal: Goal) -> Round {
@@ -500,11 +546,21 @@ fn check_size(record: &Record<'_>, size: usize, options: &TopicOptions) -> Resul
     let limit = to_usize(options.batch_bytes_max).min(segment);
     if batch > limit {
         let what = "with its batch it is over batch_bytes_max or segment_bytes";
-        return Err(InputError::RecordTooLarge { what, bytes: batch, limit }.into());
+        return Err(InputError::RecordTooLarge {
+            what,
+            bytes: batch,
+            limit,
+        }
+        .into());
     }
     if record.headers().len() > crate::limits::HEADERS_MAX {
         let (bytes, limit) = (record.headers().len(), crate::limits::HEADERS_MAX);
-        return Err(InputError::RecordTooLarge { what: "it has too many headers", bytes, limit }.into());
+        return Err(InputError::RecordTooLarge {
+            what: "it has too many headers",
+            bytes,
+            limit,
+        }
+        .into());
     }
     Ok(())
 }

@@ -20,7 +20,9 @@ use crate::format::{
     CHECKPOINT_BYTES, Checkpoint, Document, Identity, open_document, seal_document,
 };
 use crate::offset::Offset;
-use crate::storage::{EntryKind, OpenMode, Storage, read_all, read_up_to_at, write_all_at, write_file_durably};
+use crate::storage::{
+    EntryKind, OpenMode, Storage, read_all, read_up_to_at, write_all_at, write_file_durably,
+};
 
 pub(super) const START_OFFSET: &str = "start-offset";
 pub(super) const CHECKPOINT: &str = "checkpoint";
@@ -61,7 +63,11 @@ fn base_offset(name: &str) -> Option<Offset> {
     if digits.len() != 20 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    digits.parse().ok().map(Offset::new).filter(|offset| *offset <= Offset::MAX)
+    digits
+        .parse()
+        .ok()
+        .map(Offset::new)
+        .filter(|offset| *offset <= Offset::MAX)
 }
 
 /// The base offsets of the segments in a directory, in order; none if there is no directory.
@@ -102,9 +108,18 @@ pub(super) fn write_start_offset(
     identity: &Identity,
     start: Offset,
 ) -> Result<(), Error> {
-    let bytes = seal_document(&StartOffset { offset: start.value() }, identity.seed())?;
+    let bytes = seal_document(
+        &StartOffset {
+            offset: start.value(),
+        },
+        identity.seed(),
+    )?;
     write_file_durably(storage, directory, START_OFFSET, &bytes).map_err(|error| {
-        Error::storage("record the start offset", &directory.join(START_OFFSET), error)
+        Error::storage(
+            "record the start offset",
+            &directory.join(START_OFFSET),
+            error,
+        )
     })
 }
 
@@ -114,7 +129,9 @@ pub(super) fn read_checkpoint(
     directory: &Path,
     identity: &Identity,
 ) -> Option<Checkpoint> {
-    let file = storage.open(&directory.join(CHECKPOINT), OpenMode::Read).ok()?;
+    let file = storage
+        .open(&directory.join(CHECKPOINT), OpenMode::Read)
+        .ok()?;
     let mut bytes = [0; CHECKPOINT_BYTES];
     read_up_to_at(&*file, &mut bytes, 0).ok()?;
     Checkpoint::decode(&bytes, identity.seed())
@@ -145,7 +162,10 @@ mod tests {
 
     #[test]
     fn only_twenty_digits_and_the_suffix_name_a_segment() {
-        assert_eq!(base_offset("00000000000000000042.log"), Some(Offset::new(42)));
+        assert_eq!(
+            base_offset("00000000000000000042.log"),
+            Some(Offset::new(42))
+        );
         for other in [
             "42.log",
             "copy of 00000000000000000042.log",

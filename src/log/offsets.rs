@@ -45,7 +45,12 @@ impl Marks {
         let recovery_point = Offset::new(self.recovery_point.load(Ordering::Acquire));
         let high_watermark = self.high_watermark().max(log_start);
         let log_end = self.log_end().max(high_watermark).max(recovery_point);
-        LogOffsets { log_start, high_watermark, log_end, recovery_point }
+        LogOffsets {
+            log_start,
+            high_watermark,
+            log_end,
+            recovery_point,
+        }
     }
 
     #[inline]

@@ -48,7 +48,16 @@ impl Place {
     ) -> Self {
         let manual_clock = clock.is_manual();
         let made = AtomicBool::new(false);
-        Self { name, identity, directory, storage, clock, manual_clock, owner, made }
+        Self {
+            name,
+            identity,
+            directory,
+            storage,
+            clock,
+            manual_clock,
+            owner,
+            made,
+        }
     }
 
     /// Makes the partition's directory if it is not there yet; a partition without records has none.
@@ -148,11 +157,13 @@ impl Log {
             writer.resume(Arc::clone(last), active);
         }
         let mut queue = Queue::new(options, recovered.offsets.log_end);
-        queue.refusal = recovered.refusal.map(|error| error.in_partition(&place.name));
+        queue.refusal = recovered
+            .refusal
+            .map(|error| error.in_partition(&place.name));
         let outcome = match recovered.outcome {
-            Recovery::Damaged { error } => {
-                Recovery::Damaged { error: error.in_partition(&place.name) }
-            }
+            Recovery::Damaged { error } => Recovery::Damaged {
+                error: error.in_partition(&place.name),
+            },
             other => other,
         };
         let log = Self::assemble(
@@ -201,8 +212,15 @@ impl Log {
         let mut queue = Queue::new(options, Offset::ZERO);
         queue.refusal = Some(Error::from(LogError::ReadOnly).in_partition(&place.name));
         let offsets = LogOffsets::default();
-        let log =
-            Self::assemble(place, accumulator, offsets, queue, Writer::default(), Vec::new(), true);
+        let log = Self::assemble(
+            place,
+            accumulator,
+            offsets,
+            queue,
+            Writer::default(),
+            Vec::new(),
+            true,
+        );
         log.follow(mark)?;
         Ok(Arc::new(log))
     }
@@ -224,7 +242,10 @@ impl Log {
         let mut segments = Vec::with_capacity(bases.len());
         for base in bases {
             let path = segment_path(directory, base);
-            let length = match storage.open(&path, OpenMode::Read).and_then(|file| file.len()) {
+            let length = match storage
+                .open(&path, OpenMode::Read)
+                .and_then(|file| file.len())
+            {
                 Ok(length) => length,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => {
@@ -396,7 +417,11 @@ impl Log {
         if refused || self.read_only {
             return flushed.map(|()| None);
         }
-        let segment = self.writer.lock().close(&self.place).map_err(|error| self.name(error))?;
+        let segment = self
+            .writer
+            .lock()
+            .close(&self.place)
+            .map_err(|error| self.name(error))?;
         flushed?;
         let end = self.marks.log_end();
         self.marks.raise_recovery_point(end);

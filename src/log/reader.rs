@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::segment::{Segment, segment_for};
 use super::Log;
+use super::segment::{Segment, segment_for};
 use crate::error::{Error, FormatError, LogError};
 use crate::format::{BATCH_HEADER_BYTES, Batch, Frame};
 use crate::limits::{saturating_usize, to_u64, to_usize};
@@ -67,7 +67,11 @@ impl Log {
             let offsets = self.offsets();
             if from < offsets.log_start || from > offsets.log_end {
                 let (start, end) = (offsets.log_start, offsets.high_watermark);
-                let error = LogError::OffsetOutOfRange { offset: from, start, end };
+                let error = LogError::OffsetOutOfRange {
+                    offset: from,
+                    start,
+                    end,
+                };
                 return Err(self.name(error.into()));
             }
             if from >= offsets.high_watermark {
@@ -98,9 +102,15 @@ impl Log {
             return Err(self.gap(offset));
         };
         let storage = &*self.place.storage;
-        let position = segment.position_of(storage, offset).map_err(|error| self.name(error))?;
+        let position = segment
+            .position_of(storage, offset)
+            .map_err(|error| self.name(error))?;
         let file = segment.file(storage).map_err(|error| self.name(error))?;
-        Ok(At { segment: Arc::clone(segment), file, position })
+        Ok(At {
+            segment: Arc::clone(segment),
+            file,
+            position,
+        })
     }
 
     fn next_segment(&self, at: &At, offset: Offset) -> Result<At, Error> {
@@ -109,9 +119,15 @@ impl Log {
         let next = segments.partition_point(|segment| segment.base_offset() <= base);
         match segments.get(next) {
             Some(segment) => {
-                let file = segment.file(&*self.place.storage).map_err(|error| self.name(error))?;
+                let file = segment
+                    .file(&*self.place.storage)
+                    .map_err(|error| self.name(error))?;
                 let position = to_u64(crate::format::SEGMENT_HEADER_BYTES);
-                Ok(At { segment: Arc::clone(segment), file, position })
+                Ok(At {
+                    segment: Arc::clone(segment),
+                    file,
+                    position,
+                })
             }
             None => Err(self.gap(offset)),
         }
@@ -119,8 +135,13 @@ impl Log {
 
     /// The log says that there are records here, but no file has them.
     fn gap(&self, offset: Offset) -> Error {
-        let error = FormatError::Damaged { what: "log", problem: "a segment is missing or cut short" };
-        self.name(error.into()).at_offset(offset).at_path(&self.place.directory)
+        let error = FormatError::Damaged {
+            what: "log",
+            problem: "a segment is missing or cut short",
+        };
+        self.name(error.into())
+            .at_offset(offset)
+            .at_path(&self.place.directory)
     }
 
     fn fetch_at(
@@ -155,7 +176,10 @@ impl Log {
                 Taken::Nothing(Frame::Incomplete(needed)) if needed > filled => {
                     if to_u64(needed) > left {
                         let problem = "it goes on after the end of its segment";
-                        let error = FormatError::Damaged { what: "batch", problem };
+                        let error = FormatError::Damaged {
+                            what: "batch",
+                            problem,
+                        };
                         return Err(self.damaged(at, from, error));
                     }
                     wanted = needed;
@@ -214,11 +238,17 @@ impl Log {
             buffer.copy_within(skipped..end, 0);
         }
         at.position += to_u64(end);
-        Ok(Taken::Batches { bytes: end - skipped, next })
+        Ok(Taken::Batches {
+            bytes: end - skipped,
+            next,
+        })
     }
 
     fn damaged(&self, at: &At, offset: Offset, error: FormatError) -> Error {
-        self.name(error.into()).at_offset(offset).at_path(at.segment.path()).at_position(at.position)
+        self.name(error.into())
+            .at_offset(offset)
+            .at_path(at.segment.path())
+            .at_position(at.position)
     }
 
     /// The first record at or after `from` whose timestamp is at least `timestamp`, if there is one
@@ -238,10 +268,15 @@ impl Log {
             if summary.max_timestamp < timestamp || summary.end_offset <= start {
                 continue;
             }
-            let position =
-                segment.position_of_time(storage, timestamp).map_err(|error| self.name(error))?;
+            let position = segment
+                .position_of_time(storage, timestamp)
+                .map_err(|error| self.name(error))?;
             let file = segment.file(storage).map_err(|error| self.name(error))?;
-            let mut at = At { segment: Arc::clone(segment), file, position };
+            let mut at = At {
+                segment: Arc::clone(segment),
+                file,
+                position,
+            };
             let mut next = segment.base_offset();
             while next < high_watermark {
                 let read = self.fetch_any(&mut at, high_watermark, &mut buffer)?;

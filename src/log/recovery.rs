@@ -97,7 +97,11 @@ pub(super) fn recover(
             }
             Err(error) => return Err(error),
         };
-    let bases = if start_error.is_none() { drop_deleted(place, bases, start)? } else { bases };
+    let bases = if start_error.is_none() {
+        drop_deleted(place, bases, start)?
+    } else {
+        bases
+    };
     let found = open_segments(place, &bases)?;
     let mut recovered = match mark {
         Some(mark) if is_as_marked(&found, &mark) => take_as_closed(place, &found, start, &mark)?,
@@ -111,19 +115,28 @@ pub(super) fn recover(
 
 impl Recovered {
     fn refuse(&mut self, error: Error) {
-        self.outcome = Recovery::Damaged { error: error.clone() };
+        self.outcome = Recovery::Damaged {
+            error: error.clone(),
+        };
         self.refusal.get_or_insert(error);
         self.active = None;
     }
 }
 
 fn is_damage(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::UnsupportedVersion)
+    matches!(
+        error.kind(),
+        ErrorKind::Corrupt | ErrorKind::UnsupportedVersion
+    )
 }
 
 /// Removes segments that retention or delete records had given up before it was interrupted.
 fn drop_deleted(place: &Place, bases: Vec<Offset>, start: Offset) -> Result<Vec<Offset>, Error> {
-    let gone = bases.iter().skip(1).take_while(|next| **next <= start).count();
+    let gone = bases
+        .iter()
+        .skip(1)
+        .take_while(|next| **next <= start)
+        .count();
     for base in bases.iter().take(gone) {
         Segment::new(&place.directory, &place.identity, *base, 0).remove(&*place.storage)?;
     }
@@ -140,7 +153,12 @@ fn open_segments(place: &Place, bases: &[Offset]) -> Result<Vec<Found>, Error> {
         let filled = read_up_to_at(&*file, &mut head, 0).map_err(fail)?;
         let header = SegmentHeader::decode(head.get(..filled).unwrap_or_default())
             .and_then(|header| header.check(&place.identity, *base).map(|()| header));
-        Ok(Found { base: *base, file, length, header })
+        Ok(Found {
+            base: *base,
+            file,
+            length,
+            header,
+        })
     };
     bases.iter().map(open).collect()
 }
@@ -171,10 +189,19 @@ fn take_as_closed(
         None => None,
     };
     let end = mark.end.max(start);
-    let offsets =
-        LogOffsets { log_start: start, high_watermark: end, log_end: end, recovery_point: end };
-    let mut recovered =
-        Recovered { segments, offsets, active, refusal: None, outcome: Recovery::Clean };
+    let offsets = LogOffsets {
+        log_start: start,
+        high_watermark: end,
+        log_end: end,
+        recovery_point: end,
+    };
+    let mut recovered = Recovered {
+        segments,
+        offsets,
+        active,
+        refusal: None,
+        outcome: Recovery::Clean,
+    };
     if let Some(first) = found.first().filter(|first| first.base > start) {
         recovered.refuse(missing(place, start, first.base));
     }
@@ -183,7 +210,12 @@ fn take_as_closed(
 
 fn segments(place: &Place, found: &[Found]) -> Vec<Arc<Segment>> {
     let segment = |found: &Found| {
-        Arc::new(Segment::new(&place.directory, &place.identity, found.base, found.length))
+        Arc::new(Segment::new(
+            &place.directory,
+            &place.identity,
+            found.base,
+            found.length,
+        ))
     };
     found.iter().map(segment).collect()
 }
@@ -195,22 +227,33 @@ fn open_active(
     unsynced: u64,
 ) -> Result<ActiveFile, Error> {
     let fail = |error| Error::storage("open a segment", segment.path(), error);
-    let file = place.storage.open(segment.path(), OpenMode::ReadWrite).map_err(fail)?;
+    let file = place
+        .storage
+        .open(segment.path(), OpenMode::ReadWrite)
+        .map_err(fail)?;
     let mut first_timestamp = None;
     if segment.length() > START {
         let mut head = [0; BATCH_HEADER_BYTES];
         read_exact_at(&*file, &mut head, START).map_err(fail)?;
         first_timestamp = Some(BatchHeader::decode(&head).base_timestamp);
     }
-    Ok(ActiveFile { file, first_timestamp, scan_from, unsynced })
+    Ok(ActiveFile {
+        file,
+        first_timestamp,
+        scan_from,
+        unsynced,
+    })
 }
 
 fn missing(place: &Place, offset: Offset, until: Offset) -> Error {
     let _ = until;
     let problem = "a segment is missing";
-    Error::from(FormatError::Damaged { what: "log", problem })
-        .at_offset(offset)
-        .at_path(&place.directory)
+    Error::from(FormatError::Damaged {
+        what: "log",
+        problem,
+    })
+    .at_offset(offset)
+    .at_path(&place.directory)
 }
 
 /// After anything but a clean close: finds where the log ends, and whether it should.
@@ -227,9 +270,14 @@ fn scan_and_mend(
         .max(checkpoint.map_or(Offset::ZERO, |checkpoint| checkpoint.recovery_point));
     // A checkpoint saves scanning what it covers, if the files are as it says.
     let from = checkpoint.and_then(|checkpoint| {
-        let index = found.iter().position(|segment| segment.base == checkpoint.segment)?;
+        let index = found
+            .iter()
+            .position(|segment| segment.base == checkpoint.segment)?;
         let there = found.get(index)?;
-        let sound = found.iter().take(index + 1).all(|segment| segment.header.is_ok())
+        let sound = found
+            .iter()
+            .take(index + 1)
+            .all(|segment| segment.header.is_ok())
             && found.first().is_some_and(|first| first.base <= start)
             && there.length >= checkpoint.position
             && checkpoint.position >= START;
@@ -274,7 +322,10 @@ fn scan_and_mend(
 impl Stop {
     /// Whether this is not a torn tail: something proves that there was more, or it is not ours to cut.
     fn is_final(&self, proof: Offset) -> bool {
-        let ours = matches!(self.error, FormatError::Checksum { .. } | FormatError::Damaged { .. });
+        let ours = matches!(
+            self.error,
+            FormatError::Checksum { .. } | FormatError::Damaged { .. }
+        );
         !ours || self.offset < proof
     }
 }
@@ -287,7 +338,13 @@ fn scan(
     scan_from: &ScanFrom,
     proof: Offset,
 ) -> Result<Scan, Error> {
-    let mut scan = Scan { end: scan_from.offset, proof, scanned: Vec::new(), bytes: 0, stop: None };
+    let mut scan = Scan {
+        end: scan_from.offset,
+        proof,
+        scanned: Vec::new(),
+        bytes: 0,
+        stop: None,
+    };
     for (index, segment) in found.iter().enumerate().skip(from) {
         if let Err(error) = &segment.header {
             scan.stop_at(index, 0, header_error(error));
@@ -309,7 +366,10 @@ fn scan(
                         && !(header.skips() && header.base_offset > scan.end)
                     {
                         let problem = "its offset does not follow the one before";
-                        let error = FormatError::Damaged { what: "batch", problem };
+                        let error = FormatError::Damaged {
+                            what: "batch",
+                            problem,
+                        };
                         scan.stop_at(index, position, error);
                         break position;
                     }
@@ -325,7 +385,10 @@ fn scan(
                 }
             }
         };
-        let summary = Summary { end_offset: scan.end, max_timestamp };
+        let summary = Summary {
+            end_offset: scan.end,
+            max_timestamp,
+        };
         scan.scanned.push((index, end, summary));
         if scan.stop.is_some() {
             scan.look_for_proof(place, found)?;
@@ -337,15 +400,26 @@ fn scan(
         if let Some(next) = next.filter(|next| next.base != scan.end && next.length <= START) {
             let _ = next;
             let problem = "a segment is missing or cut short";
-            scan.stop_at(index + 1, 0, FormatError::Damaged { what: "log", problem });
+            scan.stop_at(
+                index + 1,
+                0,
+                FormatError::Damaged {
+                    what: "log",
+                    problem,
+                },
+            );
             break;
         }
     }
     if scan.stop.is_some() {
         scan.look_for_proof(place, found)?;
     } else {
-        let headers = found.iter().filter_map(|segment| segment.header.as_ref().ok());
-        scan.proof = headers.map(|header| header.durable_upto).fold(scan.proof, Offset::max);
+        let headers = found
+            .iter()
+            .filter_map(|segment| segment.header.as_ref().ok());
+        scan.proof = headers
+            .map(|header| header.durable_upto)
+            .fold(scan.proof, Offset::max);
     }
     Ok(scan)
 }
@@ -353,26 +427,47 @@ fn scan(
 /// The same error once more; the original stays with the segment it was found in.
 fn header_error(error: &FormatError) -> FormatError {
     match error {
-        FormatError::Checksum { what, stored, computed } => {
-            FormatError::Checksum { what, stored: *stored, computed: *computed }
-        }
+        FormatError::Checksum {
+            what,
+            stored,
+            computed,
+        } => FormatError::Checksum {
+            what,
+            stored: *stored,
+            computed: *computed,
+        },
         FormatError::Damaged { what, problem } => FormatError::Damaged { what, problem },
         FormatError::Foreign { what, field } => FormatError::Foreign { what, field },
-        FormatError::UnsupportedVersion { what, version, supported } => {
+        FormatError::UnsupportedVersion {
+            what,
+            version,
+            supported,
+        } => {
             let (version, supported) = (*version, *supported);
-            FormatError::UnsupportedVersion { what, version, supported }
+            FormatError::UnsupportedVersion {
+                what,
+                version,
+                supported,
+            }
         }
     }
 }
 
 impl Scan {
     fn stop_at(&mut self, index: usize, position: u64, error: FormatError) {
-        self.stop = Some(Stop { index, position, offset: self.end, error });
+        self.stop = Some(Stop {
+            index,
+            position,
+            offset: self.end,
+            error,
+        });
     }
 
     /// Looks behind the place where the scan stopped for anything that says it should not have.
     fn look_for_proof(&mut self, place: &Place, found: &[Found]) -> Result<(), Error> {
-        let Some(stop) = &self.stop else { return Ok(()) };
+        let Some(stop) = &self.stop else {
+            return Ok(());
+        };
         let (stop_index, stop_position, offset) = (stop.index, stop.position, stop.offset);
         for (index, segment) in found.iter().enumerate().skip(stop_index) {
             if index > stop_index
@@ -384,7 +479,11 @@ impl Scan {
             let fail = |error| Error::storage("scan a segment", &path, error);
             let seed = place.identity.segment_seed(segment.base);
             let mut scanner = Scanner::new(&*segment.file, seed, START).map_err(fail)?;
-            let mut from = if index == stop_index { stop_position.max(START) } else { START };
+            let mut from = if index == stop_index {
+                stop_position.max(START)
+            } else {
+                START
+            };
             if index == stop_index && stop_position >= START {
                 from += 1;
             }
@@ -419,7 +518,11 @@ fn damaged(
     scan: &Scan,
     stop: Stop,
 ) -> Result<Recovered, Error> {
-    let kept = if stop.position < START { stop.index } else { stop.index + 1 };
+    let kept = if stop.position < START {
+        stop.index
+    } else {
+        stop.index + 1
+    };
     let segments = segments(place, found.get(..kept).unwrap_or(found));
     for (index, end, summary) in &scan.scanned {
         if let Some(segment) = segments.get(*index) {
@@ -432,11 +535,17 @@ fn damaged(
             .at_offset(stop.offset)
             .at_path(&segment_path(&place.directory, segment.base))
             .at_position(stop.position),
-        None => Error::from(stop.error).at_offset(stop.offset).at_path(&place.directory),
+        None => Error::from(stop.error)
+            .at_offset(stop.offset)
+            .at_path(&place.directory),
     };
     let end = stop.offset.max(start);
-    let offsets =
-        LogOffsets { log_start: start, high_watermark: end, log_end: end, recovery_point: end };
+    let offsets = LogOffsets {
+        log_start: start,
+        high_watermark: end,
+        log_end: end,
+        recovery_point: end,
+    };
     Ok(Recovered {
         segments,
         offsets,
@@ -459,9 +568,17 @@ fn mend(
     let mut kept = found.len();
     let (mut cut_bytes, mut cut_files) = (0, Vec::new());
     if let Some(stop) = &scan.stop {
-        kept = if stop.position < START { stop.index } else { stop.index + 1 };
+        kept = if stop.position < START {
+            stop.index
+        } else {
+            stop.index + 1
+        };
         for (index, segment) in found.iter().enumerate().skip(stop.index) {
-            let position = if index == stop.index && kept > index { stop.position } else { 0 };
+            let position = if index == stop.index && kept > index {
+                stop.position
+            } else {
+                0
+            };
             if let Some(name) = cut(place, segment, position)? {
                 cut_files.push(name);
                 cut_bytes += segment.length - position;
@@ -503,18 +620,33 @@ fn mend(
             } else {
                 *scan_from
             };
-            Some(open_active(place, last, scan_from, if on_disk { 0 } else { scan.bytes.max(1) })?)
+            Some(open_active(
+                place,
+                last,
+                scan_from,
+                if on_disk { 0 } else { scan.bytes.max(1) },
+            )?)
         }
         None => None,
     };
-    let outcome = Recovery::Recovered { scanned_bytes: scan.bytes, cut_bytes, cut_files };
+    let outcome = Recovery::Recovered {
+        scanned_bytes: scan.bytes,
+        cut_bytes,
+        cut_files,
+    };
     let offsets = LogOffsets {
         log_start: start,
         high_watermark: scan.end,
         log_end: scan.end,
         recovery_point,
     };
-    Ok(Recovered { segments, offsets, active, refusal: None, outcome })
+    Ok(Recovered {
+        segments,
+        offsets,
+        active,
+        refusal: None,
+        outcome,
+    })
 }
 
 /// Keeps what lies behind `position` in a file of its own, then cuts it off; the whole file, if there is
@@ -535,7 +667,10 @@ fn cut(place: &Place, segment: &Found, position: u64) -> Result<Option<String>, 
         place.storage.remove_file(&path).map_err(fail)?;
         place.storage.sync_dir(&place.directory).map_err(fail)?;
     } else {
-        let file = place.storage.open(&path, OpenMode::ReadWrite).map_err(fail)?;
+        let file = place
+            .storage
+            .open(&path, OpenMode::ReadWrite)
+            .map_err(fail)?;
         file.set_len(position).map_err(fail)?;
         file.sync_all().map_err(fail)?;
     }
@@ -545,7 +680,10 @@ fn cut(place: &Place, segment: &Found, position: u64) -> Result<Option<String>, 
 /// Takes zeros off the end, so that the file ends where its batches do.
 fn trim(place: &Place, segment: &Segment, end: u64) -> Result<(), Error> {
     let fail = |error| Error::storage("trim a segment", segment.path(), error);
-    let file = place.storage.open(segment.path(), OpenMode::ReadWrite).map_err(fail)?;
+    let file = place
+        .storage
+        .open(segment.path(), OpenMode::ReadWrite)
+        .map_err(fail)?;
     if file.len().map_err(fail)? > end {
         file.set_len(end).map_err(fail)?;
         file.sync_all().map_err(fail)?;
@@ -556,9 +694,16 @@ fn trim(place: &Place, segment: &Segment, end: u64) -> Result<(), Error> {
 /// Writes the batches that no proof covers once more, and syncs them.
 fn write_anew(place: &Place, segment: &Segment, from: u64, proof: Offset) -> Result<(), Error> {
     let fail = |error| Error::storage("write a recovered tail anew", segment.path(), error);
-    let file = place.storage.open(segment.path(), OpenMode::ReadWrite).map_err(fail)?;
+    let file = place
+        .storage
+        .open(segment.path(), OpenMode::ReadWrite)
+        .map_err(fail)?;
     let end = segment.length();
-    let mut position = if from <= START && segment.base_offset() >= proof { 0 } else { from };
+    let mut position = if from <= START && segment.base_offset() >= proof {
+        0
+    } else {
+        from
+    };
     if position >= START {
         // Only to find where the proof ends.
         let mut scanner = Scanner::new(&*file, segment.seed(), position).map_err(fail)?;

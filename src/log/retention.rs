@@ -23,7 +23,11 @@ impl Log {
         let offsets = self.offsets();
         if upto > offsets.high_watermark {
             let (start, end) = (offsets.log_start, offsets.high_watermark);
-            let error = LogError::OffsetOutOfRange { offset: upto, start, end };
+            let error = LogError::OffsetOutOfRange {
+                offset: upto,
+                start,
+                end,
+            };
             return Err(self.name(error.into()));
         }
         let _retention = self.retention.lock();
@@ -52,7 +56,9 @@ impl Log {
 
     /// How many segments from the start on may go while the rest still has `retention_bytes`.
     fn breaching_size(&self, options: &TopicOptions) -> usize {
-        let Some(limit) = options.retention_bytes else { return 0 };
+        let Some(limit) = options.retention_bytes else {
+            return 0;
+        };
         let segments = self.segments();
         let total: u64 = segments.iter().map(|segment| segment.length()).sum();
         let mut excess = total.saturating_sub(limit);
@@ -69,11 +75,14 @@ impl Log {
 
     /// How many segments from the start on have no record younger than `retention`.
     fn breaching_age(&self, options: &TopicOptions, now: Timestamp) -> Result<usize, Error> {
-        let Some(age) = options.retention else { return Ok(0) };
+        let Some(age) = options.retention else {
+            return Ok(0);
+        };
         let mut count = 0;
         for segment in self.segments().iter() {
-            let summary =
-                segment.summary(&*self.place.storage).map_err(|error| self.name(error))?;
+            let summary = segment
+                .summary(&*self.place.storage)
+                .map_err(|error| self.name(error))?;
             let empty = summary.end_offset <= segment.base_offset();
             if empty || now.since(summary.max_timestamp) <= age {
                 break;
@@ -101,7 +110,11 @@ impl Log {
         if count >= segments.len() {
             let mut writer = self.writer.lock();
             let end = self.marks.log_end();
-            if end != start || segments.last().is_some_and(|last| last.base_offset() == end) {
+            if end != start
+                || segments
+                    .last()
+                    .is_some_and(|last| last.base_offset() == end)
+            {
                 return Ok(0);
             }
             let recovery_point = self.marks.recovery_point();
@@ -131,7 +144,10 @@ impl Log {
         let start = self.marks.log_start();
         let gone: Vec<Arc<Segment>> = {
             let mut segments = self.segments.write();
-            let below = segments.iter().skip(1).take_while(|next| next.base_offset() <= start);
+            let below = segments
+                .iter()
+                .skip(1)
+                .take_while(|next| next.base_offset() <= start);
             let count = below.count();
             if count == 0 {
                 return Ok(0);
@@ -141,7 +157,9 @@ impl Log {
             gone
         };
         for segment in &gone {
-            segment.remove(&*self.place.storage).map_err(|error| self.name(error))?;
+            segment
+                .remove(&*self.place.storage)
+                .map_err(|error| self.name(error))?;
         }
         Ok(gone.len())
     }

@@ -51,7 +51,14 @@ impl<'f> Scanner<'f> {
     pub(super) fn new(file: &'f dyn StorageFile, seed: u32, position: u64) -> io::Result<Self> {
         let file_end = file.len()?;
         let position = position.max(to_u64(SEGMENT_HEADER_BYTES));
-        Ok(Self { file, seed, file_end, buffer: Vec::new(), ready: 0..0, position })
+        Ok(Self {
+            file,
+            seed,
+            file_end,
+            buffer: Vec::new(),
+            ready: 0..0,
+            position,
+        })
     }
 
     /// The next batch, or why there is none. After anything but a batch the answer stays the same.
@@ -75,7 +82,10 @@ impl<'f> Scanner<'f> {
                 Frame::Blank if self.only_zeros_follow()? => return Ok(Step::End { position }),
                 Frame::Blank => {
                     let problem = "zeros where a batch should be";
-                    let error = FormatError::Damaged { what: "batch", problem };
+                    let error = FormatError::Damaged {
+                        what: "batch",
+                        problem,
+                    };
                     return Ok(Step::Bad { position, error });
                 }
                 Frame::Incomplete(needed)
@@ -86,7 +96,10 @@ impl<'f> Scanner<'f> {
                 }
                 Frame::Incomplete(_) => {
                     let problem = "it goes on after the end of the file";
-                    let error = FormatError::Damaged { what: "batch", problem };
+                    let error = FormatError::Damaged {
+                        what: "batch",
+                        problem,
+                    };
                     return Ok(Step::Bad { position, error });
                 }
                 Frame::Bad(error) => return Ok(Step::Bad { position, error }),
@@ -109,15 +122,20 @@ impl<'f> Scanner<'f> {
         while from < self.file_end {
             let filled = read_up_to_at(self.file, &mut window, from)?;
             let bytes = window.get(..filled).unwrap_or_default();
-            let found = (0..filled)
-                .find(|at| Batch::may_begin(bytes.get(*at..).unwrap_or_default()));
+            let found =
+                (0..filled).find(|at| Batch::may_begin(bytes.get(*at..).unwrap_or_default()));
             let Some(at) = found else {
-                let step = filled.saturating_sub(crate::format::BATCH_HEADER_BYTES - 1).max(1);
+                let step = filled
+                    .saturating_sub(crate::format::BATCH_HEADER_BYTES - 1)
+                    .max(1);
                 from += to_u64(step);
                 continue;
             };
             let position = from + to_u64(at);
-            let header = bytes.get(at..).and_then(<[u8]>::first_chunk).map(BatchHeader::decode);
+            let header = bytes
+                .get(at..)
+                .and_then(<[u8]>::first_chunk)
+                .map(BatchHeader::decode);
             if let Some(header) = header.filter(|header| accept(header)) {
                 let cost = u64::from(header.length);
                 if cost > effort {
@@ -160,10 +178,14 @@ impl<'f> Scanner<'f> {
         let kept = self.ready.len();
         self.buffer.copy_within(self.ready.clone(), 0);
         let left = self.file_end.saturating_sub(self.position);
-        let room = saturating_usize(left).min(wanted.max(CHUNK_BYTES)).max(kept);
+        let room = saturating_usize(left)
+            .min(wanted.max(CHUNK_BYTES))
+            .max(kept);
         if self.buffer.len() < room {
             let more = room - self.buffer.len();
-            self.buffer.try_reserve_exact(more).map_err(|_| io::ErrorKind::OutOfMemory)?;
+            self.buffer
+                .try_reserve_exact(more)
+                .map_err(|_| io::ErrorKind::OutOfMemory)?;
             self.buffer.resize(room, 0);
         }
         let filled = match self.buffer.get_mut(kept..room) {

@@ -14,9 +14,7 @@ use crate::format::{
 };
 use crate::limits::{to_u32, to_u64};
 use crate::offset::Offset;
-use crate::storage::{
-    OpenMode, Storage, StorageFile, read_all, read_up_to_at, write_all_at,
-};
+use crate::storage::{OpenMode, Storage, StorageFile, read_all, read_up_to_at, write_all_at};
 use crate::sync::Mutex;
 use crate::timestamp::Timestamp;
 
@@ -63,7 +61,12 @@ impl Segment {
         base_offset: Offset,
         length: u64,
     ) -> Self {
-        let state = State { file: None, summary: None, entries: Vec::new(), indexed_from: length };
+        let state = State {
+            file: None,
+            summary: None,
+            entries: Vec::new(),
+            indexed_from: length,
+        };
         Self {
             base_offset,
             seed: identity.segment_seed(base_offset),
@@ -119,11 +122,16 @@ impl Segment {
         in_index: bool,
     ) {
         let mut state = self.state.lock();
-        let before = state.summary.map_or(Timestamp::MIN, |summary| summary.max_timestamp);
+        let before = state
+            .summary
+            .map_or(Timestamp::MIN, |summary| summary.max_timestamp);
         if in_index && let Some(entry) = self.entry(position, base_offset, before) {
             state.entries.push(entry);
         }
-        state.summary = Some(Summary { end_offset, max_timestamp: before.max(max_timestamp) });
+        state.summary = Some(Summary {
+            end_offset,
+            max_timestamp: before.max(max_timestamp),
+        });
     }
 
     fn entry(&self, position: u64, offset: Offset, before: Timestamp) -> Option<IndexEntry> {
@@ -141,7 +149,10 @@ impl Segment {
 
     /// The youngest timestamp, as far as it is known without reading anything.
     pub(super) fn known_max_timestamp(&self) -> Timestamp {
-        self.state.lock().summary.map_or(Timestamp::MIN, |summary| summary.max_timestamp)
+        self.state
+            .lock()
+            .summary
+            .map_or(Timestamp::MIN, |summary| summary.max_timestamp)
     }
 
     /// The end offset and the youngest timestamp; read from the index file or the segment if unknown.
@@ -150,8 +161,10 @@ impl Segment {
             return Ok(summary);
         }
         let index = self.load_index(storage, self.length())?;
-        let summary =
-            Summary { end_offset: index.end_offset, max_timestamp: index.max_timestamp };
+        let summary = Summary {
+            end_offset: index.end_offset,
+            max_timestamp: index.max_timestamp,
+        };
         self.state.lock().summary = Some(summary);
         Ok(summary)
     }
@@ -159,7 +172,9 @@ impl Segment {
     /// The position of a batch at or before the one that holds `offset`.
     pub(super) fn position_of(&self, storage: &dyn Storage, offset: Offset) -> Result<u64, Error> {
         let relative = offset - self.base_offset;
-        self.look_up(storage, |entry| u64::from(entry.relative_offset) <= relative)
+        self.look_up(storage, |entry| {
+            u64::from(entry.relative_offset) <= relative
+        })
     }
 
     /// The position of a batch before which every record is older than `timestamp`.
@@ -179,7 +194,9 @@ impl Segment {
     ) -> Result<u64, Error> {
         let last = |entries: &[IndexEntry]| {
             let count = entries.partition_point(|entry| before(entry));
-            entries.get(count.checked_sub(1)?).map(|entry| u64::from(entry.position))
+            entries
+                .get(count.checked_sub(1)?)
+                .map(|entry| u64::from(entry.position))
         };
         let (indexed_from, active) = {
             let state = self.state.lock();
@@ -298,7 +315,9 @@ impl Segment {
                 entries: state.entries.clone(),
             }
         };
-        let temporary = self.directory.join(format!("{}.tmp", index_name(self.base_offset)));
+        let temporary = self
+            .directory
+            .join(format!("{}.tmp", index_name(self.base_offset)));
         let bytes = encode_index(&index, self.seed);
         let _cache = storage.remove_file(&temporary);
         let _cache = storage
@@ -311,7 +330,10 @@ impl Segment {
 
     /// Removes the segment and its index. Whoever is reading it may go on.
     pub(super) fn remove(&self, storage: &dyn Storage) -> Result<(), Error> {
-        for path in [index_path(&self.directory, self.base_offset), self.path.clone()] {
+        for path in [
+            index_path(&self.directory, self.base_offset),
+            self.path.clone(),
+        ] {
             match storage.remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(Error::storage("remove a segment", &path, error));
@@ -327,8 +349,10 @@ impl Segment {
         let mut state = self.state.lock();
         state.file = Some(file);
         state.indexed_from = START;
-        state.summary =
-            Some(Summary { end_offset: self.base_offset, max_timestamp: Timestamp::MIN });
+        state.summary = Some(Summary {
+            end_offset: self.base_offset,
+            max_timestamp: Timestamp::MIN,
+        });
     }
 }
 
@@ -342,7 +366,9 @@ pub(super) type Segments = Arc<Vec<Arc<Segment>>>;
 
 /// The segment that holds `offset`, or would: the last that begins at or before it.
 pub(super) fn segment_for(segments: &[Arc<Segment>], offset: Offset) -> Option<usize> {
-    segments.partition_point(|segment| segment.base_offset() <= offset).checked_sub(1)
+    segments
+        .partition_point(|segment| segment.base_offset() <= offset)
+        .checked_sub(1)
 }
 
 /// The number of entries of the longest index; kept within what a position can name.

@@ -32,8 +32,13 @@ pub(crate) fn verify(
         // The first segment may begin below the log start, never above it.
         Ok(start) if first.is_some_and(|first| first > start) => {
             let problem = "a segment is missing";
-            let error = Error::from(FormatError::Damaged { what: "log", problem });
-            checked.problems.push(error.at_offset(start).at_path(directory));
+            let error = Error::from(FormatError::Damaged {
+                what: "log",
+                problem,
+            });
+            checked
+                .problems
+                .push(error.at_offset(start).at_path(directory));
         }
         Ok(_) => {}
         Err(error) => checked.problems.push(error),
@@ -83,11 +88,14 @@ fn check_segment(
     loop {
         match scanner.step()? {
             Step::Batch { header, position } => {
-                let follows = header.base_offset == *next
-                    || (header.skips() && header.base_offset > *next);
+                let follows =
+                    header.base_offset == *next || (header.skips() && header.base_offset > *next);
                 if !follows {
                     let problem = "its offset does not follow the one before";
-                    let error = FormatError::Damaged { what: "batch", problem };
+                    let error = FormatError::Damaged {
+                        what: "batch",
+                        problem,
+                    };
                     return Err(Problem::Format(error, position));
                 }
                 *next = header.end_offset();

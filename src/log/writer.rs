@@ -127,7 +127,9 @@ impl Writer {
         durable_upto: Offset,
         poisoned: &mut bool,
     ) -> Result<(Written, Rolled), Error> {
-        let base_offset = batch.promised.map_or(log_end, |promised| promised.max(log_end));
+        let base_offset = batch
+            .promised
+            .map_or(log_end, |promised| promised.max(log_end));
         let append_time = match options.timestamp_type {
             TimestampType::LogAppendTime => Some(place.clock.wall()),
             TimestampType::CreateTime => None,
@@ -148,14 +150,24 @@ impl Writer {
         let end_offset = base_offset + u64::from(builder.count());
         let seed = active.segment.seed();
         let skips = base_offset > log_end;
-        let bytes = builder.finish(&Stamp { base_offset, durable_upto, append_time, skips, seed });
+        let bytes = builder.finish(&Stamp {
+            base_offset,
+            durable_upto,
+            append_time,
+            skips,
+            seed,
+        });
         if let Err(error) = write_all_at(&*active.file, bytes, active.position) {
             // The rest of the batch must not be taken for one after a crash.
             if active.file.set_len(active.position).is_err() {
                 *poisoned = true;
             }
             active.filled = active.position;
-            return Err(Error::storage("write a batch", active.segment.path(), error));
+            return Err(Error::storage(
+                "write a batch",
+                active.segment.path(),
+                error,
+            ));
         }
         let length = to_u64(bytes.len());
         let interval = u64::from(options.index_interval_bytes);
@@ -164,14 +176,27 @@ impl Writer {
             active.since_index = 0;
         }
         active.since_index += length;
-        active.segment.note_batch(active.position, base_offset, end_offset, max_timestamp, in_index);
+        active.segment.note_batch(
+            active.position,
+            base_offset,
+            end_offset,
+            max_timestamp,
+            in_index,
+        );
         active.position += length;
         active.filled = active.filled.max(active.position);
         active.first_timestamp.get_or_insert(base_timestamp);
         active.segment.set_length(active.position);
         self.since_sync += length;
         self.since_checkpoint += length;
-        Ok((Written { base_offset, end_offset, append_time }, rolled))
+        Ok((
+            Written {
+                base_offset,
+                end_offset,
+                append_time,
+            },
+            rolled,
+        ))
     }
 
     /// Kafka's rule (`LogSegment.shouldRoll`): before a batch that would make the segment too long, or
@@ -183,7 +208,9 @@ impl Writer {
         base_offset: Offset,
         append_time: Option<Timestamp>,
     ) -> bool {
-        let Some(active) = &self.active else { return true };
+        let Some(active) = &self.active else {
+            return true;
+        };
         if active.position <= to_u64(SEGMENT_HEADER_BYTES) {
             return false;
         }
@@ -236,14 +263,23 @@ impl Writer {
             created: place.clock.wall(),
         };
         let made = write_all_at(&*file, &header.encode(), 0).and_then(|()| {
-            if durable { storage.sync_dir(&place.directory) } else { Ok(()) }
+            if durable {
+                storage.sync_dir(&place.directory)
+            } else {
+                Ok(())
+            }
         });
         if let Err(error) = made {
             let _leftover = storage.remove_file(&path);
             return Err(fail(error));
         }
         let start = to_u64(SEGMENT_HEADER_BYTES);
-        let segment = Arc::new(Segment::new(&place.directory, &place.identity, base_offset, start));
+        let segment = Arc::new(Segment::new(
+            &place.directory,
+            &place.identity,
+            base_offset,
+            start,
+        ));
         segment.begin(Arc::clone(&file));
         if let Some(old) = self.active.take() {
             let filled_ahead = old.filled > old.position;
@@ -253,7 +289,10 @@ impl Writer {
             }
             old.segment.seal(storage);
             if filled_ahead || !durable {
-                self.unsynced.push(Unsynced { segment: old.segment, file: old.file });
+                self.unsynced.push(Unsynced {
+                    segment: old.segment,
+                    file: old.file,
+                });
             }
         }
         self.active = Some(Active {
@@ -296,7 +335,8 @@ impl Writer {
     /// Syncs only the sealed segments, so that less has to be scanned after a crash.
     pub(super) fn sync_sealed(&mut self) -> Result<(), Error> {
         for Unsynced { segment, file } in self.unsynced.drain(..) {
-            file.sync_data().map_err(|error| Error::storage("sync", segment.path(), error))?;
+            file.sync_data()
+                .map_err(|error| Error::storage("sync", segment.path(), error))?;
         }
         Ok(())
     }
@@ -332,7 +372,12 @@ impl Writer {
             high_watermark,
             max_timestamp: self.scan_from.max_timestamp,
         };
-        write_checkpoint(&*place.storage, &place.directory, &place.identity, &checkpoint);
+        write_checkpoint(
+            &*place.storage,
+            &place.directory,
+            &place.identity,
+            &checkpoint,
+        );
         self.since_checkpoint = 0;
     }
 
@@ -340,7 +385,9 @@ impl Writer {
     /// Returns base offset and length of the last segment.
     pub(super) fn close(&mut self, place: &Place) -> Result<Option<(Offset, u64)>, Error> {
         self.sync_sealed()?;
-        let Some(active) = self.active.take() else { return Ok(None) };
+        let Some(active) = self.active.take() else {
+            return Ok(None);
+        };
         let fail = |error| Error::storage("close a segment", active.segment.path(), error);
         if active.filled > active.position {
             active.file.set_len(active.position).map_err(fail)?;
@@ -358,7 +405,9 @@ impl Active {
     fn fill_ahead(&mut self) {
         let end = self.position + ZERO_FILL_BYTES;
         while self.filled < end {
-            let count = ZEROS.len().min(crate::limits::saturating_usize(end - self.filled));
+            let count = ZEROS
+                .len()
+                .min(crate::limits::saturating_usize(end - self.filled));
             let zeros = ZEROS.get(..count).unwrap_or_default();
             if write_all_at(&*self.file, zeros, self.filled).is_err() {
                 // A full disk must not keep zeros where records could go.

@@ -21,7 +21,10 @@ pub(super) struct AppendOnly<T> {
 
 impl<T> AppendOnly<T> {
     pub(super) fn new() -> Self {
-        Self { blocks: [const { OnceLock::new() }; BLOCKS], length: AtomicU32::new(0) }
+        Self {
+            blocks: [const { OnceLock::new() }; BLOCKS],
+            length: AtomicU32::new(0),
+        }
     }
 
     #[inline]
@@ -46,7 +49,9 @@ impl<T> AppendOnly<T> {
     pub(super) fn push(&self, element: T) -> bool {
         let index = self.len();
         let (block, at) = Self::place(index);
-        let Some(cell) = self.blocks.get(block) else { return false };
+        let Some(cell) = self.blocks.get(block) else {
+            return false;
+        };
         let slots = cell.get_or_init(|| (0..1usize << block).map(|_| OnceLock::new()).collect());
         let added = slots.get(at).is_some_and(|slot| slot.set(element).is_ok());
         if added {

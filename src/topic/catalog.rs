@@ -56,12 +56,18 @@ struct Owner(Mutex<Option<Box<dyn StorageLock>>>);
 
 impl StorageLock for Owner {
     fn still_holds(&self) -> bool {
-        self.0.lock().as_ref().is_some_and(|lock| lock.still_holds())
+        self.0
+            .lock()
+            .as_ref()
+            .is_some_and(|lock| lock.still_holds())
     }
 }
 
 fn marks(close: Vec<(Id, u32, CleanMark)>) -> Marks {
-    close.into_iter().map(|(topic, partition, mark)| ((topic, partition), mark)).collect()
+    close
+        .into_iter()
+        .map(|(topic, partition, mark)| ((topic, partition), mark))
+        .collect()
 }
 
 /// Takes the lock on a log's directory.
@@ -97,13 +103,17 @@ impl Catalog {
         let close = match read_clean_close(&*storage, log_id) {
             Ok(close) => close,
             // Without the mark everything is scanned, so a damaged one costs only time.
-            Err(error) if error.path().is_some() && error.kind() == crate::ErrorKind::Corrupt => None,
+            Err(error) if error.path().is_some() && error.kind() == crate::ErrorKind::Corrupt => {
+                None
+            }
             Err(error) => return Err(error),
         };
         let (topics, leftovers) = list_topics(&*storage, log_id)?;
         let catalog = Arc::new(Self::new(environment, accumulator, log_id, owner, false));
-        let mut report =
-            RecoveryReport { closed_cleanly: close.is_some(), ..RecoveryReport::default() };
+        let mut report = RecoveryReport {
+            closed_cleanly: close.is_some(),
+            ..RecoveryReport::default()
+        };
         let marks = marks(close.unwrap_or_default());
         remove_clean_close(&*storage)?;
         for leftover in leftovers {
@@ -129,8 +139,13 @@ impl Catalog {
                 io::Error::new(io::ErrorKind::NotFound, problem),
             ));
         };
-        let catalog =
-            Arc::new(Self::new(environment, accumulator, log_id, Arc::new(Owner::default()), true));
+        let catalog = Arc::new(Self::new(
+            environment,
+            accumulator,
+            log_id,
+            Arc::new(Owner::default()),
+            true,
+        ));
         catalog.follow()?;
         Ok(catalog)
     }
@@ -159,7 +174,12 @@ impl Catalog {
     pub(crate) fn follow(&self) -> Result<(), Error> {
         let _changes = self.changes.lock();
         let storage = &*self.environment.storage;
-        let marks = marks(read_clean_close(storage, self.log_id).ok().flatten().unwrap_or_default());
+        let marks = marks(
+            read_clean_close(storage, self.log_id)
+                .ok()
+                .flatten()
+                .unwrap_or_default(),
+        );
         let (metas, _) = list_topics(storage, self.log_id)?;
         let ids: Vec<Id> = metas.iter().map(|meta| meta.id).collect();
         for topic in self.list() {
@@ -170,7 +190,9 @@ impl Catalog {
             }
         }
         for meta in metas {
-            let known = TopicName::new(&meta.name).ok().and_then(|name| self.find(&name));
+            let known = TopicName::new(&meta.name)
+                .ok()
+                .and_then(|name| self.find(&name));
             match known.filter(|topic| topic.partition_count() == meta.options.partitions) {
                 Some(topic) => {
                     for log in topic.logs() {
@@ -187,7 +209,11 @@ impl Catalog {
     fn place(&self, topic: &TopicState, partition: u32) -> Place {
         Place::new(
             TopicPartition::new(topic.name.clone(), partition),
-            Identity { log: self.log_id, topic: topic.id, partition },
+            Identity {
+                log: self.log_id,
+                topic: topic.id,
+                partition,
+            },
             topic.directory.join(partition.to_string()),
             Arc::clone(&self.environment.storage),
             Arc::clone(&self.environment.clock),
@@ -224,13 +250,21 @@ impl Catalog {
         let name = place.name.clone();
         let accumulator = Arc::clone(&self.accumulator);
         if self.read_only {
-            topic.add(Log::open_read_only(place, topic.options(), accumulator, mark)?);
+            topic.add(Log::open_read_only(
+                place,
+                topic.options(),
+                accumulator,
+                mark,
+            )?);
             return Ok(());
         }
         let (log, recovery) = Log::open(place, topic.options(), accumulator, mark)?;
         topic.add(log);
         if let Some(report) = report {
-            report.partitions.push(PartitionRecovery { partition: name, recovery });
+            report.partitions.push(PartitionRecovery {
+                partition: name,
+                recovery,
+            });
         }
         Ok(())
     }
@@ -266,7 +300,8 @@ impl Catalog {
     /// A topic that is there.
     pub(crate) fn topic(&self, name: &TopicName) -> Result<Arc<TopicState>, Error> {
         self.check_open()?;
-        self.find(name).ok_or_else(|| Error::from(TopicError::NotFound).in_topic(name))
+        self.find(name)
+            .ok_or_else(|| Error::from(TopicError::NotFound).in_topic(name))
     }
 
     pub(crate) fn find(&self, name: &TopicName) -> Option<Arc<TopicState>> {
@@ -292,7 +327,11 @@ impl Catalog {
         }
         let id = self.environment.random.id();
         let directory = topic_directory(&name);
-        let meta = TopicMeta { id, name: name.as_str().to_owned(), options: options.clone() };
+        let meta = TopicMeta {
+            id,
+            name: name.as_str().to_owned(),
+            options: options.clone(),
+        };
         let storage = &*self.environment.storage;
         create_topic_directory(storage, self.log_id, &directory, &meta)
             .map_err(|error| error.in_topic(&name))?;
@@ -318,7 +357,9 @@ impl Catalog {
         }
         let mut options = change((*topic.options()).clone());
         options.partitions = topic.partition_count();
-        options.check().map_err(|error| error.in_topic(&topic.name))?;
+        options
+            .check()
+            .map_err(|error| error.in_topic(&topic.name))?;
         self.write_options(topic, &options)?;
         let options = Arc::new(options);
         *topic.options.write() = Arc::clone(&options);
@@ -330,9 +371,18 @@ impl Catalog {
 
     fn write_options(&self, topic: &TopicState, options: &TopicOptions) -> Result<(), Error> {
         let name = topic.name.as_str().to_owned();
-        let meta = TopicMeta { id: topic.id, name, options: options.clone() };
-        write_topic_meta(&*self.environment.storage, self.log_id, &topic.directory, &meta)
-            .map_err(|error| error.in_topic(&topic.name))
+        let meta = TopicMeta {
+            id: topic.id,
+            name,
+            options: options.clone(),
+        };
+        write_topic_meta(
+            &*self.environment.storage,
+            self.log_id,
+            &topic.directory,
+            &meta,
+        )
+        .map_err(|error| error.in_topic(&topic.name))
     }
 
     /// Adds partitions to a topic.
@@ -349,7 +399,9 @@ impl Catalog {
         }
         let mut options = (*topic.options()).clone();
         options.partitions = count;
-        options.check().map_err(|error| error.in_topic(&topic.name))?;
+        options
+            .check()
+            .map_err(|error| error.in_topic(&topic.name))?;
         self.write_options(topic, &options)?;
         *topic.options.write() = Arc::new(options);
         for partition in now..count {
@@ -389,7 +441,11 @@ impl Catalog {
         for topic in self.list() {
             for log in topic.logs() {
                 let partition = log.partition().partition();
-                let identity = Identity { log: self.log_id, topic: topic.id, partition };
+                let identity = Identity {
+                    log: self.log_id,
+                    topic: topic.id,
+                    partition,
+                };
                 if !self.read_only {
                     log.flush()?;
                 }
@@ -400,7 +456,9 @@ impl Catalog {
                 report.records += checked.records;
                 report.bytes += checked.bytes;
                 let name = |error: Error| error.in_partition(log.partition());
-                report.problems.extend(checked.problems.into_iter().map(name));
+                report
+                    .problems
+                    .extend(checked.problems.into_iter().map(name));
                 if let Some(refusal) = log.refusal().filter(|_| !self.read_only)
                     && report.problems.is_empty()
                 {
@@ -436,4 +494,3 @@ impl Catalog {
         failure.map_or(Ok(()), Err)
     }
 }
-

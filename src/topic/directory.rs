@@ -113,7 +113,9 @@ fn read_document<D: Document>(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::storage("read metadata", path, error)),
     };
-    open_document(&bytes, seed).map(Some).map_err(|error| Error::from(error).at_path(path))
+    open_document(&bytes, seed)
+        .map(Some)
+        .map_err(|error| Error::from(error).at_path(path))
 }
 
 /// The checksum that a log's own files start from, so that those of another log are found.
@@ -124,9 +126,16 @@ fn seed(log: Id) -> u32 {
 /// The log's id; `None` if the directory holds no log yet.
 pub(super) fn read_log_id(storage: &dyn Storage) -> Result<Option<Id>, Error> {
     let meta = read_document::<LogMeta>(storage, Path::new(LOG_META), 0)?;
-    if meta.is_none() && storage.list(Path::new(TOPICS)).is_ok_and(|topics| !topics.is_empty()) {
+    if meta.is_none()
+        && storage
+            .list(Path::new(TOPICS))
+            .is_ok_and(|topics| !topics.is_empty())
+    {
         let problem = "it is missing, but there are topics";
-        let error = FormatError::Damaged { what: "log.meta", problem };
+        let error = FormatError::Damaged {
+            what: "log.meta",
+            problem,
+        };
         return Err(Error::from(error).at_path(Path::new(LOG_META)));
     }
     Ok(meta.map(|meta| meta.id))
@@ -159,8 +168,13 @@ pub(super) fn read_clean_close(
         return Ok(None);
     };
     let mark = |closed: ClosedPartition| {
-        let segment = closed.segment.map(|(base, length)| (Offset::new(base), length));
-        let mark = CleanMark { end: Offset::new(closed.end), segment };
+        let segment = closed
+            .segment
+            .map(|(base, length)| (Offset::new(base), length));
+        let mark = CleanMark {
+            end: Offset::new(closed.end),
+            segment,
+        };
         (closed.topic, closed.partition, mark)
     };
     Ok(Some(close.partitions.into_iter().map(mark).collect()))
@@ -188,7 +202,9 @@ pub(super) fn write_clean_close(
         end: mark.end.value(),
         segment: mark.segment.map(|(base, length)| (base.value(), length)),
     };
-    let close = CleanClose { partitions: marks.iter().map(partition).collect() };
+    let close = CleanClose {
+        partitions: marks.iter().map(partition).collect(),
+    };
     let bytes = seal_document(&close, seed(log))?;
     write_file_durably(storage, Path::new(""), CLEAN_CLOSE, &bytes)
         .map_err(|error| Error::storage("close a log", Path::new(CLEAN_CLOSE), error))
@@ -202,11 +218,16 @@ pub(super) fn list_topics(
     let path = Path::new(TOPICS);
     let entries = match storage.list(path) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), Vec::new())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok((Vec::new(), Vec::new()));
+        }
         Err(error) => return Err(Error::storage("list the topics", path, error)),
     };
     let (mut topics, mut leftovers) = (Vec::new(), Vec::new());
-    for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Directory) {
+    for entry in entries
+        .iter()
+        .filter(|entry| entry.kind == EntryKind::Directory)
+    {
         let directory = path.join(&entry.name);
         if entry.name.starts_with("%new-") || entry.name.starts_with("%del-") {
             leftovers.push(directory);
@@ -214,26 +235,40 @@ pub(super) fn list_topics(
         }
         let meta_path = directory.join(TOPIC_META);
         let Some(meta) = read_document::<TopicMeta>(storage, &meta_path, seed(log))? else {
-            let ours = entry.name.bytes().all(|byte| {
-                matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'A'..=b'F' | b'_' | b'-' | b'%')
-            });
+            let ours = entry.name.bytes().all(
+                |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'A'..=b'F' | b'_' | b'-' | b'%'),
+            );
             if ours && has_partitions(storage, &directory) {
                 let problem = "it is missing, but there are partitions";
-                let error = FormatError::Damaged { what: "topic.meta", problem };
+                let error = FormatError::Damaged {
+                    what: "topic.meta",
+                    problem,
+                };
                 return Err(Error::from(error).at_path(&meta_path));
             }
             continue;
         };
         let name = TopicName::new(&meta.name).map_err(|_| {
             let problem = "it holds an impossible name";
-            Error::from(FormatError::Damaged { what: "topic.meta", problem }).at_path(&meta_path)
+            Error::from(FormatError::Damaged {
+                what: "topic.meta",
+                problem,
+            })
+            .at_path(&meta_path)
         })?;
         meta.options.check().map_err(|_| {
             let problem = "it holds impossible options";
-            Error::from(FormatError::Damaged { what: "topic.meta", problem }).at_path(&meta_path)
+            Error::from(FormatError::Damaged {
+                what: "topic.meta",
+                problem,
+            })
+            .at_path(&meta_path)
         })?;
         if directory_name(&name) != entry.name {
-            let error = FormatError::Foreign { what: "topic.meta", field: "name" };
+            let error = FormatError::Foreign {
+                what: "topic.meta",
+                field: "name",
+            };
             return Err(Error::from(error).at_path(&meta_path));
         }
         topics.push(meta);
@@ -243,7 +278,9 @@ pub(super) fn list_topics(
 
 fn has_partitions(storage: &dyn Storage, directory: &Path) -> bool {
     storage.list(directory).is_ok_and(|entries| {
-        entries.iter().any(|entry| entry.name.bytes().all(|byte| byte.is_ascii_digit()))
+        entries
+            .iter()
+            .any(|entry| entry.name.bytes().all(|byte| byte.is_ascii_digit()))
     })
 }
 

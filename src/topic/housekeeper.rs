@@ -30,7 +30,9 @@ pub(crate) struct Housekeeper {
 
 impl fmt::Debug for Housekeeper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Housekeeper").field("interval", &self.interval).finish_non_exhaustive()
+        f.debug_struct("Housekeeper")
+            .field("interval", &self.interval)
+            .finish_non_exhaustive()
     }
 }
 
@@ -53,7 +55,10 @@ impl Housekeeper {
     ///
     /// Failures here are those of a partition; they show there, at its next use.
     pub(crate) fn step(&self) -> Option<Duration> {
-        let catalog = self.catalog.upgrade().filter(|catalog| !catalog.is_closed())?;
+        let catalog = self
+            .catalog
+            .upgrade()
+            .filter(|catalog| !catalog.is_closed())?;
         let clock = &catalog.environment.clock;
         let now = clock.monotonic();
         for chore in &*self.chores.lock() {
@@ -71,7 +76,11 @@ impl Housekeeper {
         if due {
             self.apply_retention(&catalog);
         }
-        Some(if busy { TICK } else { self.interval.min(Duration::from_secs(1)) })
+        Some(if busy {
+            TICK
+        } else {
+            self.interval.min(Duration::from_secs(1))
+        })
     }
 
     fn apply_retention(&self, catalog: &Catalog) {
@@ -142,12 +151,17 @@ impl HousekeepingThread {
             }
         };
         let thread = spawn("topiclog-housekeeping", run)?;
-        Ok(Self { sender: bell.sender.clone(), thread: Some(thread) })
+        Ok(Self {
+            sender: bell.sender.clone(),
+            thread: Some(thread),
+        })
     }
 
     /// Stops the thread and waits for it.
     pub(crate) fn stop(&mut self) {
-        let Some(thread) = self.thread.take() else { return };
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
         let _gone_already = self.sender.send(Command::Stop);
         if thread.thread().id() != std::thread::current().id() {
             let _panicked = thread.join();

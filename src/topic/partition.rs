@@ -54,11 +54,18 @@ impl Partition {
     ) -> Result<Self, Error> {
         let Some(log) = topic.log(partition) else {
             let partitions = topic.partition_count();
-            let error = InputError::Partition { partition, partitions };
+            let error = InputError::Partition {
+                partition,
+                partitions,
+            };
             return Err(Error::from(error).in_topic(&topic.name));
         };
         let (catalog, topic, log) = (Arc::clone(catalog), Arc::clone(topic), Arc::clone(log));
-        Ok(Self { catalog, topic, log })
+        Ok(Self {
+            catalog,
+            topic,
+            log,
+        })
     }
 
     /// Its topic and number.

@@ -68,7 +68,10 @@ impl Records {
 
     /// All records: partition by partition, in offset order within each.
     pub fn iter(&self) -> RecordsIter<'_> {
-        RecordsIter { parts: self.parts.iter(), current: None }
+        RecordsIter {
+            parts: self.parts.iter(),
+            current: None,
+        }
     }
 
     /// The records by partition. Kafka: `ConsumerRecords.records(TopicPartition)`.
@@ -80,7 +83,13 @@ impl Records {
     pub fn into_partitions(self) -> impl ExactSizeIterator<Item = (TopicPartition, Self)> {
         self.parts.into_iter().map(|part| {
             let count = part.count;
-            (part.place.clone(), Self { parts: vec![part], count })
+            (
+                part.place.clone(),
+                Self {
+                    parts: vec![part],
+                    count,
+                },
+            )
         })
     }
 
@@ -112,7 +121,10 @@ impl<'a> PartitionView<'a> {
 
     /// The records in offset order.
     pub fn iter(&self) -> RecordsIter<'a> {
-        RecordsIter { parts: std::slice::from_ref(self.0).iter(), current: None }
+        RecordsIter {
+            parts: std::slice::from_ref(self.0).iter(),
+            current: None,
+        }
     }
 
     /// The offset to commit once all of them are handled. Kafka: `nextOffsets`, KIP-1094.
@@ -166,7 +178,11 @@ impl<'a> Iterator for RecordsIter<'a> {
             }
             let part = self.parts.next()?;
             let rest = part.buffer.get(part.range.clone()).unwrap_or_default();
-            self.current = Some(Current { part, rest, batch: None });
+            self.current = Some(Current {
+                part,
+                rest,
+                batch: None,
+            });
         }
     }
 }
@@ -308,7 +324,14 @@ impl PartitionReader {
                         let buffer = Arc::clone(&self.buffer);
                         let place = self.log.partition().clone();
                         let count = count + left;
-                        return PartitionRecords { place, buffer, range, from, upto: offset, count };
+                        return PartitionRecords {
+                            place,
+                            buffer,
+                            range,
+                            from,
+                            upto: offset,
+                            count,
+                        };
                     }
                     left += 1;
                 }

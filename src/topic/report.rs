@@ -17,10 +17,12 @@ pub struct RecoveryReport {
 impl RecoveryReport {
     /// The partitions that are damaged: they can be read up to the damage, and take no appends.
     pub fn damaged(&self) -> impl Iterator<Item = (&TopicPartition, &Error)> {
-        self.partitions.iter().filter_map(|partition| match &partition.recovery {
-            Recovery::Damaged { error } => Some((&partition.partition, error)),
-            _ => None,
-        })
+        self.partitions
+            .iter()
+            .filter_map(|partition| match &partition.recovery {
+                Recovery::Damaged { error } => Some((&partition.partition, error)),
+                _ => None,
+            })
     }
 
     /// The bytes that were cut off torn tails and kept aside, over all partitions.

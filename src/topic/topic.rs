@@ -35,7 +35,10 @@ pub struct TopicDescription {
 
 impl Topic {
     pub(crate) fn new(catalog: &Arc<Catalog>, state: Arc<TopicState>) -> Self {
-        Self { catalog: Arc::clone(catalog), state }
+        Self {
+            catalog: Arc::clone(catalog),
+            state,
+        }
     }
 
     /// Its name.
@@ -64,7 +67,9 @@ impl Topic {
 
     /// All its partitions, by number.
     pub fn partitions(&self) -> Vec<Partition> {
-        (0..self.partition_count()).filter_map(|number| self.partition(number).ok()).collect()
+        (0..self.partition_count())
+            .filter_map(|number| self.partition(number).ok())
+            .collect()
     }
 
     /// What it is.
@@ -95,10 +100,7 @@ impl Topic {
     /// # Errors
     ///
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) naming the option that is out of its range.
-    pub fn alter(
-        &self,
-        change: impl FnOnce(TopicOptions) -> TopicOptions,
-    ) -> Result<(), Error> {
+    pub fn alter(&self, change: impl FnOnce(TopicOptions) -> TopicOptions) -> Result<(), Error> {
         self.catalog.alter(&self.state, change)
     }
 

@@ -1,0 +1,194 @@
+//! [`EventLogBuilder`]: a log with components and settings of one's own.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::event_log::EventLog;
+use crate::clock::{Clock, SystemClock};
+use crate::error::{Error, InputError};
+use crate::limits::{BUFFER_BYTES_DEFAULT, RETENTION_CHECK_DEFAULT};
+use crate::log::Accumulator;
+use crate::random::Random;
+use crate::storage::{DiskStorage, MemoryStorage, Storage};
+use crate::topic::{Bell, Catalog, Environment, Housekeeper, HousekeepingThread};
+
+/// Who does what has to be done from time to time: writing what has lingered, retention, the expiry of
+/// group members.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Housekeeping {
+    /// A thread, if the log is on disk; the caller, if it is in memory. The default.
+    #[default]
+    Automatic,
+    /// The caller, with [`EventLog::run_housekeeping`].
+    Manual,
+    /// One thread of the log's own.
+    Thread,
+}
+
+/// Builds an [`EventLog`] with components and settings of one's own.
+///
+/// # Examples
+///
+/// ```
+/// use topiclog::{EventLog, Timestamp, clock::ManualClock, storage::MemoryStorage};
+///
+/// let clock = ManualClock::new(Timestamp::from_millis(1_700_000_000_000));
+/// let log = EventLog::builder().storage(MemoryStorage::new()).clock(clock).open()?;
+/// # Ok::<(), topiclog::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "a builder does nothing until it opens a log"]
+pub struct EventLogBuilder {
+    path: Option<PathBuf>,
+    storage: Option<Arc<dyn Storage>>,
+    clock: Option<Arc<dyn Clock>>,
+    seed: Option<u64>,
+    buffer_bytes: u64,
+    housekeeping: Housekeeping,
+    retention_check_interval: Duration,
+    read_only: bool,
+    in_memory: bool,
+}
+
+impl EventLogBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            path: None,
+            storage: None,
+            clock: None,
+            seed: None,
+            buffer_bytes: BUFFER_BYTES_DEFAULT,
+            housekeeping: Housekeeping::Automatic,
+            retention_check_interval: RETENTION_CHECK_DEFAULT,
+            read_only: false,
+            in_memory: false,
+        }
+    }
+
+    /// Keeps the log in this directory, which is made if absent.
+    pub fn path(mut self, path: impl AsRef<Path>) -> Self {
+        self.path = Some(path.as_ref().to_path_buf());
+        self
+    }
+
+    /// Keeps the log in a storage of one's own.
+    pub fn storage(mut self, storage: impl Storage) -> Self {
+        self.storage = Some(Arc::new(storage));
+        self
+    }
+
+    /// Keeps the log in memory.
+    pub fn in_memory(mut self) -> Self {
+        self.storage = Some(Arc::new(MemoryStorage::new()));
+        self.in_memory = true;
+        self
+    }
+
+    /// Takes the time from this clock. Defaults to the system's.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// Makes ids and the choice of partitions repeatable. Defaults to a seed from the system. Two logs of
+    /// one seed have the same ids: for tests only.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// The memory that records may take which are sent but not yet written, over all topics. A sender
+    /// waits when it is used up. Defaults to 32 MiB. Kafka: `buffer.memory`.
+    pub fn buffer_bytes(mut self, bytes: u64) -> Self {
+        self.buffer_bytes = bytes;
+        self
+    }
+
+    /// Who does what has to be done from time to time.
+    pub fn housekeeping(mut self, housekeeping: Housekeeping) -> Self {
+        self.housekeeping = housekeeping;
+        self
+    }
+
+    /// How often retention is applied. Defaults to 5 minutes. Kafka: `log.retention.check.interval.ms`.
+    pub fn retention_check_interval(mut self, interval: Duration) -> Self {
+        self.retention_check_interval = interval;
+        self
+    }
+
+    /// Opens the log to read it, beside the process that owns it: nothing is written and no lock taken.
+    ///
+    /// What the owner appends can be read shortly after it has reached its topic's durability.
+    pub fn read_only(mut self) -> Self {
+        self.read_only = true;
+        self
+    }
+
+    /// Opens the log.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) without a path or storage;
+    /// [`Busy`](crate::ErrorKind::Busy), with the other's process id, if somebody else has it open for
+    /// writing; [`Corrupt`](crate::ErrorKind::Corrupt) if its metadata is damaged (damaged records show
+    /// in the [`RecoveryReport`](crate::RecoveryReport) instead);
+    /// [`UnsupportedVersion`](crate::ErrorKind::UnsupportedVersion) if a newer version of the crate made
+    /// it; [`NotFound`](crate::ErrorKind::NotFound) or [`Io`](crate::ErrorKind::Io) from the storage.
+    pub fn open(self) -> Result<EventLog, Error> {
+        let in_memory = self.in_memory;
+        let storage = match (self.storage, &self.path) {
+            (Some(storage), _) => storage,
+            (None, Some(path)) => {
+                let storage = if self.read_only {
+                    DiskStorage::open_existing(path)
+                } else {
+                    DiskStorage::create(path)
+                };
+                let storage = storage.map_err(|error| Error::storage("open a log", path, error))?;
+                let storage: Arc<dyn Storage> = Arc::new(storage);
+                storage
+            }
+            (None, None) => {
+                let (call, needs) = ("open", "a path or a storage");
+                return Err(InputError::State { call, needs }.into());
+            }
+        };
+        let random = self
+            .seed
+            .map_or_else(Random::from_system, Random::from_seed);
+        let environment = Environment {
+            storage,
+            clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
+            random: Arc::new(random),
+        };
+        let manual = environment.clock.is_manual();
+        let bell = Bell::new();
+        let accumulator = Arc::new(Accumulator::new(self.buffer_bytes, Box::new(bell.ringer())));
+        let (catalog, report) = if self.read_only {
+            (
+                Catalog::open_read_only(environment, accumulator)?,
+                crate::RecoveryReport::default(),
+            )
+        } else {
+            let note = std::process::id().to_string();
+            Catalog::open(environment, accumulator, &note)?
+        };
+        let housekeeper = Arc::new(Housekeeper::new(&catalog, self.retention_check_interval));
+        let on_thread = match self.housekeeping {
+            Housekeeping::Automatic => !in_memory && !manual && !self.read_only,
+            Housekeeping::Manual => false,
+            Housekeeping::Thread => !self.read_only,
+        };
+        let thread = if on_thread {
+            let started = HousekeepingThread::start(Arc::clone(&housekeeper), &bell);
+            Some(started.map_err(|error| {
+                Error::storage("start the housekeeping thread", Path::new(""), error)
+            })?)
+        } else {
+            None
+        };
+        EventLog::assemble(catalog, report, housekeeper, thread)
+    }
+}

@@ -1,0 +1,241 @@
+//! [`EventLog`]: the owning handle.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::builder::EventLogBuilder;
+use crate::error::{Error, ErrorKind};
+use crate::name::TopicName;
+use crate::options::TopicOptions;
+use crate::sync::Mutex;
+use crate::topic::{
+    Catalog, Housekeeper, HousekeepingThread, RecoveryReport, Topic, TopicDescription, VerifyReport,
+};
+
+/// An event log: topics in a directory, or in memory.
+///
+/// Cheap to clone, and free to be used from many threads. The log is closed by [`close`](Self::close) or
+/// when the last clone is dropped; handles made from it (topics, producers, consumers) do not keep it
+/// open, and answer [`Closed`](ErrorKind::Closed) from then on.
+///
+/// # Examples
+///
+/// ```
+/// use topiclog::{EventLog, Record, TopicOptions};
+///
+/// # let directory = std::env::temp_dir().join(format!("topiclog-doc-{}", std::process::id()));
+/// let log = EventLog::open(&directory)?;
+/// let payments = log.create_topic("payment-done", TopicOptions::new().partitions(3))?;
+/// payments.producer().send(Record::new("hi there").key("user1"))?.wait()?;
+/// log.close()?;
+/// # std::fs::remove_dir_all(directory)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct EventLog {
+    owned: Arc<Owned>,
+}
+
+/// What ends with the last handle.
+#[derive(Debug)]
+struct Owned {
+    catalog: Arc<Catalog>,
+    report: RecoveryReport,
+    housekeeper: Arc<Housekeeper>,
+    thread: Mutex<Option<HousekeepingThread>>,
+}
+
+impl Owned {
+    fn close(&self) -> Result<(), Error> {
+        if let Some(mut thread) = self.thread.lock().take() {
+            thread.stop();
+        }
+        self.catalog.close()
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // Whoever wants to know calls `close`.
+        let _unreported = self.close();
+    }
+}
+
+impl EventLog {
+    /// Opens the log in a directory; makes both if they are not there.
+    ///
+    /// # Durability
+    ///
+    /// After anything but a clean close every partition is brought back to the last record that was
+    /// acknowledged at its topic's durability, or beyond it; see [`recovery_report`](Self::recovery_report).
+    ///
+    /// # Errors
+    ///
+    /// See [`EventLogBuilder::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::builder().path(path).open()
+    }
+
+    /// Opens the log in a directory to read it, beside the process that owns it.
+    ///
+    /// # Errors
+    ///
+    /// See [`EventLogBuilder::open`].
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::builder().path(path).read_only().open()
+    }
+
+    /// Makes a log in memory: the very same code, no file and no thread. For tests, and for what need
+    /// not outlive the process.
+    ///
+    /// # Errors
+    ///
+    /// None that memory gives.
+    pub fn in_memory() -> Result<Self, Error> {
+        Self::builder().in_memory().open()
+    }
+
+    /// A log with components and settings of one's own.
+    pub fn builder() -> EventLogBuilder {
+        EventLogBuilder::new()
+    }
+
+    pub(super) fn assemble(
+        catalog: Arc<Catalog>,
+        report: RecoveryReport,
+        housekeeper: Arc<Housekeeper>,
+        thread: Option<HousekeepingThread>,
+    ) -> Result<Self, Error> {
+        let thread = Mutex::new(thread);
+        Ok(Self {
+            owned: Arc::new(Owned {
+                catalog,
+                report,
+                housekeeper,
+                thread,
+            }),
+        })
+    }
+
+    /// Makes a topic.
+    ///
+    /// # Durability
+    ///
+    /// The topic is on disk on return, whatever the durability of its records.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a bad name or option,
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists), [`ReadOnly`](ErrorKind::ReadOnly),
+    /// [`Closed`](ErrorKind::Closed), and what the storage gives.
+    pub fn create_topic(
+        &self,
+        name: impl AsRef<str>,
+        options: TopicOptions,
+    ) -> Result<Topic, Error> {
+        let name = user_name(name.as_ref())?;
+        Ok(Topic::new(
+            &self.owned.catalog,
+            self.owned.catalog.create(name, options)?,
+        ))
+    }
+
+    /// A topic that is there.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound); [`InvalidInput`](ErrorKind::InvalidInput) for a bad name.
+    pub fn topic(&self, name: impl AsRef<str>) -> Result<Topic, Error> {
+        let name = TopicName::new(name)?;
+        if self.owned.catalog.is_read_only() {
+            self.owned.catalog.follow()?;
+        }
+        Ok(Topic::new(
+            &self.owned.catalog,
+            self.owned.catalog.topic(&name)?,
+        ))
+    }
+
+    /// The topic of this name, made with `options` if it is not there. The options of one that is there
+    /// are left as they are.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`create_topic`](Self::create_topic) but for [`AlreadyExists`](ErrorKind::AlreadyExists).
+    pub fn open_or_create_topic(
+        &self,
+        name: impl AsRef<str>,
+        options: TopicOptions,
+    ) -> Result<Topic, Error> {
+        let name = name.as_ref();
+        match self.create_topic(name, options) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => self.topic(name),
+            other => other,
+        }
+    }
+
+    /// The topics there are, by name, without the internal ones.
+    pub fn topics(&self) -> Vec<TopicDescription> {
+        let topics = self.owned.catalog.list().into_iter();
+        topics
+            .filter(|topic| !topic.name.is_internal())
+            .map(|topic| Topic::new(&self.owned.catalog, topic).describe())
+            .collect()
+    }
+
+    /// Deletes a topic with all its records. Whoever still uses it gets [`NotFound`](ErrorKind::NotFound),
+    /// and what groups have committed for it is dropped.
+    ///
+    /// # Durability
+    ///
+    /// The topic is gone for good on return; its files may be removed later.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound); [`InvalidInput`](ErrorKind::InvalidInput) for an internal topic.
+    pub fn delete_topic(&self, name: impl AsRef<str>) -> Result<(), Error> {
+        let topic = self.owned.catalog.topic(&TopicName::new(name)?)?;
+        self.owned.catalog.delete(&topic)
+    }
+
+    /// What opening found.
+    pub fn recovery_report(&self) -> &RecoveryReport {
+        &self.owned.report
+    }
+
+    /// Reads every byte of every partition, and says what is wrong. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// What the storage gives; damage is not an error but part of the report.
+    pub fn verify(&self) -> Result<VerifyReport, Error> {
+        self.owned.catalog.verify()
+    }
+
+    /// Does now what has to be done from time to time: writes what has lingered, applies retention,
+    /// removes members that have stopped polling.
+    ///
+    /// A log on disk has a thread for it ([`Housekeeping`](crate::Housekeeping)); a test calls it to step.
+    pub fn run_housekeeping(&self) {
+        self.owned.housekeeper.step_now();
+    }
+
+    /// Flushes and closes the log: everything sent is written and synced, whatever its level, and the
+    /// next open has nothing to scan. Consumers that wait wake with [`Closed`](ErrorKind::Closed).
+    ///
+    /// # Errors
+    ///
+    /// The last failure; the log is closed all the same.
+    pub fn close(&self) -> Result<(), Error> {
+        self.owned.close()
+    }
+}
+
+/// A name for a topic of the user's: those that begin with two underscores are the crate's own.
+fn user_name(name: &str) -> Result<TopicName, Error> {
+    let name = TopicName::new(name)?;
+    if name.is_internal() {
+        return Err(Error::from(crate::error::TopicError::Internal).in_topic(&name));
+    }
+    Ok(name)
+}

@@ -1,0 +1,8 @@
+//! Floor 7: [`EventLog`], the owning handle, and its builder. Wiring, no logic.
+
+mod builder;
+#[expect(clippy::module_inception, reason = "the handle is called what it is")]
+mod event_log;
+
+pub use builder::{EventLogBuilder, Housekeeping};
+pub use event_log::EventLog;

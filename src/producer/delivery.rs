@@ -1,0 +1,85 @@
+//! [`Delivery`]: a record that was sent, on its way to being acknowledged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::log::{Queued, Ticket};
+use crate::record::RecordMetadata;
+use crate::timestamp::Timestamp;
+
+/// A record that was sent: ask it where the record went, or let it go.
+///
+/// Whether anybody waits changes only when the record is written: a waiting sender writes it at once,
+/// for itself and everybody queued; otherwise it waits for its batch to fill or its linger to end.
+///
+/// # Examples
+///
+/// ```
+/// use topiclog::{EventLog, Record, TopicOptions};
+///
+/// let log = EventLog::in_memory()?;
+/// let topic = log.create_topic("t", TopicOptions::new())?;
+/// let delivery = topic.producer().send(Record::new("hi there").key("user1"))?;
+/// let at = delivery.wait()?;
+/// assert_eq!((at.partition, at.offset.value()), (0, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    ticket: Arc<Ticket>,
+    index: u32,
+    timestamp: Timestamp,
+}
+
+impl Delivery {
+    pub(super) fn new(queued: Queued) -> Self {
+        let Queued {
+            ticket,
+            index,
+            timestamp,
+        } = queued;
+        Self {
+            ticket,
+            index,
+            timestamp,
+        }
+    }
+
+    /// Waits until the record is acknowledged at its topic's durability.
+    ///
+    /// # Errors
+    ///
+    /// Why it was not written: [`Full`](crate::ErrorKind::Full) (nothing of its batch was; send it
+    /// again), [`Poisoned`](crate::ErrorKind::Poisoned) or [`Io`](crate::ErrorKind::Io) (it may show up
+    /// after the log is reopened), [`Closed`](crate::ErrorKind::Closed),
+    /// [`NotFound`](crate::ErrorKind::NotFound) if the topic was deleted.
+    pub fn wait(&self) -> Result<RecordMetadata, Error> {
+        self.settle(None)
+    }
+
+    /// Waits as [`wait`](Self::wait) does, but at most so long for somebody else who is writing.
+    ///
+    /// # Errors
+    ///
+    /// [`Timeout`](crate::ErrorKind::Timeout) if it is still not known; ask again. Else those of
+    /// [`wait`](Self::wait).
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<RecordMetadata, Error> {
+        self.settle(Some(timeout))
+    }
+
+    /// What became of the record, if that is known yet; does not wait and does not write.
+    pub fn try_result(&self) -> Option<Result<RecordMetadata, Error>> {
+        self.ticket.outcome().is_some().then(|| self.settle(None))
+    }
+
+    fn settle(&self, timeout: Option<Duration>) -> Result<RecordMetadata, Error> {
+        let log = self.ticket.log();
+        let acknowledged = log.wait(&self.ticket, timeout)?;
+        Ok(RecordMetadata {
+            partition: log.partition().partition(),
+            offset: acknowledged.base_offset + u64::from(self.index),
+            timestamp: acknowledged.append_time.unwrap_or(self.timestamp),
+        })
+    }
+}

@@ -1,0 +1,205 @@
+//! [`Partitioner`]: which partition a record goes to, and the three that are built in.
+
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use super::murmur2::partition_for_key;
+use crate::limits::{BATCH_BYTES_DEFAULT, to_u64};
+use crate::name::TopicName;
+use crate::random::Random;
+use crate::record::Record;
+
+/// Chooses the partition of a record that does not name one itself.
+///
+/// # Contract
+///
+/// - Must answer a number below `partitions`; the send of the record fails otherwise.
+/// - Is called exactly once per record, in the sender's thread, before the record's size is checked.
+/// - May be called from several threads at once.
+/// - Should answer the same for the same key as long as the count is the same, if anybody relies on the
+///   order of a key's records.
+///
+/// # Examples
+///
+/// ```
+/// use topiclog::{Partitioner, Record, TopicName};
+///
+/// /// Large payments have a partition of their own.
+/// #[derive(Debug)]
+/// struct ByAmount;
+///
+/// impl Partitioner for ByAmount {
+///     fn partition(&self, _topic: &TopicName, record: &Record<'_>, partitions: u32) -> u32 {
+///         if record.size_bytes() > 100 { partitions - 1 } else { 0 }
+///     }
+/// }
+/// ```
+pub trait Partitioner: Debug + Send + Sync + 'static {
+    /// The partition of `record`, of so many.
+    fn partition(&self, topic: &TopicName, record: &Record<'_>, partitions: u32) -> u32;
+}
+
+/// The default: records with a key by its hash, the same as Kafka's Java client's, and records without
+/// one as [`Sticky`] does.
+///
+/// Kafka: `(murmur2(key) & 0x7fffffff) % partitions`. An empty key is a key.
+#[derive(Debug)]
+pub struct KeyHash {
+    keyless: Sticky,
+}
+
+impl KeyHash {
+    /// The default partitioner.
+    pub fn new() -> Self {
+        Self {
+            keyless: Sticky::new(),
+        }
+    }
+
+    pub(crate) fn with_seed(seed: u64) -> Self {
+        Self {
+            keyless: Sticky::with_seed(seed),
+        }
+    }
+}
+
+impl Default for KeyHash {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Partitioner for KeyHash {
+    #[inline]
+    fn partition(&self, topic: &TopicName, record: &Record<'_>, partitions: u32) -> u32 {
+        match record.key_bytes() {
+            Some(key) => partition_for_key(key, partitions),
+            None => self.keyless.partition(topic, record, partitions),
+        }
+    }
+}
+
+/// Every record to the next partition in turn, whatever its key. Kafka: `RoundRobinPartitioner`.
+#[derive(Debug, Default)]
+pub struct RoundRobin {
+    next: AtomicU32,
+}
+
+impl RoundRobin {
+    /// Begins at partition 0.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Partitioner for RoundRobin {
+    #[inline]
+    fn partition(&self, _topic: &TopicName, _record: &Record<'_>, partitions: u32) -> u32 {
+        self.next.fetch_add(1, Ordering::Relaxed) % partitions.max(1)
+    }
+}
+
+/// Stays on one random partition until a batch's worth of bytes (16 KiB) went there, then picks another,
+/// whatever the keys. Kafka: the default for records without a key, KIP-794.
+///
+/// Records gather into few large batches instead of many small ones, and spread evenly over time.
+#[derive(Debug)]
+pub struct Sticky {
+    random: Random,
+    /// The partition in the upper half, the bytes that went there in the lower.
+    state: AtomicU64,
+}
+
+const FRESH: u64 = u64::MAX;
+
+impl Sticky {
+    /// Begins at a random partition.
+    pub fn new() -> Self {
+        Self {
+            random: Random::from_system(),
+            state: AtomicU64::new(FRESH),
+        }
+    }
+
+    /// Begins at a partition that depends on the seed alone, and goes on so.
+    pub fn with_seed(seed: u64) -> Self {
+        Self {
+            random: Random::from_seed(seed),
+            state: AtomicU64::new(FRESH),
+        }
+    }
+}
+
+impl Default for Sticky {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Partitioner for Sticky {
+    fn partition(&self, _topic: &TopicName, record: &Record<'_>, partitions: u32) -> u32 {
+        let state = self.state.load(Ordering::Relaxed);
+        let partition = state >> 32;
+        let bytes = (state & u64::from(u32::MAX)) + to_u64(record.size_bytes());
+        let stays = state != FRESH
+            && partition < u64::from(partitions)
+            && state & u64::from(u32::MAX) < u64::from(BATCH_BYTES_DEFAULT);
+        let (partition, bytes) = if stays {
+            (partition, bytes)
+        } else {
+            (
+                u64::from(self.random.below(partitions)),
+                to_u64(record.size_bytes()),
+            )
+        };
+        // Two senders at once may count one of their records twice or not at all; it evens out.
+        let bytes = bytes.min(u64::from(u32::MAX));
+        self.state.store(partition << 32 | bytes, Ordering::Relaxed);
+        u32::try_from(partition).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic() -> TopicName {
+        TopicName::new("t").unwrap()
+    }
+
+    #[test]
+    fn round_robin_deals_evenly() {
+        let (round_robin, mut counts) = (RoundRobin::new(), [0; 3]);
+        for _ in 0..30 {
+            let record = Record::new("x").key("same");
+            counts[round_robin.partition(&topic(), &record, 3) as usize] += 1;
+        }
+        assert_eq!(counts, [10, 10, 10]);
+    }
+
+    #[test]
+    fn sticky_stays_for_a_batch_and_reaches_every_partition() {
+        let sticky = Sticky::with_seed(7);
+        let (value, mut switches, mut seen) = (vec![0; 1024], 0, [false; 4]);
+        let mut last = sticky.partition(&topic(), &Record::new(&value), 4);
+        for _ in 0..16 * 100 {
+            let partition = sticky.partition(&topic(), &Record::new(&value), 4);
+            switches += usize::from(partition != last);
+            seen[partition as usize] = true;
+            last = partition;
+        }
+        assert!(switches <= 100, "{switches}");
+        assert_eq!(seen, [true; 4]);
+    }
+
+    #[test]
+    fn a_key_decides_and_an_empty_key_is_one() {
+        let key_hash = KeyHash::with_seed(1);
+        let partition = |record: Record<'_>| key_hash.partition(&topic(), &record, 3);
+        assert_eq!(
+            partition(Record::new("a").key("user1")),
+            partition(Record::new("b").key("user1"))
+        );
+        assert_eq!(partition(Record::new("a").key("")), 275_646_681 % 3);
+    }
+}
