@@ -13,7 +13,16 @@ pub mod clock;
 pub mod storage;
 mod sync;
 
+// Floor 5: consumer groups as pure state machines.
+mod group;
+
 pub use error::{Error, ErrorKind};
+pub use group::{
+    AssignableMember, AssignableTopic, Assignment, AssignmentRequest, Assignor,
+    CooperativeStickyAssignor, Eager, Generation, GroupDescription, GroupState, MemberDescription,
+    MemberId, MemberSubscription, PartitionIndex, RangeAssignor, RebalanceProtocol,
+    RoundRobinAssignor, StickyAssignor,
+};
 pub use name::{GroupId, Id, TopicName, TopicPartition};
 pub use offset::Offset;
 pub use record::{HeadersRef, Payload, Record, RecordMetadata, RecordRef, SendError};
