@@ -24,14 +24,28 @@ mod log;
 // Floor 4: from names to logs.
 mod topic;
 
+// Floor 5: consumer groups as pure state machines.
+mod group;
+
 // Floor 6: what users hold.
+mod consumer;
 mod producer;
 
 // Floor 7: the owning handle.
 mod event_log;
 
+pub use consumer::{
+    CommittedOffset, Consumer, ConsumerBuilder, ConsumerGroup, ConsumerOptions, ConsumerWaker,
+    Drain, GroupBuilder, OffsetReset, OffsetTarget, PartitionLag, RebalanceListener, ResetOffset,
+};
 pub use error::{Error, ErrorKind};
 pub use event_log::{EventLog, EventLogBuilder, Housekeeping};
+pub use group::{
+    AssignableMember, AssignableTopic, Assignment, AssignmentRequest, Assignor,
+    CooperativeStickyAssignor, Eager, Generation, GroupDescription, GroupState, MemberDescription,
+    MemberId, MemberSubscription, PartitionIndex, RangeAssignor, RebalanceProtocol,
+    RoundRobinAssignor, StickyAssignor,
+};
 pub use log::{LogOffsets, Recovery};
 pub use name::{GroupId, Id, TopicName, TopicPartition};
 pub use offset::Offset;

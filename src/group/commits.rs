@@ -1,0 +1,236 @@
+//! The part of [`Group`] that keeps committed offsets: who may commit, and how long offsets are kept.
+//!
+//! A commit takes three steps: [`check_commit`](Group::check_commit), then the caller hands the commit to
+//! the log of commits, **both under one hold of the group's lock**, and once the log has kept it,
+//! [`apply_commit`](Group::apply_commit). The lock is what makes the log's order that of the checks: were
+//! it let go in between, a member that is fenced meanwhile could commit after its successor. Removals
+//! (deleted, expired and dropped offsets) take the same way.
+
+use std::sync::Arc;
+
+use super::coordinator::Group;
+use super::generation::Generation;
+use super::member::MemberId;
+use super::offsets::{Committed, EmptySince};
+use crate::Result;
+use crate::error::{Error, GroupError, InputError, TopicError};
+use crate::limits::OFFSET_METADATA_BYTES_MAX;
+use crate::name::{Id, TopicPartition};
+use crate::offset::Offset;
+use crate::timestamp::Timestamp;
+
+/// Who commits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Committer<'a> {
+    /// A member, by what it was given up to this generation.
+    Member(&'a MemberId, Generation),
+    /// Somebody who is no member: a simple consumer, or an administrator.
+    Outsider,
+}
+
+/// One offset to commit.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct OffsetCommit {
+    pub(crate) partition: TopicPartition,
+    /// The next offset to read.
+    pub(crate) offset: Offset,
+    /// At most [`OFFSET_METADATA_BYTES_MAX`] bytes.
+    pub(crate) metadata: Arc<str>,
+}
+
+impl Group {
+    /// Says whether a commit may go to the log: all of it or nothing.
+    ///
+    /// A member may commit for what it owns, including what it was asked to give up and has not yet. To
+    /// commit a lower offset than before is allowed.
+    ///
+    /// # Errors
+    ///
+    /// - `UnknownMember`, `FencedInstance`: the committer is no member any more.
+    /// - `NotAssigned`: the member does not own the partition.
+    /// - `IllegalGeneration`: it owns the partition, but by a later generation than the commit's: the
+    ///   partition was with another member in between. Or the generation is yet to come.
+    /// - `NonEmptyGroup`: no member commits, but the group has some.
+    /// - `MetadataTooLarge`, `InvalidInput`: of the commit itself.
+    /// - `NotFound`: there is no such partition, or no such group any more.
+    pub(crate) fn check_commit(
+        &self,
+        committer: Committer<'_>,
+        commits: &[OffsetCommit],
+    ) -> Result<()> {
+        if self.dead {
+            return Err(GroupError::GroupNotFound.into());
+        }
+        let member = match committer {
+            Committer::Outsider => {
+                self.check_empty()?;
+                None
+            }
+            Committer::Member(id, generation) => {
+                let member = self.roster.get(self.key(id)?);
+                if generation > self.generation {
+                    return Err(GroupError::IllegalGeneration.into());
+                }
+                Some((member.ok_or(GroupError::UnknownMember)?, generation))
+            }
+        };
+        for commit in commits {
+            let place = &commit.partition;
+            check_value(commit).map_err(|error| error.in_partition(place))?;
+            let key = self.catalog.key_of(place);
+            let Some((member, generation)) = member else {
+                key.ok_or_else(|| Error::from(TopicError::NotFound).in_partition(place))?;
+                continue;
+            };
+            let since = key
+                .and_then(|key| member.owned.get(&key))
+                .ok_or_else(|| Error::from(GroupError::NotAssigned).in_partition(place))?;
+            if *since > generation {
+                return Err(Error::from(GroupError::IllegalGeneration).in_partition(place));
+            }
+        }
+        Ok(())
+    }
+
+    /// The id of the topic of this name, as commits must name it.
+    pub(crate) fn topic_id(&self, place: &TopicPartition) -> Option<Id> {
+        Some(self.catalog.key_of(place)?.topic)
+    }
+
+    /// Takes note of a commit that the log has kept, or that is read back from it.
+    ///
+    /// May be called in any order. A commit for a topic that is gone is passed over; so hand the catalog
+    /// in before reading the log back.
+    pub(crate) fn apply_commit(&mut self, place: TopicPartition, committed: Committed) {
+        let known = self.catalog.by_id(committed.topic_id).is_some();
+        if known || self.catalog.version() == 0 {
+            self.offsets.commit(place, committed);
+        }
+    }
+
+    /// Takes note of a removal that the log has kept, or that is read back from it.
+    pub(crate) fn apply_removal(&mut self, place: TopicPartition, log_offset: Offset) {
+        self.offsets.remove(place, log_offset);
+    }
+
+    /// The offset to go on from, if one was committed.
+    pub(crate) fn committed(&self, place: &TopicPartition) -> Option<&Committed> {
+        self.offsets.get(place)
+    }
+
+    /// All committed offsets, by topic and partition.
+    pub(crate) fn all_committed(&self) -> impl Iterator<Item = (&TopicPartition, &Committed)> {
+        self.offsets.iter()
+    }
+
+    /// Says whether offsets may be deleted.
+    ///
+    /// # Errors
+    ///
+    /// `SubscribedToTopic` if a member subscribes to one of the topics. Kafka: KIP-496.
+    pub(crate) fn check_delete_offsets(&self, places: &[TopicPartition]) -> Result<()> {
+        match places.iter().find(|place| self.is_subscribed(place)) {
+            Some(place) => Err(Error::from(GroupError::SubscribedToTopic).in_partition(place)),
+            None => Ok(()),
+        }
+    }
+
+    /// Says whether the group may be deleted, or its offsets be reset.
+    ///
+    /// # Errors
+    ///
+    /// `NonEmptyGroup` if it has members, `GroupNotFound` if it is deleted already.
+    pub(crate) fn check_empty(&self) -> Result<()> {
+        if self.dead {
+            return Err(GroupError::GroupNotFound.into());
+        }
+        match self.roster.len() {
+            0 => Ok(()),
+            members => Err(GroupError::NonEmptyGroup { members }.into()),
+        }
+    }
+
+    /// Ends the group for good, and names the partitions whose offsets need tombstones.
+    ///
+    /// # Errors
+    ///
+    /// As [`check_empty`](Self::check_empty).
+    pub(crate) fn delete(&mut self) -> Result<Vec<TopicPartition>> {
+        self.check_empty()?;
+        self.dead = true;
+        Ok(self
+            .offsets
+            .iter()
+            .map(|(place, _)| place.clone())
+            .collect())
+    }
+
+    /// Whether nobody would miss the group: no members and no offsets.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.roster.is_empty() && self.offsets.iter().next().is_none()
+    }
+
+    /// Since when the group is known to be without members. Keep it with the group's offsets, so that a
+    /// restart does not make them live longer.
+    pub(crate) fn empty_since(&self) -> Option<Timestamp> {
+        match self.offsets.empty_since {
+            EmptySince::Known(since) if self.roster.is_empty() => Some(since),
+            _ => None,
+        }
+    }
+
+    /// Tells a group that is read back that it has had members, and since when it has none. Without a
+    /// time, since now.
+    pub(crate) fn restore_empty_since(&mut self, since: Option<Timestamp>) {
+        self.offsets.empty_since = since.map_or(EmptySince::Unknown, EmptySince::Known);
+    }
+
+    /// Names the partitions whose offsets have had their time: remove them by way of the log.
+    ///
+    /// Kafka's rules (KIP-211): the time counts from when the group lost its last member or from the last
+    /// commit, whichever is later; from the last commit alone if there never was a member, or if a stable
+    /// group no longer subscribes to the topic. An offset that a member may yet go on from is never named.
+    ///
+    /// Call it every few minutes: a group counts as empty from the first call that finds it so.
+    pub(crate) fn expire_offsets(&mut self, now: Timestamp) -> Vec<TopicPartition> {
+        self.offsets.sweep();
+        if !self.roster.is_empty() {
+            self.offsets.empty_since = EmptySince::Unknown;
+            if !self.is_stable() {
+                return Vec::new();
+            }
+        } else if self.offsets.empty_since == EmptySince::Unknown {
+            self.offsets.empty_since = EmptySince::Known(now);
+        }
+        let empty_since = match self.offsets.empty_since {
+            EmptySince::Known(since) => since,
+            EmptySince::Always | EmptySince::Unknown => Timestamp::MIN,
+        };
+        let retention = self.options.offsets_retention;
+        self.offsets
+            .iter()
+            .filter(|(place, committed)| {
+                let from = committed.timestamp.max(empty_since);
+                now.since(from) >= retention && !self.is_subscribed(place)
+            })
+            .map(|(place, _)| place.clone())
+            .collect()
+    }
+}
+
+fn check_value(commit: &OffsetCommit) -> Result<()> {
+    let bytes = commit.metadata.len();
+    if bytes > OFFSET_METADATA_BYTES_MAX {
+        let limit = OFFSET_METADATA_BYTES_MAX;
+        return Err(GroupError::MetadataTooLarge { bytes, limit }.into());
+    }
+    if commit.offset > Offset::MAX {
+        return Err(InputError::Argument {
+            argument: "offset",
+            problem: "is greater than the largest offset",
+            value: commit.offset.to_string(),
+        }
+        .into());
+    }
+    Ok(())
+}

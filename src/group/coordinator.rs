@@ -1,0 +1,514 @@
+//! [`Group`]: one consumer group, and the coming and going of its members.
+//!
+//! **Invariants**
+//!
+//! - A partition has at most one owner, and an owner is a member that is here.
+//! - A partition goes from owner to owner only over being free: the old one released it, or is no member
+//!   any more, or the topic went.
+//! - A member owns, and is to own, only partitions that exist of topics it subscribes to, except for
+//!   what it was told to give up and has not yet released.
+//! - The generation never falls, and rises with each new target.
+//!
+//! **Not here:** locks, clocks and files. The caller keeps the group behind a lock, hands in the time,
+//! and after each call that may change something does what [`Group::take_effects`] says.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::catalog::{PartitionKey, TopicCatalog};
+use super::generation::Generation;
+use super::member::{JoinRequest, Member, MemberId, MemberKey, Presence, Subscription};
+use super::offsets::CommittedOffsets;
+use super::rebalance::Choice;
+use super::roster::Roster;
+use crate::Result;
+use crate::error::{Error, GroupError};
+use crate::name::{GroupId, Id, TopicPartition};
+
+/// What may be set of a group.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct GroupOptions {
+    /// The most members. Unlimited by default. Kafka: `group.max.size`.
+    pub(crate) max_size: usize,
+    /// How long the first member of an empty group waits for others, so that members which start
+    /// together make one generation; each one that comes starts the wait anew, up to the greatest
+    /// `max_poll_interval`. Zero by default, since in one process a rebalance costs microseconds.
+    /// Kafka: `group.initial.rebalance.delay.ms`.
+    pub(crate) initial_rebalance_delay: Duration,
+    /// How long the offsets of a group without members are kept. Seven days by default. Kafka:
+    /// `offsets.retention.minutes`.
+    pub(crate) offsets_retention: Duration,
+}
+
+impl Default for GroupOptions {
+    fn default() -> Self {
+        Self {
+            max_size: usize::MAX,
+            initial_rebalance_delay: Duration::ZERO,
+            offsets_retention: Duration::from_secs(7 * 24 * 3600),
+        }
+    }
+}
+
+/// How a member says goodbye. Kafka: `CloseOptions.GroupMembershipOperation`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Departure {
+    /// A dynamic member leaves, a static one keeps its place until the end of its session timeout.
+    #[default]
+    Default,
+    /// Its place is given up at once.
+    Leave,
+    /// Its place is kept until the end of its session timeout.
+    Remain,
+}
+
+/// What came of joining.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Joined {
+    pub(crate) member_id: MemberId,
+    pub(crate) generation: Generation,
+}
+
+/// A member that the passing of time removed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Expired {
+    pub(crate) member_id: MemberId,
+    pub(crate) reason: ExpiryReason,
+}
+
+/// Why time removed a member.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum ExpiryReason {
+    /// It was here, but did not poll for its `max_poll_interval`.
+    PollInterval,
+    /// It was away, and did not come back within its session timeout.
+    SessionTimeout,
+}
+
+/// What the caller must do after a call, before it lets the group's lock go.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[must_use]
+pub(crate) struct Effects {
+    /// Members whose next poll may have something for them: to revoke, to gain, or that they are no
+    /// members any more. Named once; a member stays due until a poll of it had nothing.
+    pub(crate) wake: Vec<MemberId>,
+    /// Committed offsets that went with their topic: write tombstones for them.
+    pub(crate) dropped_offsets: Vec<TopicPartition>,
+}
+
+/// Who owns a partition, and who is to own it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Slot {
+    pub(super) owner: Option<MemberKey>,
+    pub(super) target: Option<MemberKey>,
+}
+
+/// A group that was empty waits a moment for more members.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gathering {
+    pub(super) began: Duration,
+    pub(super) until: Duration,
+}
+
+/// One consumer group: its members, who owns what, and the committed offsets.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(super) id: GroupId,
+    pub(super) options: GroupOptions,
+    pub(super) catalog: Arc<TopicCatalog>,
+    pub(super) roster: Roster,
+    pub(super) slots: HashMap<PartitionKey, Slot>,
+    pub(super) generation: Generation,
+    /// What the members agree on; none while there are none.
+    pub(super) choice: Option<Choice>,
+    /// Whether something changed since the target was decided.
+    pub(super) stale: bool,
+    pub(super) gathering: Option<Gathering>,
+    /// Why the last target was refused, until the oldest member polls.
+    pub(super) refused: Option<&'static str>,
+    /// Members whose instance id somebody else took, until they leave.
+    pub(super) fenced: HashSet<MemberId>,
+    pub(super) offsets: CommittedOffsets,
+    pub(super) effects: Effects,
+    pub(super) dead: bool,
+}
+
+impl Group {
+    /// A group without members.
+    pub(crate) fn new(id: GroupId, options: GroupOptions) -> Self {
+        Self {
+            id,
+            options,
+            catalog: Arc::default(),
+            roster: Roster::default(),
+            slots: HashMap::new(),
+            generation: Generation::NONE,
+            choice: None,
+            stale: false,
+            gathering: None,
+            refused: None,
+            fenced: HashSet::new(),
+            offsets: CommittedOffsets::default(),
+            effects: Effects::default(),
+            dead: false,
+        }
+    }
+
+    /// Goes on from the generation that an earlier life of the group had reached.
+    pub(crate) fn restore_generation(&mut self, generation: Generation) {
+        self.generation = generation.max(self.generation);
+    }
+
+    /// The group's id.
+    pub(crate) fn id(&self) -> &GroupId {
+        &self.id
+    }
+
+    /// The number of the current assignment.
+    pub(crate) fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// How many members there are, those that are away included.
+    pub(crate) fn member_count(&self) -> usize {
+        self.roster.len()
+    }
+
+    /// Takes what the calls since the last time ask of the caller.
+    pub(crate) fn take_effects(&mut self) -> Effects {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Lets somebody in, or lets a member change its wishes.
+    ///
+    /// - A new member id: a new member, and a new generation.
+    /// - An instance id the group knows: the new member takes the old one's place and what it was to own.
+    ///   The old one, if it is still here, is fenced. No new generation unless the wishes changed.
+    /// - A member id that is here already: its wishes are replaced. The same wishes change nothing.
+    ///
+    /// What the member then owns, its [`poll`](Self::poll) says.
+    ///
+    /// # Errors
+    ///
+    /// - `InconsistentProtocol`: no assignor that this one and all others accept.
+    /// - `GroupFull`: there are as many members as there may be.
+    /// - `BadAssignment`: the assignor's answer was refused; the member is not let in.
+    /// - `FencedInstance`: this member id lost its instance id; join with a new one.
+    /// - `GroupNotFound`: the group was deleted; make a new one.
+    pub(crate) fn join(
+        &mut self,
+        now: Duration,
+        request: JoinRequest,
+        catalog: &Arc<TopicCatalog>,
+    ) -> Result<Joined> {
+        if self.dead {
+            return Err(GroupError::GroupNotFound.into());
+        }
+        if self.fenced.contains(&request.member_id) {
+            return Err(GroupError::FencedInstance.into());
+        }
+        self.topics_changed(now, catalog);
+        let place = self.roster.key(&request.member_id).or_else(|| {
+            let instance = request.instance_id.as_deref()?;
+            self.roster.key_of_instance(instance)
+        });
+        self.check_protocol(place, &request.assignors)?;
+        let member_id = request.member_id.clone();
+        match place {
+            Some(key) => {
+                self.take_place(now, key, request)?;
+                self.advance_and_note(now);
+            }
+            None => self.admit(now, request)?,
+        }
+        Ok(Joined {
+            member_id,
+            generation: self.generation,
+        })
+    }
+
+    /// A member the group has no place for yet.
+    fn admit(&mut self, now: Duration, mut request: JoinRequest) -> Result<()> {
+        if self.roster.len() >= self.options.max_size {
+            let limit = self.options.max_size;
+            return Err(GroupError::GroupFull { limit }.into());
+        }
+        self.gather(now, request.max_poll_interval);
+        self.share_topics(&mut request.subscription);
+        let topics = self.resolve(&request.subscription);
+        let key = self.roster.insert(Member::new(now, request, topics));
+        self.touch_up();
+        if let Err(problem) = self.advance(now) {
+            self.roster.remove(key);
+            // The others go on as they were.
+            self.choose();
+            return Err(GroupError::BadAssignment { problem }.into());
+        }
+        Ok(())
+    }
+
+    /// A member that changes its wishes, or takes the place of a static one.
+    fn take_place(
+        &mut self,
+        now: Duration,
+        key: MemberKey,
+        mut request: JoinRequest,
+    ) -> Result<()> {
+        self.share_topics(&mut request.subscription);
+        let topics = self.resolve(&request.subscription);
+        let Some(member) = self.roster.get(key) else {
+            return Err(GroupError::UnknownMember.into());
+        };
+        let same_wishes = topics == member.topics
+            && member.subscription.is_same(&request.subscription)
+            && names(&member.assignors).eq(names(&request.assignors));
+        if member.id != request.member_id {
+            let (old_id, was_here) = (member.id.clone(), member.is_here());
+            self.roster.depart(key, now);
+            self.vacate(key);
+            if was_here {
+                self.effects.wake.push(old_id.clone());
+                self.fenced.insert(old_id);
+            }
+            self.roster.take_over(key, request.member_id, now);
+            if let Some(member) = self.roster.get_mut(key) {
+                member.lost.clear();
+                member.pending = false;
+                member.generation = Generation::NONE;
+            }
+        }
+        if let Some(member) = self.roster.get_mut(key) {
+            member.client_id = request.client_id;
+            member.subscription = request.subscription;
+            member.topics = topics;
+            member.assignors = request.assignors;
+            member.max_poll_interval = request.max_poll_interval;
+            member.session_timeout = request.session_timeout;
+            member.polled(now);
+        }
+        if same_wishes {
+            self.mark_pending(key);
+        } else {
+            self.touch_up();
+        }
+        Ok(())
+    }
+
+    /// Changes what a member subscribes to.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownMember` or `FencedInstance`; `BadAssignment` if the assignor's answer was refused, in which
+    /// case the member is left with what it had of the topics it still wants.
+    pub(crate) fn subscribe(
+        &mut self,
+        now: Duration,
+        member: &MemberId,
+        mut subscription: Subscription,
+    ) -> Result<()> {
+        let key = self.key(member)?;
+        self.share_topics(&mut subscription);
+        let topics = self.resolve(&subscription);
+        let Some(member) = self.roster.get_mut(key) else {
+            return Err(GroupError::UnknownMember.into());
+        };
+        member.polled(now);
+        let same = topics == member.topics && member.subscription.is_same(&subscription);
+        member.subscription = subscription;
+        member.topics = topics;
+        if same {
+            return Ok(());
+        }
+        self.touch_up();
+        self.advance(now)
+            .map_err(|problem| GroupError::BadAssignment { problem }.into())
+    }
+
+    /// Has the assignor asked again, for instance since its user data changed. Kafka: KIP-568.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownMember` or `FencedInstance`; `BadAssignment` if the assignor's answer was refused.
+    pub(crate) fn enforce_rebalance(&mut self, now: Duration, member: &MemberId) -> Result<()> {
+        self.key(member)?;
+        self.touch_up();
+        self.advance(now)
+            .map_err(|problem| GroupError::BadAssignment { problem }.into())
+    }
+
+    /// Lets a member go; what it owns is free at once.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownMember` or `FencedInstance` if it was none any more; nothing is left to do then.
+    pub(crate) fn leave(
+        &mut self,
+        now: Duration,
+        member: &MemberId,
+        departure: Departure,
+    ) -> Result<()> {
+        if self.fenced.remove(member) {
+            return Err(GroupError::FencedInstance.into());
+        }
+        let key = self.key(member)?;
+        let is_static = self
+            .roster
+            .get(key)
+            .is_some_and(|m| m.instance_id.is_some());
+        let remains = match departure {
+            Departure::Default => is_static,
+            Departure::Leave => false,
+            Departure::Remain => true,
+        };
+        if remains {
+            self.roster.depart(key, now);
+            self.vacate(key);
+        } else {
+            self.remove(key);
+        }
+        self.advance_and_note(now);
+        Ok(())
+    }
+
+    /// Removes a static member by its instance id, here or away. Kafka: `removeMembersFromConsumerGroup`.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownMember` if there is none.
+    pub(crate) fn remove_instance(&mut self, now: Duration, instance_id: &str) -> Result<()> {
+        let key = self
+            .roster
+            .key_of_instance(instance_id)
+            .ok_or(GroupError::UnknownMember)?;
+        self.expel(key);
+        self.advance_and_note(now);
+        Ok(())
+    }
+
+    /// Removes all members.
+    pub(crate) fn remove_all(&mut self, now: Duration) {
+        for key in self.roster.keys() {
+            self.expel(key);
+        }
+        self.advance_and_note(now);
+    }
+
+    /// Takes note that a member polled without asking the group, or is inside a poll at this moment.
+    ///
+    /// A caller that skips [`poll`](Self::poll) while a member has nothing to do must say so before it
+    /// calls [`expire`](Self::expire).
+    pub(crate) fn touch(&mut self, at: Duration, member: &MemberId) {
+        if let Some(key) = self.roster.key(member)
+            && let Some(member) = self.roster.get_mut(key)
+        {
+            member.polled(at);
+        }
+    }
+
+    /// Removes the members whose time is up, and ends the wait of a group that gathers.
+    ///
+    /// Call again at [`next_deadline`](Self::next_deadline).
+    pub(crate) fn expire(&mut self, now: Duration) -> Vec<Expired> {
+        let due: Vec<_> = self
+            .roster
+            .iter()
+            .filter(|(_, member)| member.deadline() <= now)
+            .map(|(key, member)| {
+                let reason = match member.presence {
+                    Presence::Here { .. } => ExpiryReason::PollInterval,
+                    Presence::Away { .. } => ExpiryReason::SessionTimeout,
+                };
+                let member_id = member.id.clone();
+                (key, Expired { member_id, reason })
+            })
+            .collect();
+        for (key, _) in &due {
+            self.expel(*key);
+        }
+        self.advance_and_note(now);
+        due.into_iter().map(|(_, expired)| expired).collect()
+    }
+
+    /// When [`expire`](Self::expire) will have something to do, if nothing happens before.
+    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+        let members = self.roster.iter().map(|(_, member)| member.deadline());
+        members
+            .chain(self.gathering.map(|gathering| gathering.until))
+            .min()
+    }
+
+    /// The member that is here under this id.
+    pub(super) fn key(&self, member: &MemberId) -> Result<MemberKey> {
+        if let Some(key) = self.roster.key(member) {
+            return Ok(key);
+        }
+        Err(if self.fenced.contains(member) {
+            GroupError::FencedInstance.into()
+        } else {
+            Error::from(GroupError::UnknownMember)
+        })
+    }
+
+    /// Removes a member that does not know it.
+    fn expel(&mut self, key: MemberKey) {
+        if let Some(member) = self.roster.get(key)
+            && member.is_here()
+        {
+            self.effects.wake.push(member.id.clone());
+        }
+        self.remove(key);
+    }
+
+    fn remove(&mut self, key: MemberKey) {
+        let Some(member) = self.roster.get_mut(key) else {
+            return;
+        };
+        for partition in std::mem::take(&mut member.target) {
+            if let Some(slot) = self.slots.get_mut(&partition) {
+                slot.target = None;
+            }
+        }
+        self.vacate(key);
+        self.roster.remove(key);
+        self.touch_up();
+    }
+
+    /// Frees all that a member owns.
+    fn vacate(&mut self, key: MemberKey) {
+        let Some(member) = self.roster.get_mut(key) else {
+            return;
+        };
+        for partition in std::mem::take(&mut member.owned).into_keys() {
+            self.free(partition);
+        }
+    }
+
+    /// What a subscription comes to, sharing the list of a member to whom it comes to the same.
+    fn resolve(&self, subscription: &Subscription) -> Arc<[Id]> {
+        let topics = subscription.resolve(&self.catalog);
+        let mut lists = self.roster.iter().map(|(_, member)| &member.topics);
+        match lists.find(|list| **list == topics) {
+            Some(list) => Arc::clone(list),
+            None => topics,
+        }
+    }
+
+    /// Makes members that subscribe to the same names share one set, which is what lets a thousand of
+    /// them be resolved and compared at the price of one.
+    fn share_topics(&self, subscription: &mut Subscription) {
+        if let Subscription::Topics(wanted) = subscription {
+            let same = self.roster.iter().find_map(|(_, m)| match &m.subscription {
+                Subscription::Topics(names) if names == wanted => Some(Arc::clone(names)),
+                _ => None,
+            });
+            if let Some(names) = same {
+                *wanted = names;
+            }
+        }
+    }
+}
+
+fn names(assignors: &[Arc<dyn super::assignor::Assignor>]) -> impl Iterator<Item = &str> {
+    assignors.iter().map(|assignor| assignor.name())
+}

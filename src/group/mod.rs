@@ -1,0 +1,68 @@
+//! Consumer groups: who reads which partition, and where to go on.
+//!
+//! Pure state machines. A [`Group`] is told what happens and what time it is, and says what is to be done;
+//! it waits for nothing, reads no clock and touches no file. Whoever holds it keeps it behind a lock,
+//! writes commits down, and wakes members ([`Effects`]).
+//!
+//! # How partitions move
+//!
+//! ```text
+//!   join, leave, expire,          the assignor             each member's poll
+//!   subscribe, topics_changed ──▶ decides the target ──▶   moves it towards its target
+//!                                 (generation + 1)
+//!
+//!   member A   poll: revoke [p2]   listener   release [p2]
+//!                                                  │ free
+//!   member B                                       └──▶ poll: assigned [p2]   listener
+//! ```
+//!
+//! A member owns a partition from the poll that assigns it to the release that gives it up, or until it
+//! is no member any more. A partition that stays where it is never stops. Under the eager protocol the
+//! target is decided only when nobody owns anything.
+//!
+//! # The rooms
+//!
+//! | module | holds |
+//! |---|---|
+//! | `coordinator` | [`Group`]: joining, leaving, the passing of time |
+//! | `rebalance` | deciding the target: topics, the choice of assignor, its answer |
+//! | `reconcile` | poll and release: from what is owned to the target |
+//! | `commits`, `offsets` | who may commit; what is committed; expiry |
+//! | `describe` | [`GroupState`], [`GroupDescription`] |
+//! | `assignor` | the rules that deal partitions out |
+//! | `member`, `roster` | what a member is and wants; finding members |
+//! | `catalog`, `generation` | the topics there are; the number of an assignment |
+
+mod assignor;
+mod catalog;
+mod commits;
+mod coordinator;
+mod describe;
+mod generation;
+mod member;
+mod offsets;
+mod rebalance;
+mod reconcile;
+mod roster;
+
+#[cfg(test)]
+mod tests;
+
+pub use assignor::{
+    AssignableMember, AssignableTopic, Assignment, AssignmentRequest, Assignor,
+    CooperativeStickyAssignor, Eager, MemberSubscription, PartitionIndex, RangeAssignor,
+    RebalanceProtocol, RoundRobinAssignor, StickyAssignor,
+};
+pub(crate) use catalog::{TopicCatalog, TopicShape};
+pub(crate) use commits::{Committer, OffsetCommit};
+pub(crate) use coordinator::{
+    Departure, Effects, Expired, ExpiryReason, Group, GroupOptions, Joined,
+};
+pub use describe::{GroupDescription, GroupState, MemberDescription};
+pub use generation::Generation;
+pub use member::MemberId;
+pub(crate) use member::{
+    JoinRequest, MAX_POLL_INTERVAL_DEFAULT, SESSION_TIMEOUT_DEFAULT, Subscription, TopicPattern,
+};
+pub(crate) use offsets::Committed;
+pub(crate) use reconcile::{AssignedPartition, Reconcile};
