@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use super::event_log::EventLog;
 use crate::clock::{Clock, SystemClock};
+use crate::consumer::Groups;
 use crate::error::{Error, InputError};
 use crate::limits::{BUFFER_BYTES_DEFAULT, RETENTION_CHECK_DEFAULT};
 use crate::log::Accumulator;
+use crate::options::Durability;
 use crate::random::Random;
 use crate::storage::{DiskStorage, MemoryStorage, Storage};
 use crate::topic::{Bell, Catalog, Environment, Housekeeper, HousekeepingThread};
@@ -48,6 +50,7 @@ pub struct EventLogBuilder {
     buffer_bytes: u64,
     housekeeping: Housekeeping,
     retention_check_interval: Duration,
+    offsets_durability: Durability,
     read_only: bool,
     in_memory: bool,
 }
@@ -62,6 +65,7 @@ impl EventLogBuilder {
             buffer_bytes: BUFFER_BYTES_DEFAULT,
             housekeeping: Housekeeping::Automatic,
             retention_check_interval: RETENTION_CHECK_DEFAULT,
+            offsets_durability: Durability::Disk,
             read_only: false,
             in_memory: false,
         }
@@ -115,6 +119,13 @@ impl EventLogBuilder {
     /// How often retention is applied. Defaults to 5 minutes. Kafka: `log.retention.check.interval.ms`.
     pub fn retention_check_interval(mut self, interval: Duration) -> Self {
         self.retention_check_interval = interval;
+        self
+    }
+
+    /// Sets what committed offsets survive. Defaults to [`Durability::Disk`]. It counts when the first
+    /// offset is committed in a directory.
+    pub fn offsets_durability(mut self, durability: Durability) -> Self {
+        self.offsets_durability = durability;
         self
     }
 
@@ -175,7 +186,20 @@ impl EventLogBuilder {
             let note = std::process::id().to_string();
             Catalog::open(environment, accumulator, &note)?
         };
+        let groups = Arc::new(Groups::open(&catalog, self.offsets_durability)?);
         let housekeeper = Arc::new(Housekeeper::new(&catalog, self.retention_check_interval));
+        let weak = Arc::downgrade(&groups);
+        housekeeper.add_chore(Box::new(move |now| {
+            if let Some(groups) = weak.upgrade() {
+                groups.housekeep(now);
+            }
+        }));
+        let weak = Arc::downgrade(&groups);
+        catalog.on_change(Box::new(move || {
+            if let Some(groups) = weak.upgrade() {
+                groups.topics_changed();
+            }
+        }));
         let on_thread = match self.housekeeping {
             Housekeeping::Automatic => !in_memory && !manual && !self.read_only,
             Housekeeping::Manual => false,
@@ -189,6 +213,12 @@ impl EventLogBuilder {
         } else {
             None
         };
-        EventLog::assemble(catalog, report, housekeeper, thread)
+        Ok(EventLog::assemble(
+            catalog,
+            groups,
+            report,
+            housekeeper,
+            thread,
+        ))
     }
 }

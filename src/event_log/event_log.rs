@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::builder::EventLogBuilder;
+use crate::consumer::{ConsumerBuilder, ConsumerGroup, Groups};
 use crate::error::{Error, ErrorKind};
-use crate::name::TopicName;
+use crate::name::{GroupId, TopicName};
 use crate::options::TopicOptions;
 use crate::sync::Mutex;
 use crate::topic::{
@@ -40,6 +41,7 @@ pub struct EventLog {
 #[derive(Debug)]
 struct Owned {
     catalog: Arc<Catalog>,
+    groups: Arc<Groups>,
     report: RecoveryReport,
     housekeeper: Arc<Housekeeper>,
     thread: Mutex<Option<HousekeepingThread>>,
@@ -50,7 +52,9 @@ impl Owned {
         if let Some(mut thread) = self.thread.lock().take() {
             thread.stop();
         }
-        self.catalog.close()
+        let closed = self.catalog.close();
+        self.groups.wake_all();
+        closed
     }
 }
 
@@ -102,19 +106,40 @@ impl EventLog {
 
     pub(super) fn assemble(
         catalog: Arc<Catalog>,
+        groups: Arc<Groups>,
         report: RecoveryReport,
         housekeeper: Arc<Housekeeper>,
         thread: Option<HousekeepingThread>,
-    ) -> Result<Self, Error> {
+    ) -> Self {
         let thread = Mutex::new(thread);
-        Ok(Self {
+        Self {
             owned: Arc::new(Owned {
                 catalog,
+                groups,
                 report,
                 housekeeper,
                 thread,
             }),
-        })
+        }
+    }
+
+    /// A consumer group, by its id; it comes to be with its first member or commit.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a blank id.
+    pub fn consumer_group(&self, id: impl AsRef<str>) -> Result<ConsumerGroup, Error> {
+        Ok(ConsumerGroup::new(&self.owned.groups, &GroupId::new(id)?))
+    }
+
+    /// The ids of the groups that have members or committed offsets.
+    pub fn consumer_groups(&self) -> Vec<GroupId> {
+        self.owned.groups.ids()
+    }
+
+    /// A consumer that belongs to no group.
+    pub fn consumer(&self) -> ConsumerBuilder {
+        ConsumerBuilder::new(&self.owned.groups)
     }
 
     /// Makes a topic.

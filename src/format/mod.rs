@@ -25,5 +25,5 @@ pub(crate) use checkpoint::{CHECKPOINT_BYTES, Checkpoint};
 pub(crate) use envelope::{Document, open_document, seal_document};
 pub(crate) use identity::Identity;
 pub(crate) use index::{IndexEntry, IndexFile, decode_index, encode_index};
-pub(crate) use records::{RawRecord, RawRecords, encoded_bytes};
+pub(crate) use records::{RawRecords, encoded_bytes};
 pub(crate) use segment::{SEGMENT_HEADER_BYTES, SegmentHeader};

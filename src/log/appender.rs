@@ -368,6 +368,10 @@ impl Log {
         }
         queue.busy = false;
         queue.wake_successor();
+        if queue.has_work() {
+            // A reader that came to the end meanwhile left the writing to whoever was busy with it.
+            self.listeners.notify();
+        }
         queue
     }
 

@@ -33,7 +33,7 @@ pub(crate) use appender::Queued;
 pub use offsets::LogOffsets;
 pub(crate) use partition_log::{Listener, Log, Place, Refusal};
 pub(crate) use queue::Ticket;
-pub(crate) use reader::{Fetched, ReadPosition};
+pub(crate) use reader::ReadPosition;
 pub(crate) use recovery::CleanMark;
 pub use report::Recovery;
 pub(crate) use verify::verify;

@@ -1,10 +1,11 @@
 //! [`Catalog`]: the topics of a log.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::directory::{
     LOCK, TopicMeta, create_topic_directory, list_topics, make_topics_directory, read_clean_close,
@@ -45,6 +46,17 @@ pub(crate) struct Catalog {
     /// Rises with every change, so that groups notice.
     version: AtomicU64,
     closed: AtomicBool,
+    changed: Changed,
+}
+
+/// Is called after every change of the topics.
+#[derive(Default)]
+struct Changed(OnceLock<Box<dyn Fn() + Send + Sync>>);
+
+impl fmt::Debug for Changed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Changed")
+    }
 }
 
 /// Marks by topic and partition.
@@ -167,6 +179,23 @@ impl Catalog {
             changes: Mutex::new(()),
             version: AtomicU64::new(1),
             closed: AtomicBool::new(false),
+            changed: Changed::default(),
+        }
+    }
+
+    /// Has something called after every change of the topics. For one caller.
+    pub(crate) fn on_change(&self, changed: Box<dyn Fn() + Send + Sync>) {
+        let _only_once = self.changed.0.set(changed);
+    }
+
+    fn note_change(&self) {
+        self.version.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// To be called without a lock held.
+    fn tell_change(&self) {
+        if let Some(changed) = self.changed.0.get() {
+            changed();
         }
     }
 
@@ -186,7 +215,7 @@ impl Catalog {
             if !ids.contains(&topic.id) {
                 topic.mark_deleted();
                 self.topics.write().remove(&topic.name);
-                self.version.fetch_add(1, Ordering::AcqRel);
+                self.note_change();
             }
         }
         for meta in metas {
@@ -235,7 +264,7 @@ impl Catalog {
             self.open_partition(&topic, partition, mark, report.as_deref_mut())?;
         }
         self.topics.write().insert(topic.name.clone(), topic);
-        self.version.fetch_add(1, Ordering::AcqRel);
+        self.note_change();
         Ok(())
     }
 
@@ -321,7 +350,7 @@ impl Catalog {
     ) -> Result<Arc<TopicState>, Error> {
         self.check_writable()?;
         options.check().map_err(|error| error.in_topic(&name))?;
-        let _changes = self.changes.lock();
+        let changes = self.changes.lock();
         if self.find(&name).is_some() {
             return Err(Error::from(TopicError::AlreadyExists).in_topic(&name));
         }
@@ -340,7 +369,9 @@ impl Catalog {
             self.open_partition(&topic, partition, None, None)?;
         }
         self.topics.write().insert(name, Arc::clone(&topic));
-        self.version.fetch_add(1, Ordering::AcqRel);
+        self.note_change();
+        drop(changes);
+        self.tell_change();
         Ok(topic)
     }
 
@@ -388,7 +419,7 @@ impl Catalog {
     /// Adds partitions to a topic.
     pub(crate) fn add_partitions(&self, topic: &TopicState, count: u32) -> Result<(), Error> {
         self.check_writable()?;
-        let _changes = self.changes.lock();
+        let changes = self.changes.lock();
         if topic.is_deleted() {
             return Err(topic.gone());
         }
@@ -407,14 +438,16 @@ impl Catalog {
         for partition in now..count {
             self.open_partition(topic, partition, None, None)?;
         }
-        self.version.fetch_add(1, Ordering::AcqRel);
+        self.note_change();
+        drop(changes);
+        self.tell_change();
         Ok(())
     }
 
     /// Deletes a topic. Whoever still uses it gets `NotFound`.
     pub(crate) fn delete(&self, topic: &TopicState) -> Result<(), Error> {
         self.check_writable()?;
-        let _changes = self.changes.lock();
+        let changes = self.changes.lock();
         if topic.is_deleted() {
             return Err(topic.gone());
         }
@@ -425,12 +458,14 @@ impl Catalog {
         let retired = retire_topic_directory(storage, &topic.directory, topic.id)?;
         topic.mark_deleted();
         self.topics.write().remove(&topic.name);
-        self.version.fetch_add(1, Ordering::AcqRel);
+        self.note_change();
         let gone = topic.gone();
         for log in topic.logs() {
             log.abandon(&gone);
         }
         remove_tree(storage, &retired);
+        drop(changes);
+        self.tell_change();
         Ok(())
     }
 

@@ -20,7 +20,7 @@ mod state;
 mod topic;
 
 pub(crate) use catalog::{Catalog, Environment};
-pub(crate) use housekeeper::{Bell, Chore, Housekeeper, HousekeepingThread};
+pub(crate) use housekeeper::{Bell, Housekeeper, HousekeepingThread};
 pub use partition::Partition;
 pub(crate) use records::{PartitionReader, PartitionRecords};
 pub use records::{PartitionView, Records, RecordsIter};

@@ -55,6 +55,12 @@ pub(crate) struct PartitionRecords {
     count: usize,
 }
 
+impl PartitionRecords {
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+}
+
 impl Records {
     /// The number of records.
     pub fn len(&self) -> usize {

@@ -1,0 +1,182 @@
+//! [`ConsumerBuilder`] and [`GroupBuilder`]: consumers with settings and components of one's own.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::consumer::Consumer;
+use super::groups::{GroupCell, Groups};
+use super::listener::RebalanceListener;
+use super::options::ConsumerOptions;
+use crate::error::Error;
+use crate::group::{Assignor, Subscription};
+use crate::name::TopicName;
+use crate::topic::{Partition, Topic};
+
+/// Builds a consumer that belongs to no group: it reads partitions it is given, and commits nothing.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use topiclog::{ConsumerOptions, EventLog, OffsetReset, Record, TopicOptions};
+///
+/// let log = EventLog::in_memory()?;
+/// let topic = log.create_topic("t", TopicOptions::new())?;
+/// topic.producer().send(Record::new("x"))?;
+///
+/// let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+/// let mut reader = log.consumer().options(options).assign(&topic.partitions())?;
+/// assert_eq!(reader.poll(Duration::from_secs(1))?.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "a builder does nothing until it makes a consumer"]
+pub struct ConsumerBuilder {
+    groups: Arc<Groups>,
+    options: ConsumerOptions,
+}
+
+impl ConsumerBuilder {
+    pub(crate) fn new(groups: &Arc<Groups>) -> Self {
+        Self {
+            groups: Arc::clone(groups),
+            options: ConsumerOptions::new(),
+        }
+    }
+
+    /// Sets the options.
+    pub fn options(mut self, options: ConsumerOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Makes a consumer of these partitions.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for an option out of its range.
+    pub fn assign<'p>(
+        self,
+        partitions: impl IntoIterator<Item = &'p Partition>,
+    ) -> Result<Consumer, Error> {
+        let mut consumer = Consumer::new(&self.groups, self.options, None)?;
+        consumer.assign(partitions)?;
+        Ok(consumer)
+    }
+}
+
+/// Builds a member of a group with a listener or assignors of its own.
+///
+/// # Examples
+///
+/// ```
+/// use topiclog::{EventLog, RoundRobinAssignor, TopicOptions};
+///
+/// let log = EventLog::in_memory()?;
+/// let topic = log.create_topic("t", TopicOptions::new().partitions(3))?;
+/// let group = log.consumer_group("g")?;
+/// let consumer = group.member().assignor(RoundRobinAssignor).subscribe([&topic])?;
+/// # Ok::<(), topiclog::Error>(())
+/// ```
+#[must_use = "a builder does nothing until it makes a consumer"]
+pub struct GroupBuilder {
+    groups: Arc<Groups>,
+    cell: Arc<GroupCell>,
+    options: ConsumerOptions,
+    listener: Option<Box<dyn RebalanceListener>>,
+    assignors: Vec<Arc<dyn Assignor>>,
+}
+
+impl fmt::Debug for GroupBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupBuilder")
+            .field("group", &self.cell.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl GroupBuilder {
+    pub(super) fn new(
+        groups: &Arc<Groups>,
+        cell: &Arc<GroupCell>,
+        options: ConsumerOptions,
+    ) -> Self {
+        let (groups, cell) = (Arc::clone(groups), Arc::clone(cell));
+        Self {
+            groups,
+            cell,
+            options,
+            listener: None,
+            assignors: Vec::new(),
+        }
+    }
+
+    /// Sets the options.
+    pub fn options(mut self, options: ConsumerOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Has this listener told when partitions come and go.
+    pub fn listener(mut self, listener: impl RebalanceListener + 'static) -> Self {
+        self.listener = Some(Box::new(listener));
+        self
+    }
+
+    /// Adds an assignor that this member accepts; the first is preferred. Without any it accepts range
+    /// and cooperative-sticky. Kafka: `partition.assignment.strategy`.
+    pub fn assignor(mut self, assignor: impl Assignor + 'static) -> Self {
+        self.assignors.push(Arc::new(assignor));
+        self
+    }
+
+    /// Makes a member that reads these topics.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for an option out of its range, or if the members
+    /// have no assignor in common; [`ReadOnly`](crate::ErrorKind::ReadOnly) on a log opened so;
+    /// [`Closed`](crate::ErrorKind::Closed).
+    pub fn subscribe<'t>(
+        self,
+        topics: impl IntoIterator<Item = &'t Topic>,
+    ) -> Result<Consumer, Error> {
+        let names = topics.into_iter().map(|topic| topic.name().clone());
+        self.join(Subscription::topics(names))
+    }
+
+    /// Makes a member that reads all topics whose names `accepts` takes, those made later too. Internal
+    /// topics are left out.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`subscribe`](Self::subscribe).
+    pub fn subscribe_matching(
+        self,
+        accepts: impl Fn(&TopicName) -> bool + Send + Sync + 'static,
+    ) -> Result<Consumer, Error> {
+        self.join(Subscription::pattern(accepts))
+    }
+
+    fn join(self, subscription: Subscription) -> Result<Consumer, Error> {
+        let mut consumer = Consumer::new(&self.groups, self.options, Some(self.cell))?;
+        consumer.listener = self.listener;
+        consumer.join(subscription, self.assignors)?;
+        Ok(consumer)
+    }
+
+    /// Makes a consumer that is no member, reads the partitions it is given, and commits in the group's
+    /// name as long as the group has no members.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for an option out of its range.
+    pub fn assign<'p>(
+        self,
+        partitions: impl IntoIterator<Item = &'p Partition>,
+    ) -> Result<Consumer, Error> {
+        let mut consumer = Consumer::new(&self.groups, self.options, Some(self.cell))?;
+        consumer.assign(partitions)?;
+        Ok(consumer)
+    }
+}

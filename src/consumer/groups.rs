@@ -1,0 +1,462 @@
+//! [`Groups`]: the consumer groups of a log: a lock around each state machine, wake-ups, expiry, commits.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::inbox::Inbox;
+use super::store::{Entry, OffsetStore};
+use crate::error::{Error, GroupError};
+use crate::group::{
+    Committed, Committer, Group, GroupOptions, MemberId, OffsetCommit, TopicCatalog, TopicShape,
+};
+use crate::log::Queued;
+use crate::name::{GroupId, TopicPartition};
+use crate::offset::Offset;
+use crate::options::Durability;
+use crate::sync::{Mutex, MutexGuard};
+use crate::timestamp::Timestamp;
+use crate::topic::Catalog;
+
+/// How often offsets are looked at that may have expired. Kafka: `offsets.retention.check.interval.ms`.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
+
+/// All consumer groups of a log.
+#[derive(Debug)]
+pub(crate) struct Groups {
+    catalog: Arc<Catalog>,
+    store: OffsetStore,
+    cells: Mutex<HashMap<GroupId, Arc<GroupCell>>>,
+    /// The topics as groups see them; made anew when they change.
+    topics: Mutex<Arc<TopicCatalog>>,
+    last_expiry: Mutex<Duration>,
+}
+
+/// A group behind its lock.
+#[derive(Debug)]
+pub(super) struct GroupCell {
+    pub(super) id: GroupId,
+    state: Mutex<CellState>,
+}
+
+#[derive(Debug)]
+pub(super) struct CellState {
+    pub(super) group: Group,
+    members: HashMap<MemberId, Arc<MemberSeat>>,
+    /// Commits handed to the log and not yet applied.
+    in_flight: usize,
+}
+
+/// What the coordinator's side and the member's side of one membership share.
+#[derive(Debug)]
+pub(super) struct MemberSeat {
+    pub(super) inbox: Arc<Inbox>,
+    last_poll: AtomicU64,
+    polling: AtomicBool,
+}
+
+impl MemberSeat {
+    pub(super) fn new(inbox: &Arc<Inbox>) -> Self {
+        Self {
+            inbox: Arc::clone(inbox),
+            last_poll: AtomicU64::new(0),
+            polling: AtomicBool::new(false),
+        }
+    }
+
+    /// The member polls, or has just come back from it.
+    pub(super) fn alive(&self, now: Duration, polling: bool) {
+        let nanos = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        self.last_poll.store(nanos, Ordering::Release);
+        self.polling.store(polling, Ordering::Release);
+    }
+
+    /// When it last polled: now, if it is at it.
+    fn last_poll(&self, now: Duration) -> Duration {
+        if self.polling.load(Ordering::Acquire) {
+            now
+        } else {
+            Duration::from_nanos(self.last_poll.load(Ordering::Acquire))
+        }
+    }
+}
+
+/// A commit on its way.
+#[derive(Debug)]
+pub(super) struct Staged {
+    cell: Arc<GroupCell>,
+    commits: Vec<(TopicPartition, Option<Committed>, Queued)>,
+}
+
+impl Groups {
+    /// The groups of a log, with the offsets that were committed before.
+    pub(crate) fn open(catalog: &Arc<Catalog>, durability: Durability) -> Result<Self, Error> {
+        let groups = Self {
+            catalog: Arc::clone(catalog),
+            store: OffsetStore::new(catalog, durability),
+            cells: Mutex::new(HashMap::new()),
+            topics: Mutex::new(Arc::default()),
+            last_expiry: Mutex::new(Duration::ZERO),
+        };
+        groups.load()?;
+        Ok(groups)
+    }
+
+    fn load(&self) -> Result<(), Error> {
+        self.store.replay(|group, place, entry| {
+            let Ok(id) = GroupId::new(group) else { return };
+            let cell = self.cell(&id);
+            let mut state = cell.state.lock();
+            state.group.restore_empty_since(None);
+            match entry {
+                Entry::Committed(committed) => state.group.apply_commit(place, committed),
+                Entry::Removed(offset) => state.group.apply_removal(place, offset),
+            }
+        })
+    }
+
+    pub(crate) fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.catalog.environment.clock.monotonic()
+    }
+
+    fn wall(&self) -> Timestamp {
+        self.catalog.environment.clock.wall()
+    }
+
+    /// The topics as they are now.
+    pub(super) fn topics(&self) -> Arc<TopicCatalog> {
+        let version = self.catalog.version();
+        let mut known = self.topics.lock();
+        if known.version() != version {
+            let shape = |topic: Arc<crate::topic::TopicState>| {
+                let shape = TopicShape {
+                    id: topic.id,
+                    partitions: topic.partition_count(),
+                };
+                (topic.name.clone(), shape)
+            };
+            let topics = self.catalog.list().into_iter().map(shape);
+            *known = Arc::new(TopicCatalog::new(version, topics));
+        }
+        Arc::clone(&known)
+    }
+
+    /// A group, made if it is not there.
+    pub(super) fn cell(&self, id: &GroupId) -> Arc<GroupCell> {
+        let topics = self.topics();
+        let mut cells = self.cells.lock();
+        let cell = cells.entry(id.clone()).or_insert_with(|| {
+            let mut group = Group::new(id.clone(), GroupOptions::default());
+            group.topics_changed(self.now(), &topics);
+            let state = CellState {
+                group,
+                members: HashMap::new(),
+                in_flight: 0,
+            };
+            Arc::new(GroupCell {
+                id: id.clone(),
+                state: Mutex::new(state),
+            })
+        });
+        Arc::clone(cell)
+    }
+
+    /// A group that has members or offsets.
+    pub(super) fn existing(&self, id: &GroupId) -> Result<Arc<GroupCell>, Error> {
+        let cell = self.cells.lock().get(id).cloned();
+        cell.filter(|cell| !cell.state.lock().group.is_idle())
+            .ok_or_else(|| GroupError::GroupNotFound.into())
+    }
+
+    /// All groups that have members or offsets.
+    pub(super) fn list(&self) -> Vec<Arc<GroupCell>> {
+        let mut cells: Vec<_> = self.cells.lock().values().cloned().collect();
+        cells.retain(|cell| !cell.state.lock().group.is_idle());
+        cells.sort_by(|a, b| a.id.cmp(&b.id));
+        cells
+    }
+
+    /// The ids of all groups that have members or offsets.
+    pub(crate) fn ids(&self) -> Vec<GroupId> {
+        self.list().iter().map(|cell| cell.id.clone()).collect()
+    }
+
+    /// Does something with a group, then what the group asks for.
+    pub(super) fn with<T>(
+        &self,
+        cell: &GroupCell,
+        act: impl FnOnce(&mut CellState, Duration) -> T,
+    ) -> T {
+        let now = self.now();
+        let mut state = cell.state.lock();
+        let result = act(&mut state, now);
+        self.follow_up(cell, &mut state);
+        result
+    }
+
+    fn follow_up(&self, cell: &GroupCell, state: &mut MutexGuard<'_, CellState>) {
+        let effects = state.group.take_effects();
+        for member in &effects.wake {
+            if let Some(seat) = state.members.get(member) {
+                seat.inbox.raise_group();
+            }
+        }
+        for place in &effects.dropped_offsets {
+            // Lost with the process at worst; the topic's id tells at the next open that they are void.
+            let _tidy = self.store.append(&cell.id, place, None);
+        }
+    }
+
+    /// Tells all groups that topics came, went or grew.
+    pub(crate) fn topics_changed(&self) {
+        let topics = self.topics();
+        let cells: Vec<_> = self.cells.lock().values().cloned().collect();
+        for cell in cells {
+            self.with(&cell, |state, now| state.group.topics_changed(now, &topics));
+        }
+    }
+
+    /// Removes members and offsets whose time is up; keeps the store short.
+    pub(crate) fn housekeep(&self, now: Duration) {
+        for cell in self.cells.lock().values().cloned().collect::<Vec<_>>() {
+            self.expire_members(&cell);
+        }
+        {
+            let mut last = self.last_expiry.lock();
+            if now.saturating_sub(*last) < EXPIRY_INTERVAL {
+                return;
+            }
+            *last = now;
+        }
+        let wall = self.wall();
+        for cell in self.list() {
+            let staged = {
+                let mut state = cell.state.lock();
+                let expired = state.group.expire_offsets(wall);
+                self.stage_removals(&cell, &mut state, expired)
+            };
+            if let Ok(staged) = staged {
+                let _tried_again_later = self.finish(staged);
+            }
+        }
+        let _tried_again_later = self.rewrite();
+    }
+
+    /// Removes members that have stopped polling. Returns when to look again.
+    pub(super) fn expire_members(&self, cell: &GroupCell) -> Option<Duration> {
+        self.with(cell, |state, now| {
+            if state.group.next_deadline()? > now {
+                return state.group.next_deadline();
+            }
+            for (member, seat) in &state.members {
+                state.group.touch(seat.last_poll(now), member);
+            }
+            for expired in state.group.expire(now) {
+                if let Some(seat) = state.members.remove(&expired.member_id) {
+                    seat.inbox.raise_group();
+                }
+            }
+            state.group.next_deadline()
+        })
+    }
+
+    /// Checks a commit and hands it to the log. The group must be locked from the one to the other.
+    pub(super) fn stage(
+        &self,
+        cell: &Arc<GroupCell>,
+        committer: Committer<'_>,
+        commits: Vec<OffsetCommit>,
+    ) -> Result<Staged, Error> {
+        self.store.make()?;
+        let timestamp = self.wall();
+        let topics = self.topics();
+        let mut state = cell.state.lock();
+        state.group.topics_changed(self.now(), &topics);
+        state.group.check_commit(committer, &commits)?;
+        let mut staged = Staged {
+            cell: Arc::clone(cell),
+            commits: Vec::with_capacity(commits.len()),
+        };
+        for OffsetCommit {
+            partition,
+            offset,
+            metadata,
+        } in commits
+        {
+            let Some(topic_id) = state.group.topic_id(&partition) else {
+                continue;
+            };
+            let log_offset = Offset::ZERO;
+            let committed = Committed {
+                offset,
+                metadata,
+                topic_id,
+                timestamp,
+                log_offset,
+            };
+            let queued = self.store.append(&cell.id, &partition, Some(&committed));
+            match queued {
+                Ok(queued) => staged.commits.push((partition, Some(committed), queued)),
+                Err(error) if staged.commits.is_empty() => return Err(error),
+                Err(error) => {
+                    // What is on its way stays so; whoever commits again commits it all.
+                    state.in_flight += 1;
+                    drop(state);
+                    self.finish(staged)?;
+                    return Err(error);
+                }
+            }
+        }
+        state.in_flight += 1;
+        self.follow_up(cell, &mut state);
+        Ok(staged)
+    }
+
+    fn stage_removals(
+        &self,
+        cell: &Arc<GroupCell>,
+        state: &mut CellState,
+        places: Vec<TopicPartition>,
+    ) -> Result<Staged, Error> {
+        let mut staged = Staged {
+            cell: Arc::clone(cell),
+            commits: Vec::new(),
+        };
+        for place in places {
+            let queued = self.store.append(&cell.id, &place, None)?;
+            staged.commits.push((place, None, queued));
+        }
+        state.in_flight += 1;
+        Ok(staged)
+    }
+
+    /// Removes committed offsets of a group, after `check` has said that this may be done.
+    pub(super) fn remove_offsets(
+        &self,
+        cell: &Arc<GroupCell>,
+        check: impl FnOnce(&mut Group) -> Result<Vec<TopicPartition>, Error>,
+    ) -> Result<(), Error> {
+        let staged = {
+            let mut state = cell.state.lock();
+            let places = check(&mut state.group)?;
+            self.stage_removals(cell, &mut state, places)?
+        };
+        self.finish(staged)
+    }
+
+    /// Forgets a group that was deleted.
+    pub(super) fn forget(&self, id: &GroupId) {
+        self.cells.lock().remove(id);
+    }
+
+    /// Waits until a commit is kept, then lets everybody see it.
+    pub(super) fn finish(&self, staged: Staged) -> Result<(), Error> {
+        let mut failure = None;
+        let mut kept = Vec::with_capacity(staged.commits.len());
+        for (place, committed, queued) in staged.commits {
+            match OffsetStore::wait(&queued) {
+                Ok(log_offset) => kept.push((place, committed, log_offset)),
+                Err(error) => failure = Some(error),
+            }
+        }
+        let mut state = staged.cell.state.lock();
+        state.in_flight -= 1;
+        for (place, committed, log_offset) in kept {
+            match committed {
+                Some(committed) => {
+                    state.group.apply_commit(
+                        place,
+                        Committed {
+                            log_offset,
+                            ..committed
+                        },
+                    );
+                }
+                None => state.group.apply_removal(place, log_offset),
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Whether a commit is settled, so that finishing it does not wait.
+    pub(super) fn is_settled(staged: &Staged) -> bool {
+        staged
+            .commits
+            .iter()
+            .all(|(_, _, queued)| OffsetStore::outcome(queued).is_some())
+    }
+
+    /// What a group has committed for a partition.
+    pub(super) fn committed(&self, cell: &GroupCell, place: &TopicPartition) -> Option<Committed> {
+        let topics = self.topics();
+        self.with(cell, |state, now| {
+            state.group.topics_changed(now, &topics);
+            state.group.committed(place).cloned()
+        })
+    }
+
+    /// Writes everything that is still true once more and drops what is before it, if that is worth it.
+    ///
+    /// Group by group, each while it has nothing on its way; if one has, the round is given up, and what
+    /// was written twice does no harm.
+    fn rewrite(&self) -> Result<(), Error> {
+        let cells = self.list();
+        let live: usize = cells
+            .iter()
+            .map(|cell| cell.state.lock().group.all_committed().count())
+            .sum();
+        if !self.store.wants_rewrite(crate::limits::to_u64(live)) {
+            return Ok(());
+        }
+        let from = self.store.end();
+        for cell in cells {
+            let staged = {
+                let mut state = cell.state.lock();
+                if state.in_flight > 0 {
+                    return Ok(());
+                }
+                let mut staged = Staged {
+                    cell: Arc::clone(&cell),
+                    commits: Vec::new(),
+                };
+                for (place, committed) in state.group.all_committed() {
+                    let queued = self.store.append(&cell.id, place, Some(committed))?;
+                    staged
+                        .commits
+                        .push((place.clone(), Some(committed.clone()), queued));
+                }
+                state.in_flight += 1;
+                staged
+            };
+            self.finish(staged)?;
+        }
+        self.store.drop_before(from)
+    }
+
+    /// Wakes every member, for instance since the log is closed.
+    pub(crate) fn wake_all(&self) {
+        let cells: Vec<_> = self.cells.lock().values().cloned().collect();
+        for cell in cells {
+            for seat in cell.state.lock().members.values() {
+                seat.inbox.nudge();
+            }
+        }
+    }
+}
+
+impl CellState {
+    /// Gives a member its seat.
+    pub(super) fn seat(&mut self, member: MemberId, seat: Arc<MemberSeat>) {
+        self.members.insert(member, seat);
+    }
+
+    /// Takes it away.
+    pub(super) fn unseat(&mut self, member: &MemberId) {
+        self.members.remove(member);
+    }
+}

@@ -1,0 +1,158 @@
+//! [`Inbox`]: how a consumer sleeps and is woken.
+//!
+//! Every assigned partition has a [`Watch`] with a number. When there is something new the watch puts its
+//! number into the inbox, once, and wakes the consumer if it sleeps. So a consumer looks only at
+//! partitions that have something for it, however many it has, and a sender pays one atomic read while
+//! the consumer is behind anyway.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::log::Listener;
+use crate::sync::{Condvar, Mutex};
+
+/// Where news for one consumer arrives.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    state: Mutex<State>,
+    arrived: Condvar,
+    /// Whether the group may have something for the member: cheaper to read than the state.
+    group: AtomicBool,
+    interrupted: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ready: Vec<usize>,
+    sleeping: bool,
+    /// Something came that is not a partition.
+    rung: bool,
+}
+
+impl Inbox {
+    fn push(&self, watch: usize) {
+        let mut state = self.state.lock();
+        state.ready.push(watch);
+        if state.sleeping {
+            self.arrived.notify_one();
+        }
+    }
+
+    fn ring(&self) {
+        let mut state = self.state.lock();
+        state.rung = true;
+        if state.sleeping {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// The group has something for the member.
+    pub(super) fn raise_group(&self) {
+        self.group.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    /// Whether the group had something since the last time.
+    pub(super) fn take_group(&self) -> bool {
+        self.group.load(Ordering::Acquire) && self.group.swap(false, Ordering::AcqRel)
+    }
+
+    /// Wakes the consumer without a reason of its own: it will look around.
+    pub(super) fn nudge(&self) {
+        self.ring();
+    }
+
+    fn interrupt(&self) {
+        self.interrupted.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    /// Whether somebody asked for the consumer to be woken since the last time.
+    pub(super) fn take_interrupt(&self) -> bool {
+        self.interrupted.load(Ordering::Acquire) && self.interrupted.swap(false, Ordering::AcqRel)
+    }
+
+    /// Moves the numbers of the partitions that have something into `into`.
+    pub(super) fn take_ready(&self, into: &mut Vec<usize>) {
+        into.append(&mut self.state.lock().ready);
+    }
+
+    /// Sleeps until something arrives, at most so long.
+    pub(super) fn sleep(&self, at_most: Duration) {
+        let mut state = self.state.lock();
+        if state.ready.is_empty() && !std::mem::take(&mut state.rung) {
+            state.sleeping = true;
+            self.arrived.wait_for(&mut state, at_most);
+            state.sleeping = false;
+            state.rung = false;
+        }
+    }
+}
+
+/// Watches one partition for one consumer.
+#[derive(Debug)]
+pub(super) struct Watch {
+    inbox: Arc<Inbox>,
+    number: usize,
+    /// Whether its number is in the inbox, or being worked on.
+    queued: AtomicBool,
+}
+
+impl Watch {
+    pub(super) fn new(inbox: &Arc<Inbox>, number: usize) -> Self {
+        Self {
+            inbox: Arc::clone(inbox),
+            number,
+            queued: AtomicBool::new(false),
+        }
+    }
+
+    /// To be called before looking at the partition: what comes from now on is told again.
+    pub(super) fn rearm(&self) {
+        self.queued.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Listener for Watch {
+    #[inline]
+    fn notify(&self) {
+        if !self.queued.load(Ordering::SeqCst) && !self.queued.swap(true, Ordering::SeqCst) {
+            self.inbox.push(self.number);
+        }
+    }
+}
+
+/// Wakes a consumer from another thread. Kafka: `wakeup()`.
+///
+/// Cheap to clone. The poll that blocks, or the next one, returns
+/// [`Interrupted`](crate::ErrorKind::Interrupted), once; no record is lost.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use topiclog::{ErrorKind, EventLog, TopicOptions};
+///
+/// let log = EventLog::in_memory()?;
+/// let topic = log.create_topic("t", TopicOptions::new())?;
+/// let mut consumer = log.consumer_group("g")?.subscribe([&topic])?;
+/// let waker = consumer.waker();
+/// std::thread::spawn(move || waker.wake());
+/// let error = consumer.poll(Duration::from_secs(600)).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Interrupted);
+/// # Ok::<(), topiclog::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ConsumerWaker(Arc<Inbox>);
+
+impl ConsumerWaker {
+    pub(super) fn new(inbox: &Arc<Inbox>) -> Self {
+        Self(Arc::clone(inbox))
+    }
+
+    /// Wakes the consumer.
+    pub fn wake(&self) {
+        self.0.interrupt();
+    }
+}

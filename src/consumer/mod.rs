@@ -1,0 +1,33 @@
+//! Floor 6, the reading side: [`Consumer`], [`ConsumerGroup`], and what stands between them and the pure
+//! group of floor 5.
+//!
+//! - `consumer`: one reader: positions, polling, seeking.
+//! - `membership`: its part in a group: joining, giving up, gaining, committing.
+//! - `builder`, `options`, `listener`: how one is made.
+//! - `groups`: the groups of a log: locks around the state machines, wake-ups, expiry.
+//! - `store`: committed offsets in their internal topic.
+//! - `admin`: the handle on a group: lag, description, resets.
+//! - `inbox`: how a consumer sleeps and is woken.
+//!
+//! **Not here:** who gets which partition; that is decided on floor 5.
+
+mod admin;
+mod builder;
+#[expect(clippy::module_inception, reason = "the handle is called what it is")]
+mod consumer;
+mod drain;
+mod groups;
+mod inbox;
+mod listener;
+mod membership;
+mod options;
+mod store;
+
+pub use admin::{ConsumerGroup, OffsetTarget, PartitionLag, ResetOffset};
+pub use builder::{ConsumerBuilder, GroupBuilder};
+pub use consumer::Consumer;
+pub use drain::Drain;
+pub(crate) use groups::Groups;
+pub use inbox::ConsumerWaker;
+pub use listener::RebalanceListener;
+pub use options::{CommittedOffset, ConsumerOptions, OffsetReset};

@@ -1,0 +1,211 @@
+//! [`ConsumerOptions`], [`OffsetReset`] and [`CommittedOffset`]: plain values of a consumer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{Error, InputError};
+use crate::group::{MAX_POLL_INTERVAL_DEFAULT, SESSION_TIMEOUT_DEFAULT};
+use crate::limits::to_usize;
+use crate::offset::Offset;
+
+/// Where a consumer begins when nothing is committed, or when its position has left the partition.
+/// Kafka: `auto.offset.reset`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum OffsetReset {
+    /// At the first record that is so much younger than the present, or at the end if none is. Kafka:
+    /// `by_duration`, KIP-1106.
+    ByDuration(Duration),
+    /// At the first record there is.
+    Earliest,
+    /// At the end: only what is written after the partition was assigned. The default.
+    #[default]
+    Latest,
+    /// Nowhere: the poll fails with [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange).
+    None,
+}
+
+/// The settings of a consumer.
+///
+/// # Examples
+///
+/// ```
+/// use topiclog::{ConsumerOptions, OffsetReset};
+///
+/// let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest).auto_commit(None);
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[must_use = "options do nothing until something is made with them"]
+pub struct ConsumerOptions {
+    pub(super) offset_reset: OffsetReset,
+    pub(super) auto_commit: Option<Duration>,
+    pub(super) max_poll_records: usize,
+    pub(super) fetch_bytes: u32,
+    pub(super) max_poll_interval: Duration,
+    pub(super) session_timeout: Duration,
+    pub(super) client_id: String,
+    pub(super) instance_id: Option<String>,
+}
+
+impl Default for ConsumerOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ConsumerOptions {
+    /// Kafka's defaults.
+    pub fn new() -> Self {
+        Self {
+            offset_reset: OffsetReset::Latest,
+            auto_commit: Some(Duration::from_secs(5)),
+            max_poll_records: 500,
+            fetch_bytes: 256 * 1024,
+            max_poll_interval: MAX_POLL_INTERVAL_DEFAULT,
+            session_timeout: SESSION_TIMEOUT_DEFAULT,
+            client_id: "consumer".to_owned(),
+            instance_id: None,
+        }
+    }
+
+    /// Where to begin when nothing is committed or the position has left the partition. Defaults to
+    /// [`OffsetReset::Latest`]. Kafka: `auto.offset.reset`.
+    pub fn offset_reset(mut self, reset: OffsetReset) -> Self {
+        self.offset_reset = reset;
+        self
+    }
+
+    /// How often a member of a group commits by itself; `None` is never. Defaults to 5 seconds. Kafka:
+    /// `enable.auto.commit`, `auto.commit.interval.ms`.
+    ///
+    /// It happens inside poll, before partitions are given up, and at close, and covers what earlier
+    /// polls returned: so a record is handled at least once as long as it is handled before the next poll.
+    pub fn auto_commit(mut self, interval: Option<Duration>) -> Self {
+        self.auto_commit = interval;
+        self
+    }
+
+    /// The most records one poll returns. Defaults to 500. Kafka: `max.poll.records`.
+    pub fn max_poll_records(mut self, count: usize) -> Self {
+        self.max_poll_records = count;
+        self
+    }
+
+    /// How much is read from a partition at once. Defaults to 256 KiB; a larger batch is read whole all
+    /// the same. Kafka: `max.partition.fetch.bytes`, 1 MiB there, where it saves round trips; here a
+    /// smaller piece stays in the processor's cache.
+    ///
+    /// This is also the memory that each assigned partition holds on to while it is being read.
+    pub fn fetch_bytes(mut self, bytes: u32) -> Self {
+        self.fetch_bytes = bytes;
+        self
+    }
+
+    /// How long a member may stay away from poll before its partitions go to others. Defaults to 5
+    /// minutes. Kafka: `max.poll.interval.ms`.
+    pub fn max_poll_interval(mut self, interval: Duration) -> Self {
+        self.max_poll_interval = interval;
+        self
+    }
+
+    /// How long the place of a static member is kept while it is away. Defaults to 45 seconds. Kafka:
+    /// `session.timeout.ms`. A member without an instance id leaves at once when it goes, so there is
+    /// nothing to time out.
+    pub fn session_timeout(mut self, timeout: Duration) -> Self {
+        self.session_timeout = timeout;
+        self
+    }
+
+    /// A name for people. Defaults to `consumer`. Kafka: `client.id`.
+    pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
+        self.client_id = client_id.into();
+        self
+    }
+
+    /// Makes the consumer a static member, which gets its partitions back when it returns in time. Kafka:
+    /// `group.instance.id`, KIP-345.
+    pub fn instance_id(mut self, instance_id: impl Into<String>) -> Self {
+        self.instance_id = Some(instance_id.into());
+        self
+    }
+
+    pub(super) fn check(&self) -> Result<(), Error> {
+        if self.max_poll_records == 0 {
+            let (option, problem, value) = ("max_poll_records", "must not be 0", "0".to_owned());
+            return Err(InputError::Option {
+                option,
+                problem,
+                value,
+            }
+            .into());
+        }
+        if self.max_poll_interval.is_zero() {
+            let (option, problem, value) = ("max_poll_interval", "must not be 0", "0".to_owned());
+            return Err(InputError::Option {
+                option,
+                problem,
+                value,
+            }
+            .into());
+        }
+        Ok(())
+    }
+
+    pub(super) fn fetch_size(&self) -> usize {
+        to_usize(self.fetch_bytes)
+    }
+}
+
+/// An offset to commit, or that was committed: the *next* one to read.
+///
+/// # Examples
+///
+/// ```
+/// use topiclog::{CommittedOffset, Offset};
+///
+/// let last_handled = Offset::new(41);
+/// let commit = CommittedOffset::new(last_handled.next()).metadata("after the first hundred");
+/// assert_eq!(commit.offset(), Offset::new(42));
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CommittedOffset {
+    offset: Offset,
+    metadata: Arc<str>,
+}
+
+impl CommittedOffset {
+    /// The next offset to read: that of the last record handled, plus one.
+    pub fn new(offset: Offset) -> Self {
+        Self {
+            offset,
+            metadata: Arc::from(""),
+        }
+    }
+
+    /// Adds a note for whoever asks later; at most 4096 bytes.
+    #[must_use]
+    pub fn metadata(mut self, metadata: impl Into<Arc<str>>) -> Self {
+        self.metadata = metadata.into();
+        self
+    }
+
+    /// The next offset to read.
+    pub fn offset(&self) -> Offset {
+        self.offset
+    }
+
+    /// The note.
+    pub fn note(&self) -> &str {
+        &self.metadata
+    }
+
+    pub(super) fn shared_note(&self) -> &Arc<str> {
+        &self.metadata
+    }
+}
+
+impl From<Offset> for CommittedOffset {
+    fn from(offset: Offset) -> Self {
+        Self::new(offset)
+    }
+}

@@ -1,0 +1,237 @@
+//! [`OffsetStore`]: committed offsets in an internal topic, through the same log as everything else.
+//!
+//! One record per commit and partition: the key names group, topic and partition, the value the offset;
+//! a record without a value removes it. The last record of a key counts. The topic is read once, when the
+//! log is opened, and rewritten when it has grown far beyond what is still true.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, FormatError};
+use crate::group::Committed;
+use crate::limits::MAX_BLOCK_DEFAULT;
+use crate::log::{Log, Queued};
+use crate::name::{GroupId, Id, TopicName, TopicPartition};
+use crate::offset::Offset;
+use crate::options::{Durability, TopicOptions};
+use crate::record::Record;
+use crate::sync::Mutex;
+use crate::timestamp::Timestamp;
+use crate::topic::{Catalog, PartitionReader, Records};
+
+const TOPIC: &str = "__consumer_offsets";
+
+/// The size of its segments, and so about how much is read when a log with many commits is opened.
+const SEGMENT_BYTES: u32 = 4 * 1024 * 1024;
+
+/// It is rewritten when it is longer than this, and this many times longer than what is still true.
+const REWRITE_BYTES_MIN: u64 = 2 * SEGMENT_BYTES as u64;
+const REWRITE_RATIO: u64 = 4;
+
+/// About what one live commit takes.
+const COMMIT_BYTES: u64 = 160;
+
+const VERSION: u8 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct Key<'a> {
+    version: u8,
+    group: &'a str,
+    topic: &'a str,
+    partition: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Value<'a> {
+    version: u8,
+    topic_id: Id,
+    offset: u64,
+    timestamp: i64,
+    metadata: &'a str,
+}
+
+/// What a record of the topic says.
+pub(super) enum Entry {
+    Committed(Committed),
+    Removed(Offset),
+}
+
+/// The internal topic of committed offsets.
+#[derive(Debug)]
+pub(super) struct OffsetStore {
+    catalog: Arc<Catalog>,
+    durability: Durability,
+    log: Mutex<Option<Arc<Log>>>,
+}
+
+fn damaged(problem: &'static str) -> Error {
+    FormatError::Damaged {
+        what: "committed offset",
+        problem,
+    }
+    .into()
+}
+
+fn encode(value: &impl Serialize) -> Result<Vec<u8>, Error> {
+    bincode::serde::encode_to_vec(value, bincode::config::standard())
+        .map_err(|_| damaged("it cannot be encoded"))
+}
+
+fn decode<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Result<T, Error> {
+    match bincode::serde::borrow_decode_from_slice(bytes, bincode::config::standard()) {
+        Ok((value, used)) if used == bytes.len() => Ok(value),
+        _ => Err(damaged("it cannot be decoded")),
+    }
+}
+
+impl OffsetStore {
+    pub(super) fn new(catalog: &Arc<Catalog>, durability: Durability) -> Self {
+        Self {
+            catalog: Arc::clone(catalog),
+            durability,
+            log: Mutex::new(None),
+        }
+    }
+
+    fn existing(&self) -> Option<Arc<Log>> {
+        let mut known = self.log.lock();
+        if known.is_none() {
+            let topic = self.catalog.find(&TopicName::new(TOPIC).ok()?)?;
+            *known = topic.log(0).cloned();
+        }
+        known.clone()
+    }
+
+    /// Makes the topic if it is not there. To be called with no group locked: all of them are told of
+    /// new topics.
+    pub(super) fn make(&self) -> Result<(), Error> {
+        if self.existing().is_some() {
+            return Ok(());
+        }
+        let options = TopicOptions::new()
+            .durability(self.durability)
+            .segment_bytes(SEGMENT_BYTES)
+            .retention(None)
+            .timestamp_after_max(None);
+        match self.catalog.create(TopicName::new(TOPIC)?, options) {
+            Err(error) if error.kind() != crate::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads everything that was committed, in order.
+    pub(super) fn replay(
+        &self,
+        mut apply: impl FnMut(&str, TopicPartition, Entry),
+    ) -> Result<(), Error> {
+        let Some(log) = self.existing() else {
+            return Ok(());
+        };
+        let mut reader = PartitionReader::new(Arc::clone(&log), log.offsets().log_start);
+        while let Some(part) = reader.next(usize::MAX, 256 * 1024)? {
+            let mut records = Records::default();
+            records.push(part);
+            for record in &records {
+                let key: Key<'_> = decode(record.key().unwrap_or_default())?;
+                let place = TopicPartition::new(TopicName::new(key.topic)?, key.partition);
+                let entry = match record.value() {
+                    None => Entry::Removed(record.offset()),
+                    Some(value) => {
+                        let value: Value<'_> = decode(value)?;
+                        if value.version != VERSION {
+                            let (what, version) = ("committed offset", value.version.into());
+                            let supported = VERSION.into();
+                            return Err(FormatError::UnsupportedVersion {
+                                what,
+                                version,
+                                supported,
+                            }
+                            .into());
+                        }
+                        Entry::Committed(Committed {
+                            offset: Offset::new(value.offset),
+                            metadata: value.metadata.into(),
+                            topic_id: value.topic_id,
+                            timestamp: Timestamp::from_millis(value.timestamp),
+                            log_offset: record.offset(),
+                        })
+                    }
+                };
+                apply(key.group, place, entry);
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands a commit to the log; `None` removes what was committed. To be called with the group locked,
+    /// so that the log's order is that of the checks.
+    pub(super) fn append(
+        &self,
+        group: &GroupId,
+        place: &TopicPartition,
+        committed: Option<&Committed>,
+    ) -> Result<Queued, Error> {
+        let key = encode(&Key {
+            version: VERSION,
+            group: group.as_str(),
+            topic: place.topic().as_str(),
+            partition: place.partition(),
+        })?;
+        let record = match committed {
+            None => Record::tombstone(key),
+            Some(committed) => Record::new(encode(&Value {
+                version: VERSION,
+                topic_id: committed.topic_id,
+                offset: committed.offset.value(),
+                timestamp: committed.timestamp.as_millis(),
+                metadata: &committed.metadata,
+            })?)
+            .key(key),
+        };
+        let log = self
+            .existing()
+            .ok_or_else(|| damaged("its topic is missing"))?;
+        log.enqueue(&record, MAX_BLOCK_DEFAULT)
+    }
+
+    /// Waits until a commit is kept; returns its place in the log.
+    pub(super) fn wait(queued: &Queued) -> Result<Offset, Error> {
+        let acknowledged = queued.ticket.log().wait(&queued.ticket, None)?;
+        Ok(acknowledged.base_offset + u64::from(queued.index))
+    }
+
+    /// The place in the log of a commit that is kept, or why it is not; `None` if that is not known yet.
+    pub(super) fn outcome(queued: &Queued) -> Option<Result<Offset, Error>> {
+        queued
+            .ticket
+            .outcome()
+            .is_some()
+            .then(|| Self::wait(queued))
+    }
+
+    /// Whether the topic is much longer than what is still true.
+    pub(super) fn wants_rewrite(&self, live: u64) -> bool {
+        self.existing().is_some_and(|log| {
+            let bytes = log.size_bytes();
+            bytes > REWRITE_BYTES_MIN && bytes > live * COMMIT_BYTES * REWRITE_RATIO
+        })
+    }
+
+    /// Where the topic ends now.
+    pub(super) fn end(&self) -> Offset {
+        self.existing()
+            .map_or(Offset::ZERO, |log| log.offsets().log_end)
+    }
+
+    /// Drops what was rewritten.
+    pub(super) fn drop_before(&self, offset: Offset) -> Result<(), Error> {
+        match self.existing() {
+            Some(log) => {
+                log.flush()?;
+                log.delete_records(offset).map(drop)
+            }
+            None => Ok(()),
+        }
+    }
+}
