@@ -488,10 +488,13 @@ impl Group {
 
     /// What a subscription comes to, sharing the list of a member to whom it comes to the same.
     fn resolve(&self, subscription: &Subscription) -> Arc<[Id]> {
+        let members = || self.roster.iter().map(|(_, member)| member);
+        if let Some(same) = members().find(|m| m.subscription.address() == subscription.address()) {
+            return Arc::clone(&same.topics);
+        }
         let topics = subscription.resolve(&self.catalog);
-        let mut lists = self.roster.iter().map(|(_, member)| &member.topics);
-        match lists.find(|list| **list == topics) {
-            Some(list) => Arc::clone(list),
+        match members().find(|member| member.topics == topics) {
+            Some(member) => Arc::clone(&member.topics),
             None => topics,
         }
     }

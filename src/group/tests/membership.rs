@@ -215,6 +215,10 @@ fn members_that_start_together_make_one_generation_where_a_delay_is_set() {
     );
 }
 
+fn dynamic<A: Assignor + 'static>(assignor: &Arc<A>) -> Arc<dyn Assignor> {
+    Arc::<A>::clone(assignor)
+}
+
 /// Answers as it is told to.
 #[derive(Debug)]
 struct Liar {
@@ -275,7 +279,7 @@ fn an_impossible_answer_is_refused_and_the_old_target_stays() {
         let liar = Liar::says(0);
         let request = |id: &str, topics: &str| {
             let mut request = Script::request(id, topics);
-            request.assignors = vec![Arc::clone(&liar) as Arc<dyn Assignor>];
+            request.assignors = vec![dynamic(&liar)];
             request
         };
         let mut group = Script::new("t:4 u:1");
@@ -360,7 +364,7 @@ fn an_assignor_of_ones_own_sees_user_data_and_learns_the_outcome() {
     let mut group = Script::new("t:3");
     for id in ["a", "b"] {
         let mut request = Script::request(id, "t");
-        request.assignors = vec![Arc::clone(&witness) as Arc<dyn Assignor>];
+        request.assignors = vec![dynamic(&witness)];
         group.join(request).unwrap();
     }
     let told = witness.told.lock().unwrap();

@@ -42,8 +42,8 @@ fn places(text: &str) -> Vec<TopicPartition> {
     text.split_whitespace().map(place).collect()
 }
 
-fn shown<'a>(places: impl IntoIterator<Item = &'a TopicPartition>) -> String {
-    let texts: Vec<_> = places.into_iter().map(ToString::to_string).collect();
+fn shown<P: ToString>(places: impl IntoIterator<Item = P>) -> String {
+    let texts: Vec<_> = places.into_iter().map(|place| place.to_string()).collect();
     texts.join(" ")
 }
 

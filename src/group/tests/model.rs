@@ -223,14 +223,14 @@ impl Model {
             return;
         };
         self.unapplied.push(self.log.len());
-        let committed = Committed {
+        let kept = Committed {
             offset: commit.offset,
             metadata: commit.metadata,
             topic_id,
             timestamp: Timestamp::EPOCH,
             log_offset: Offset::new(u64::try_from(self.log.len()).unwrap()),
         };
-        self.log.push((commit.partition, committed));
+        self.log.push((commit.partition, kept));
     }
 
     /// Applies one of the commits that wait, in no particular order.

@@ -60,7 +60,7 @@ fn a_deleted_topic_is_lost_and_its_offsets_are_dropped() {
     group.settle();
     group.apply("t-1", 7, 1, 0);
     group.apply("u-0", 8, 2, 0);
-    let _ = group.effects();
+    group.woken();
     group.delete("t");
     let effects = group.effects();
     assert_eq!(effects.wake, [member("a")]);
