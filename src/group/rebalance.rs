@@ -179,12 +179,7 @@ impl Group {
         };
         let (request, topics, order) = self.request(choice.assignor.name());
         let assignment = choice.assignor.assign(&request);
-        if let Err(problem) = assignment.check(&request) {
-            for key in self.roster.keys() {
-                self.prune_target(key);
-            }
-            return Err(problem);
-        }
+        assignment.check(&request)?;
         self.generation = self.generation.next();
         self.install(&assignment, &topics, &order);
         for (number, key) in order.iter().enumerate() {

@@ -80,7 +80,8 @@ impl History {
     fn new(seed: u64, aloud: bool) -> Self {
         let mut random = Random::new(seed);
         let mut honest = true;
-        let assignors: Vec<Arc<dyn Assignor>> = match random.below(9) {
+        let kind = random.below(9);
+        let assignors: Vec<Arc<dyn Assignor>> = match kind {
             0 => vec![Arc::new(RangeAssignor), Arc::new(CooperativeStickyAssignor)],
             1 => vec![Arc::new(RoundRobinAssignor)],
             2 => vec![Arc::new(StickyAssignor), Arc::new(RangeAssignor)],
@@ -102,10 +103,12 @@ impl History {
             ..GroupOptions::default()
         };
         let script = Script::with_options("t0:3 t1:2", options);
+        let mut model = Model::new(script);
+        model.eager = matches!(kind, 5 | 6);
         let steps = Vec::new();
         Self {
             random,
-            model: Model::new(script),
+            model,
             trace: Trace { seed, steps, aloud },
             assignors,
             honest,
@@ -203,6 +206,7 @@ impl History {
         match group.join(now, request, &catalog) {
             Ok(joined) => {
                 self.honest &= !odd;
+                self.model.eager &= !odd;
                 let holder = self
                     .model
                     .with_fate(&[Fate::Member])

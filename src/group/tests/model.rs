@@ -78,6 +78,8 @@ type Key = (Id, u32);
 pub(super) struct Model {
     pub(super) script: Script,
     pub(super) clients: Vec<Client>,
+    /// Whether all members ask for the eager protocol.
+    pub(super) eager: bool,
     owners: BTreeMap<Key, (usize, Generation)>,
     generation: Generation,
     /// Accepted commits, in the order of the log, and which of them still wait to be applied.
@@ -90,6 +92,7 @@ impl Model {
         Self {
             script,
             clients: Vec::new(),
+            eager: false,
             owners: BTreeMap::new(),
             generation: Generation::NONE,
             log: Vec::new(),
@@ -163,6 +166,11 @@ impl Model {
             assert!(wants.contains(place.topic()), "{place} is not subscribed");
             let rival = self.owners.insert(key, (client, reconcile.generation));
             assert_eq!(rival, None, "{place} has an owner already");
+        }
+        if self.eager && !reconcile.assigned.is_empty() {
+            let mut since = self.owners.values().map(|(_, since)| *since);
+            let one = since.all(|since| since == reconcile.generation);
+            assert!(one, "all gave up all before anybody got some");
         }
         let state = &mut self.clients[client];
         assert!(reconcile.generation >= state.generation);
@@ -303,7 +311,10 @@ impl Model {
             let mut woken = self.with_fate(&[Fate::Member]);
             woken.retain(|&client| self.clients[client].flag);
             for client in woken {
+                let mut polls = 0;
                 while self.clients[client].flag {
+                    polls += 1;
+                    assert!(polls < 10, "a member's polls come to an end");
                     if self.poll(client).is_some() {
                         self.release(client, usize::MAX);
                     }

@@ -1,7 +1,9 @@
 //! Static membership, KIP-345.
 
+use std::sync::Arc;
+
 use super::{Departure, GroupState, Script, cause, member, secs};
-use crate::group::ExpiryReason;
+use crate::group::{CooperativeStickyAssignor, ExpiryReason};
 
 fn two_statics() -> Script {
     let mut group = Script::new("t:4 u:1");
@@ -131,4 +133,22 @@ fn a_partition_on_its_way_to_a_member_that_goes_away_waits_for_it() {
     assert_eq!(group.state(), GroupState::Stable);
     group.join(Script::static_request("a2", "i", "t")).unwrap();
     assert_eq!(group.asks("a2"), "assigned [t-0]");
+}
+
+#[test]
+fn what_waits_for_a_member_that_is_away_sticks_to_it() {
+    let mut group = Script::new("t:4");
+    let sticky = |id: &str, instance: &str| {
+        let mut request = Script::static_request(id, instance, "t");
+        request.assignors = vec![Arc::new(CooperativeStickyAssignor)];
+        request
+    };
+    group.join(sticky("a1", "i")).unwrap();
+    group.join(sticky("b1", "j")).unwrap();
+    assert_eq!(group.settle(), "a1: t-0 t-1 | b1: t-2 t-3");
+    group.leave("a1").unwrap();
+    group.join(sticky("c1", "k")).unwrap();
+    assert_eq!(group.settle(), "a1: | b1: t-2 | c1: t-3");
+    group.join(sticky("a2", "i")).unwrap();
+    assert_eq!(group.asks("a2"), "assigned [t-0 t-1]");
 }
