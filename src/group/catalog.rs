@@ -7,6 +7,7 @@
 //! - A topic is its [`Id`]: a topic that was deleted and created again under its name is another one.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::name::{Id, TopicName, TopicPartition};
 
@@ -15,6 +16,43 @@ use crate::name::{Id, TopicName, TopicPartition};
 pub(super) struct PartitionKey {
     pub(super) topic: Id,
     pub(super) partition: u32,
+}
+
+/// A map by partition, with a hash that relies on topic ids being random: a rebalance looks up every
+/// partition several times, and the standard hash would be most of its cost.
+pub(super) type PartitionMap<V> = HashMap<PartitionKey, V, BuildHasherDefault<PartitionHasher>>;
+
+/// See [`PartitionMap`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct PartitionHasher(u64);
+
+impl Hasher for PartitionHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            for (to, from) in word.iter_mut().zip(chunk) {
+                *to = *from;
+            }
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u32(&mut self, value: u32) {
+        self.write_u64(u64::from(value));
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        // An odd constant spreads each bit upwards, the rotation brings the upper ones down again.
+        self.0 = (self.0.rotate_left(26) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write_usize(&mut self, _: usize) {
+        // The length of an id, which is always the same.
+    }
+
+    fn finish(&self) -> u64 {
+        self.0.rotate_left(26)
+    }
 }
 
 /// What a group must know of a topic.

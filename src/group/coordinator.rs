@@ -12,11 +12,11 @@
 //! **Not here:** locks, clocks and files. The caller keeps the group behind a lock, hands in the time,
 //! and after each call that may change something does what [`Group::take_effects`] says.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::catalog::{PartitionKey, TopicCatalog};
+use super::catalog::{PartitionMap, TopicCatalog};
 use super::generation::Generation;
 use super::member::{JoinRequest, Member, MemberId, MemberKey, Presence, Subscription};
 use super::offsets::CommittedOffsets;
@@ -118,7 +118,7 @@ pub(crate) struct Group {
     pub(super) options: GroupOptions,
     pub(super) catalog: Arc<TopicCatalog>,
     pub(super) roster: Roster,
-    pub(super) slots: HashMap<PartitionKey, Slot>,
+    pub(super) slots: PartitionMap<Slot>,
     pub(super) generation: Generation,
     /// What the members agree on; none while there are none.
     pub(super) choice: Option<Choice>,
@@ -142,7 +142,7 @@ impl Group {
             options,
             catalog: Arc::default(),
             roster: Roster::default(),
-            slots: HashMap::new(),
+            slots: PartitionMap::default(),
             generation: Generation::NONE,
             choice: None,
             stale: false,
@@ -290,6 +290,7 @@ impl Group {
         if same_wishes {
             self.mark_pending(key);
         } else {
+            self.prune_target(key);
             self.touch_up();
         }
         Ok(())
@@ -320,6 +321,7 @@ impl Group {
         if same {
             return Ok(());
         }
+        self.prune_target(key);
         self.touch_up();
         self.advance(now)
             .map_err(|problem| GroupError::BadAssignment { problem }.into())
@@ -486,10 +488,13 @@ impl Group {
 
     /// What a subscription comes to, sharing the list of a member to whom it comes to the same.
     fn resolve(&self, subscription: &Subscription) -> Arc<[Id]> {
+        let members = || self.roster.iter().map(|(_, member)| member);
+        if let Some(same) = members().find(|m| m.subscription.address() == subscription.address()) {
+            return Arc::clone(&same.topics);
+        }
         let topics = subscription.resolve(&self.catalog);
-        let mut lists = self.roster.iter().map(|(_, member)| &member.topics);
-        match lists.find(|list| **list == topics) {
-            Some(list) => Arc::clone(list),
+        match members().find(|member| member.topics == topics) {
+            Some(member) => Arc::clone(&member.topics),
             None => topics,
         }
     }

@@ -55,7 +55,8 @@ impl fmt::Display for MemberId {
     }
 }
 
-/// A rule by which a member subscribes to topics, those to come included.
+/// A rule by which a member subscribes to topics, those to come included. Must always say the same of
+/// the same name.
 pub(crate) type TopicPattern = Arc<dyn Fn(&TopicName) -> bool + Send + Sync>;
 
 /// The topics a member wants to read.

@@ -179,10 +179,7 @@ impl Group {
         };
         let (request, topics, order) = self.request(choice.assignor.name());
         let assignment = choice.assignor.assign(&request);
-        if let Err(problem) = assignment.check(&request) {
-            self.prune_target();
-            return Err(problem);
-        }
+        assignment.check(&request)?;
         self.generation = self.generation.next();
         self.install(&assignment, &topics, &order);
         for (number, key) in order.iter().enumerate() {
@@ -307,11 +304,11 @@ impl Group {
             .retain(|_, slot| slot.owner.is_some() || slot.target.is_some());
     }
 
-    /// Takes out of the target what members no longer want, where no new target could be had.
-    fn prune_target(&mut self) {
+    /// Takes out of the target what the member no longer wants, where there is no new target yet.
+    pub(super) fn prune_target(&mut self, key: MemberKey) {
         let slots = &mut self.slots;
-        for (_, member) in self.roster.iter_mut() {
-            let wanted: HashSet<Id> = member.topics.iter().copied().collect();
+        if let Some(member) = self.roster.get_mut(key) {
+            let wanted = &member.topics;
             member.target.retain(|key| {
                 let stays = wanted.contains(&key.topic);
                 if !stays && let Some(slot) = slots.get_mut(key) {

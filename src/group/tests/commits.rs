@@ -1,0 +1,297 @@
+//! Who may commit, what counts, and how long it is kept.
+
+use super::{
+    Committer, GroupOptions, GroupState, OffsetCommit, Script, Timestamp, cause, commits, member,
+    place, places, secs,
+};
+use crate::ErrorKind;
+use crate::group::Generation;
+use crate::limits::OFFSET_METADATA_BYTES_MAX;
+use crate::offset::Offset;
+
+const DAY: i64 = 24 * 3600 * 1000;
+
+fn outsider(group: &Script, partitions: &str) -> crate::Result<()> {
+    group
+        .group
+        .check_commit(Committer::Outsider, &commits(partitions))
+}
+
+fn expired(group: &mut Script, wall: i64) -> Vec<super::TopicPartition> {
+    group.group.expire_offsets(Timestamp::from_millis(wall))
+}
+
+#[test]
+fn a_member_commits_for_what_it_owns_until_it_gives_it_up() {
+    let mut group = Script::new("t:2");
+    group.admit("a", "t");
+    assert_eq!(
+        cause(group.check("a", "t-0")),
+        "NotAssigned",
+        "not polled yet"
+    );
+    group.settle();
+    group.check("a", "t-0 t-1").unwrap();
+    group.admit("b", "t");
+    assert_eq!(group.asks("a"), "revoke [t-1]");
+    group.check("a", "t-0 t-1").unwrap();
+    assert_eq!(cause(group.check("b", "t-1")), "NotAssigned");
+    group.release("a", "t-1").unwrap();
+    assert_eq!(
+        cause(group.check("a", "t-0 t-1")),
+        "NotAssigned",
+        "all or nothing"
+    );
+    assert_eq!(group.settle(), "a: t-0 | b: t-1");
+    group.check("b", "t-1").unwrap();
+    assert_eq!(
+        group.check("b", "t-0").unwrap_err().kind(),
+        ErrorKind::Fenced
+    );
+}
+
+#[test]
+fn a_commit_from_before_the_partition_was_elsewhere_is_refused() {
+    let mut group = Script::new("t:2");
+    group.admit("a", "t");
+    group.settle();
+    let early = group.group.generation();
+    group.admit("b", "t");
+    assert_eq!(group.settle(), "a: t-0 | b: t-1");
+    group.leave("b").unwrap();
+    assert_eq!(group.settle(), "a: t-0 t-1");
+    group.check_at("a", early, "t-0").unwrap();
+    assert_eq!(
+        cause(group.check_at("a", early, "t-1")),
+        "IllegalGeneration"
+    );
+    group.check("a", "t-1").unwrap();
+    let future = group.group.generation().next();
+    assert_eq!(
+        cause(group.check_at("a", future, "t-0")),
+        "IllegalGeneration"
+    );
+    assert_eq!(
+        cause(group.check_at("a", Generation::NONE, "t-0")),
+        "IllegalGeneration"
+    );
+}
+
+#[test]
+fn outsiders_commit_only_while_there_are_no_members() {
+    let mut group = Script::new("t:2");
+    outsider(&group, "t-0").unwrap();
+    let unknown = outsider(&group, "t-2").unwrap_err();
+    assert_eq!(unknown.kind(), ErrorKind::NotFound);
+    assert_eq!(unknown.partition(), Some(2));
+    group.join(Script::static_request("a", "i", "t")).unwrap();
+    assert_eq!(cause(outsider(&group, "t-0")), "NonEmptyGroup");
+    group.leave("a").unwrap();
+    assert_eq!(
+        cause(outsider(&group, "t-0")),
+        "NonEmptyGroup",
+        "it may come back"
+    );
+    group.wait(secs(45));
+    let now = group.now;
+    group.group.expire(now);
+    outsider(&group, "t-0").unwrap();
+}
+
+#[test]
+fn metadata_and_offsets_have_limits() {
+    let group = Script::new("t:1");
+    let commit = |offset: Offset, bytes: usize| {
+        let commit = OffsetCommit {
+            partition: place("t-0"),
+            offset,
+            metadata: "x".repeat(bytes).into(),
+        };
+        group.group.check_commit(Committer::Outsider, &[commit])
+    };
+    commit(Offset::MAX, OFFSET_METADATA_BYTES_MAX).unwrap();
+    let long = commit(Offset::ZERO, OFFSET_METADATA_BYTES_MAX + 1);
+    assert_eq!(cause(long), "MetadataTooLarge");
+    let huge = commit(Offset::MAX + 1, 0).unwrap_err();
+    assert_eq!(huge.kind(), ErrorKind::InvalidInput);
+}
+
+#[test]
+fn the_commit_that_is_last_in_the_log_counts() {
+    let mut group = Script::new("t:1");
+    assert_eq!(group.committed("t-0"), None);
+    group.apply("t-0", 10, 1, 0);
+    group.apply("t-0", 5, 2, 0);
+    assert_eq!(group.committed("t-0"), Some(5), "going back is allowed");
+    group.apply("t-0", 30, 4, 0);
+    group.apply("t-0", 20, 3, 0);
+    assert_eq!(
+        group.committed("t-0"),
+        Some(30),
+        "applied late, but written before"
+    );
+
+    group.group.apply_removal(place("t-0"), Offset::new(3));
+    assert_eq!(group.committed("t-0"), Some(30));
+    group.group.apply_removal(place("t-0"), Offset::new(6));
+    group.apply("t-0", 40, 5, 0);
+    assert_eq!(group.committed("t-0"), None, "removed after it");
+    group.apply("t-0", 50, 7, 0);
+    assert_eq!(group.committed("t-0"), Some(50));
+    assert_eq!(group.group.all_committed().count(), 1);
+}
+
+#[test]
+fn commits_read_back_before_the_topics_are_known_are_judged_when_they_are() {
+    let mut group = Script::new("t:1");
+    let known = group.group.topic_id(&place("t-0")).unwrap();
+    let mut fresh = super::Group::new(group.group.id().clone(), GroupOptions::default());
+    let commit = |topic_id| super::Committed {
+        offset: 3.into(),
+        metadata: "".into(),
+        topic_id,
+        timestamp: Timestamp::EPOCH,
+        log_offset: 0.into(),
+    };
+    fresh.apply_commit(place("t-0"), commit(known));
+    fresh.apply_commit(place("u-0"), commit(super::Id::from_bytes([9; 16])));
+    assert_eq!(fresh.all_committed().count(), 2);
+    fresh.topics_changed(secs(0), &group.catalog());
+    assert_eq!(fresh.all_committed().count(), 1);
+    assert_eq!(fresh.take_effects().dropped_offsets, places("u-0"));
+    fresh.restore_generation(Generation::new(41));
+    group.group = fresh;
+    group.admit("a", "t");
+    assert_eq!(group.generation(), 42, "the generation goes on");
+}
+
+#[test]
+fn offsets_of_subscribed_topics_cannot_be_deleted() {
+    let mut group = Script::new("t:1 u:1");
+    group.admit("a", "t");
+    let refused = group.group.check_delete_offsets(&places("u-0 t-0"));
+    assert_eq!(refused.as_ref().unwrap_err().partition(), Some(0));
+    assert_eq!(cause(refused), "SubscribedToTopic");
+    group.group.check_delete_offsets(&places("u-0")).unwrap();
+}
+
+#[test]
+fn only_an_empty_group_is_deleted_and_then_it_is_dead() {
+    let mut group = Script::new("t:1");
+    group.admit("a", "t");
+    group.apply("t-0", 5, 1, 0);
+    assert_eq!(cause(group.group.delete()), "NonEmptyGroup");
+    group.leave("a").unwrap();
+    assert_eq!(group.group.delete().unwrap(), places("t-0"));
+    assert_eq!(group.state(), GroupState::Dead);
+    assert_eq!(
+        cause(group.join(Script::request("b", "t"))),
+        "GroupNotFound"
+    );
+    assert_eq!(cause(outsider(&group, "t-0")), "GroupNotFound");
+    assert_eq!(cause(group.group.delete()), "GroupNotFound");
+}
+
+#[test]
+fn offsets_of_an_empty_group_are_kept_for_the_retention() {
+    let mut group = Script::new("t:2");
+    group.admit("a", "t");
+    group.apply("t-0", 5, 1, 0);
+    assert_eq!(
+        expired(&mut group, 100 * DAY),
+        [],
+        "never while a member may go on from it"
+    );
+    group.leave("a").unwrap();
+    assert_eq!(group.group.empty_since(), None);
+    assert_eq!(expired(&mut group, 101 * DAY), []);
+    assert_eq!(
+        group.group.empty_since(),
+        Some(Timestamp::from_millis(101 * DAY))
+    );
+    assert_eq!(expired(&mut group, 108 * DAY - 1), []);
+    assert_eq!(expired(&mut group, 108 * DAY), places("t-0"));
+    assert_eq!(
+        group.committed("t-0"),
+        Some(5),
+        "until the removal is in the log"
+    );
+    group.group.apply_removal(place("t-0"), Offset::new(2));
+    assert_eq!(expired(&mut group, 108 * DAY), []);
+    assert!(group.group.is_idle());
+}
+
+#[test]
+fn a_member_that_comes_stops_the_expiry() {
+    let mut group = Script::new("t:1");
+    group.admit("a", "t");
+    group.apply("t-0", 5, 1, 0);
+    group.leave("a").unwrap();
+    assert_eq!(expired(&mut group, 0), []);
+    group.admit("b", "t");
+    assert_eq!(expired(&mut group, 8 * DAY), []);
+    group.leave("b").unwrap();
+    assert_eq!(expired(&mut group, 9 * DAY), [], "the time counts anew");
+    assert_eq!(expired(&mut group, 16 * DAY), places("t-0"));
+}
+
+#[test]
+fn offsets_of_a_simple_consumer_count_from_their_commit() {
+    let mut group = Script::new("t:2");
+    group.apply("t-0", 5, 1, 0);
+    group.apply("t-1", 5, 2, DAY);
+    assert_eq!(expired(&mut group, 7 * DAY - 1), []);
+    assert_eq!(expired(&mut group, 7 * DAY), places("t-0"));
+    assert_eq!(expired(&mut group, 8 * DAY), places("t-0 t-1"));
+}
+
+#[test]
+fn topics_no_longer_subscribed_expire_in_a_stable_group() {
+    let mut group = Script::new("t:1 u:1");
+    group.admit("a", "u");
+    group.apply("t-0", 5, 1, 0);
+    group.apply("u-0", 5, 2, 0);
+    assert_eq!(expired(&mut group, 7 * DAY), [], "not while it rebalances");
+    group.settle();
+    assert_eq!(expired(&mut group, 7 * DAY), places("t-0"));
+}
+
+#[test]
+fn a_restart_neither_shortens_nor_prolongs_the_time() {
+    let mut group = Script::new("t:1");
+    group.apply("t-0", 5, 1, 0);
+    group
+        .group
+        .restore_empty_since(Some(Timestamp::from_millis(3 * DAY)));
+    assert_eq!(expired(&mut group, 10 * DAY - 1), []);
+    assert_eq!(expired(&mut group, 10 * DAY), places("t-0"));
+    group.group.restore_empty_since(None);
+    assert_eq!(expired(&mut group, 20 * DAY), [], "unknown: from now on");
+    assert_eq!(expired(&mut group, 27 * DAY), places("t-0"));
+}
+
+#[test]
+fn a_description_tells_who_has_and_who_is_to_have() {
+    let mut group = Script::new("t:2");
+    group.admit("a", "t");
+    group.settle();
+    let mut request = Script::static_request("b", "i", "t");
+    request.client_id = "mailer".into();
+    group.join(request).unwrap();
+    let described = group.group.describe();
+    assert_eq!(described.group_id.as_str(), "g");
+    assert_eq!(described.state, GroupState::Reconciling);
+    assert_eq!(described.generation, Generation::new(2));
+    assert_eq!(described.assignor.as_deref(), Some("range"));
+    let [a, b] = &described.members[..] else {
+        panic!("two members");
+    };
+    assert_eq!(a.current, places("t-0 t-1"));
+    assert_eq!(a.target, places("t-1"));
+    assert_eq!(b.member_id, member("b"));
+    assert_eq!(b.client_id, "mailer");
+    assert_eq!(b.instance_id.as_deref(), Some("i"));
+    assert_eq!(b.current, []);
+    assert_eq!(b.target, places("t-0"), "static before dynamic");
+    assert!(!b.away);
+}

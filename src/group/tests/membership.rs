@@ -1,0 +1,372 @@
+//! Joining and leaving: generations, states, the choice of assignor.
+
+use std::sync::Arc;
+
+use super::{
+    Assignor, Departure, GroupOptions, GroupState, Script, Subscription, cause, member, secs, topic,
+};
+use crate::group::{
+    Assignment, AssignmentRequest, CooperativeStickyAssignor, PartitionIndex, RangeAssignor,
+    RoundRobinAssignor, StickyAssignor,
+};
+
+#[test]
+fn the_first_member_gets_everything_at_its_first_poll() {
+    let mut group = Script::new("t:3");
+    assert_eq!(group.state(), GroupState::Empty);
+    assert_eq!(group.generation(), 0);
+    group.admit("a", "t");
+    assert_eq!(group.generation(), 1);
+    assert_eq!(group.state(), GroupState::Reconciling);
+    assert_eq!(group.woken(), "a");
+    assert_eq!(group.asks("a"), "assigned [t-0 t-1 t-2]");
+    assert_eq!(group.state(), GroupState::Stable);
+    assert_eq!(group.asks("a"), "", "told once");
+}
+
+#[test]
+fn members_beyond_the_partitions_idle_in_the_group() {
+    let mut group = Script::new("t:2");
+    group.admit("a b c", "t");
+    assert_eq!(group.settle(), "a: t-0 | b: t-1 | c:");
+    assert_eq!(group.state(), GroupState::Stable);
+    group.leave("a").unwrap();
+    assert_eq!(group.settle(), "b: t-0 | c: t-1");
+}
+
+#[test]
+fn every_change_raises_the_generation_by_one() {
+    let mut group = Script::new("t:4 u:1");
+    group.admit("a", "t");
+    assert_eq!(group.generation(), 1, "join");
+    group.admit("b", "t");
+    assert_eq!(group.generation(), 2, "join");
+    let wishes = Subscription::topics([topic("t"), topic("u")]);
+    let now = group.now;
+    group.group.subscribe(now, &member("b"), wishes).unwrap();
+    assert_eq!(group.generation(), 3, "subscription");
+    group.create("t:6");
+    assert_eq!(group.generation(), 4, "partitions added");
+    group.delete("u");
+    assert_eq!(group.generation(), 5, "topic deleted");
+    group.create("v:1");
+    assert_eq!(group.generation(), 5, "a topic nobody wants");
+    group.create("u:1");
+    assert_eq!(group.generation(), 6, "a wanted topic comes back");
+    group.group.enforce_rebalance(now, &member("a")).unwrap();
+    assert_eq!(group.generation(), 7, "asked for");
+    group.leave("a").unwrap();
+    assert_eq!(group.generation(), 8, "leave");
+    group.wait(secs(301));
+    let now = group.now;
+    assert_eq!(group.group.expire(now).len(), 1);
+    assert_eq!(group.generation(), 9, "expiry");
+    assert_eq!(group.state(), GroupState::Empty);
+}
+
+#[test]
+fn joining_again_with_the_same_wishes_changes_nothing() {
+    let mut group = Script::new("t:4 u:1");
+    group.admit("a b", "t");
+    group.settle();
+    assert_eq!(group.woken(), "a b");
+    let joined = group.join(Script::request("b", "t")).unwrap();
+    assert_eq!(joined.generation.value(), 2);
+    assert_eq!(group.state(), GroupState::Stable);
+    assert_eq!(group.woken(), "");
+
+    group.join(Script::request("b", "t u")).unwrap();
+    assert_eq!(group.generation(), 3, "other wishes do");
+    assert_eq!(group.settle(), "a: t-0 t-1 | b: t-2 t-3 u-0");
+}
+
+#[test]
+fn the_preferred_assignor_that_all_accept_is_chosen() {
+    let range: Arc<dyn Assignor> = Arc::new(RangeAssignor);
+    let robin: Arc<dyn Assignor> = Arc::new(RoundRobinAssignor);
+    let sticky: Arc<dyn Assignor> = Arc::new(StickyAssignor);
+    let mut group = Script::new("t:4");
+    let mut join = |id: &str, assignors: &[&Arc<dyn Assignor>]| {
+        let mut request = Script::request(id, "t");
+        request.assignors = assignors.iter().map(|&a| Arc::clone(a)).collect();
+        let outcome = group.join(request).map(|_| ());
+        (outcome, group.group.describe().assignor.unwrap())
+    };
+    assert_eq!(join("a", &[&range, &robin, &sticky]).1, "range");
+    assert_eq!(join("b", &[&robin, &sticky]).1, "roundrobin");
+    let (refused, still) = join("x", &[&range]);
+    assert_eq!(cause(refused), "InconsistentProtocol");
+    assert_eq!(still, "roundrobin");
+    // Two votes against one.
+    assert_eq!(join("c", &[&sticky, &robin]).1, "roundrobin");
+    assert_eq!(
+        join("d", &[&sticky, &robin]).1,
+        "roundrobin",
+        "a draw: the oldest decides"
+    );
+    assert_eq!(join("e", &[&sticky, &robin]).1, "sticky");
+    assert_eq!(group.group.member_count(), 5);
+}
+
+#[test]
+fn kafkas_default_list_chooses_range() {
+    let mut group = Script::new("t:4");
+    let wishes = Subscription::topics([topic("t")]);
+    let request = super::JoinRequest::new(member("a"), "c", wishes);
+    group.join(request).unwrap();
+    assert_eq!(group.group.describe().assignor.as_deref(), Some("range"));
+    let mut newer = Script::request("b", "t");
+    newer.assignors = vec![Arc::new(CooperativeStickyAssignor)];
+    group.join(newer).unwrap();
+    let chosen = group.group.describe().assignor;
+    assert_eq!(chosen.as_deref(), Some("cooperative-sticky"));
+}
+
+#[test]
+fn a_full_group_lets_nobody_in() {
+    let options = GroupOptions {
+        max_size: 2,
+        ..GroupOptions::default()
+    };
+    let mut group = Script::with_options("t:4", options);
+    group.admit("a", "t");
+    group.join(Script::static_request("b", "i", "t")).unwrap();
+    let refused = group.join(Script::request("c", "t"));
+    assert_eq!(cause(refused), "GroupFull");
+    group.join(Script::static_request("b2", "i", "t")).unwrap();
+    assert_eq!(group.group.member_count(), 2, "a return takes no place");
+}
+
+#[test]
+fn who_is_no_member_is_told_so() {
+    let mut group = Script::new("t:1");
+    assert_eq!(cause(group.poll("a")), "UnknownMember");
+    assert_eq!(cause(group.leave("a")), "UnknownMember");
+    group.admit("a", "t");
+    group.settle();
+    group.leave("a").unwrap();
+    assert_eq!(cause(group.poll("a")), "UnknownMember");
+    assert_eq!(cause(group.release("a", "t-0")), "UnknownMember");
+    assert_eq!(cause(group.check("a", "t-0")), "UnknownMember");
+}
+
+#[test]
+fn administrators_remove_members() {
+    let mut group = Script::new("t:4");
+    group.admit("a b", "t");
+    group.join(Script::static_request("c", "i", "t")).unwrap();
+    group.settle();
+    group.woken();
+    let now = group.now;
+    assert_eq!(
+        cause(group.group.remove_instance(now, "j")),
+        "UnknownMember"
+    );
+    group.group.remove_instance(now, "i").unwrap();
+    assert_eq!(group.settle(), "a: t-0 t-1 | b: t-2 t-3");
+    assert!(group.woken().contains('c'), "the removed one learns of it");
+    group.group.remove_all(now);
+    assert_eq!(group.state(), GroupState::Empty);
+    assert_eq!(group.woken(), "a b");
+}
+
+#[test]
+fn a_dynamic_member_may_ask_to_keep_its_place_but_nobody_can_return_to_it() {
+    let mut group = Script::new("t:2");
+    group.admit("a b", "t");
+    group.settle();
+    let now = group.now;
+    group
+        .group
+        .leave(now, &member("a"), Departure::Remain)
+        .unwrap();
+    assert_eq!(group.settle(), "a: | b: t-1");
+    assert_eq!(cause(group.poll("a")), "UnknownMember");
+    group.wait(secs(45));
+    let now = group.now;
+    group.group.expire(now);
+    assert_eq!(group.settle(), "b: t-0 t-1");
+}
+
+#[test]
+fn members_that_start_together_make_one_generation_where_a_delay_is_set() {
+    let options = GroupOptions {
+        initial_rebalance_delay: secs(3),
+        ..GroupOptions::default()
+    };
+    let mut group = Script::with_options("t:2", options);
+    group.admit("a", "t");
+    assert_eq!(group.state(), GroupState::Assigning);
+    group.wait(secs(2));
+    group.admit("b", "t");
+    group.wait(secs(2));
+    assert_eq!(group.asks("a"), "", "the second one started the wait anew");
+    assert_eq!(group.group.next_deadline(), Some(secs(5)));
+    group.wait(secs(1));
+    let now = group.now;
+    assert_eq!(group.group.expire(now), []);
+    assert_eq!(group.generation(), 1);
+    assert_eq!(group.settle(), "a: t-0 | b: t-1");
+    group.admit("c", "t");
+    assert_eq!(
+        group.generation(),
+        2,
+        "no wait in a group that is not empty"
+    );
+}
+
+fn dynamic<A: Assignor + 'static>(assignor: &Arc<A>) -> Arc<dyn Assignor> {
+    Arc::<A>::clone(assignor)
+}
+
+/// Answers as it is told to.
+#[derive(Debug)]
+struct Liar {
+    truth: std::sync::atomic::AtomicU32,
+}
+
+impl Liar {
+    fn says(truth: u32) -> Arc<Self> {
+        let truth = truth.into();
+        Arc::new(Self { truth })
+    }
+
+    fn now_says(&self, truth: u32) {
+        self.truth
+            .store(truth, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+impl Assignor for Liar {
+    fn name(&self) -> &'static str {
+        "liar"
+    }
+
+    fn assign(&self, request: &AssignmentRequest) -> Assignment {
+        let mut assignment = RangeAssignor.assign(request);
+        let first = PartitionIndex {
+            topic: 0,
+            partition: 0,
+        };
+        let beyond = PartitionIndex {
+            topic: 0,
+            partition: 99,
+        };
+        let nowhere = PartitionIndex {
+            topic: 9,
+            partition: 0,
+        };
+        match self.truth.load(std::sync::atomic::Ordering::Relaxed) {
+            0 => {}
+            1 => assignment.give(0, first),
+            2 => assignment.give(0, beyond),
+            3 => assignment.give(0, nowhere),
+            4 => assignment.give(17, first),
+            5 => assignment = Assignment::new(&AssignmentRequest::new([], [])),
+            _ => {
+                assignment = Assignment::new(request);
+                let stranger = request.members().iter().position(|m| !m.subscribes(0));
+                assignment.give(stranger.unwrap(), first);
+            }
+        }
+        assignment
+    }
+}
+
+#[test]
+fn an_impossible_answer_is_refused_and_the_old_target_stays() {
+    for lie in 1..=6 {
+        let liar = Liar::says(0);
+        let request = |id: &str, topics: &str| {
+            let mut request = Script::request(id, topics);
+            request.assignors = vec![dynamic(&liar)];
+            request
+        };
+        let mut group = Script::new("t:4 u:1");
+        group.join(request("a", "t")).unwrap();
+        group.join(request("b", "t")).unwrap();
+        assert_eq!(group.settle(), "a: t-0 t-1 | b: t-2 t-3");
+
+        liar.now_says(lie);
+        let refused = group.join(request("c", "u"));
+        assert_eq!(cause(refused), "BadAssignment", "lie {lie}");
+        assert_eq!(group.generation(), 2);
+        assert_eq!(group.group.member_count(), 2, "the newcomer is not in");
+        assert_eq!(group.settle(), "a: t-0 t-1 | b: t-2 t-3");
+        if lie == 6 {
+            continue;
+        }
+
+        group.leave("b").unwrap();
+        assert_eq!(
+            cause(group.poll("a")),
+            "BadAssignment",
+            "nobody else to tell"
+        );
+        assert_eq!(group.asks("a"), "", "told once");
+        assert_eq!(group.owned(), "a: t-0 t-1");
+
+        let wishes = Subscription::topics([topic("u")]);
+        let now = group.now;
+        let refused = group.group.subscribe(now, &member("a"), wishes);
+        assert_eq!(cause(refused), "BadAssignment");
+        assert_eq!(
+            group.settle(),
+            "a:",
+            "what it no longer wants goes all the same"
+        );
+
+        liar.now_says(0);
+        group.group.enforce_rebalance(now, &member("a")).unwrap();
+        assert_eq!(group.settle(), "a: u-0");
+    }
+}
+
+/// Records what it is told.
+#[derive(Debug, Default)]
+struct Witness {
+    told: std::sync::Mutex<Vec<String>>,
+}
+
+impl Assignor for Witness {
+    fn name(&self) -> &'static str {
+        "witness"
+    }
+
+    fn user_data(&self) -> Vec<u8> {
+        b"weight=3".to_vec()
+    }
+
+    fn assign(&self, request: &AssignmentRequest) -> Assignment {
+        for member in request.members() {
+            assert_eq!(member.user_data(), b"weight=3");
+        }
+        RangeAssignor.assign(request)
+    }
+
+    fn on_assignment(
+        &self,
+        request: &AssignmentRequest,
+        member: usize,
+        partitions: &[PartitionIndex],
+        generation: crate::group::Generation,
+    ) {
+        let id = request.members()[member].id();
+        let count = partitions.len();
+        let mut told = self.told.lock().unwrap();
+        told.push(format!("{generation}: {id} gets {count}"));
+    }
+}
+
+#[test]
+fn an_assignor_of_ones_own_sees_user_data_and_learns_the_outcome() {
+    let witness = Arc::new(Witness::default());
+    let mut group = Script::new("t:3");
+    for id in ["a", "b"] {
+        let mut request = Script::request(id, "t");
+        request.assignors = vec![dynamic(&witness)];
+        group.join(request).unwrap();
+    }
+    let told = witness.told.lock().unwrap();
+    assert_eq!(*told, ["1: a gets 3", "2: a gets 2", "2: b gets 1"]);
+}
