@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use crate::name::Id;
 use crate::sync::Mutex;
 
-/// A source of random numbers (SplitMix64). Not for secrets.
+/// A source of random numbers (`SplitMix64`). Not for secrets.
 #[derive(Debug)]
 pub(crate) struct Random(Mutex<u64>);
 

@@ -326,6 +326,10 @@ impl<'a> HeadersRef<'a> {
 /// The bit of a length that says "no value"; lengths themselves have at most 31 bits.
 pub(crate) const NULL_LENGTH: u32 = 1 << 31;
 
+#[expect(
+    clippy::copy_iterator,
+    reason = "a view, copied whole; iterating consumes the copy"
+)]
 impl<'a> Iterator for HeadersRef<'a> {
     type Item = (&'a [u8], Option<&'a [u8]>);
 

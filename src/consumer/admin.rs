@@ -259,7 +259,7 @@ impl ConsumerGroup {
         let staged = self
             .groups
             .stage(&self.cell, Committer::Outsider, commits.collect())?;
-        self.groups.finish(staged)?;
+        Groups::finish(staged)?;
         Ok(plan)
     }
 
@@ -272,7 +272,7 @@ impl ConsumerGroup {
     pub fn set_offset(
         &self,
         partition: &TopicPartition,
-        offset: CommittedOffset,
+        offset: &CommittedOffset,
     ) -> Result<(), Error> {
         let commit = OffsetCommit {
             partition: partition.clone(),
@@ -282,7 +282,7 @@ impl ConsumerGroup {
         let staged = self
             .groups
             .stage(&self.cell, Committer::Outsider, vec![commit])?;
-        self.groups.finish(staged)
+        Groups::finish(staged)
     }
 
     /// Forgets what was committed for a topic.

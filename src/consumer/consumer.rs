@@ -189,7 +189,7 @@ impl Consumer {
             if now >= until || self.groups.catalog().environment.clock.is_manual() {
                 return Ok(records);
             }
-            self.sleep(until - now, now);
+            self.sleep(until.saturating_sub(now), now);
         }
     }
 

@@ -173,9 +173,13 @@ impl Groups {
             .ok_or_else(|| GroupError::GroupNotFound.into())
     }
 
+    fn all(&self) -> Vec<Arc<GroupCell>> {
+        self.cells.lock().values().cloned().collect()
+    }
+
     /// All groups that have members or offsets.
     pub(super) fn list(&self) -> Vec<Arc<GroupCell>> {
-        let mut cells: Vec<_> = self.cells.lock().values().cloned().collect();
+        let mut cells = self.all();
         cells.retain(|cell| !cell.state.lock().group.is_idle());
         cells.sort_by(|a, b| a.id.cmp(&b.id));
         cells
@@ -215,15 +219,14 @@ impl Groups {
     /// Tells all groups that topics came, went or grew.
     pub(crate) fn topics_changed(&self) {
         let topics = self.topics();
-        let cells: Vec<_> = self.cells.lock().values().cloned().collect();
-        for cell in cells {
+        for cell in self.all() {
             self.with(&cell, |state, now| state.group.topics_changed(now, &topics));
         }
     }
 
     /// Removes members and offsets whose time is up; keeps the store short.
     pub(crate) fn housekeep(&self, now: Duration) {
-        for cell in self.cells.lock().values().cloned().collect::<Vec<_>>() {
+        for cell in self.all() {
             self.expire_members(&cell);
         }
         {
@@ -241,7 +244,7 @@ impl Groups {
                 self.stage_removals(&cell, &mut state, expired)
             };
             if let Ok(staged) = staged {
-                let _tried_again_later = self.finish(staged);
+                let _tried_again_later = Self::finish(staged);
             }
         }
         let _tried_again_later = self.rewrite();
@@ -292,22 +295,22 @@ impl Groups {
                 continue;
             };
             let log_offset = Offset::ZERO;
-            let committed = Committed {
+            let offset_kept = Committed {
                 offset,
                 metadata,
                 topic_id,
                 timestamp,
                 log_offset,
             };
-            let queued = self.store.append(&cell.id, &partition, Some(&committed));
+            let queued = self.store.append(&cell.id, &partition, Some(&offset_kept));
             match queued {
-                Ok(queued) => staged.commits.push((partition, Some(committed), queued)),
+                Ok(queued) => staged.commits.push((partition, Some(offset_kept), queued)),
                 Err(error) if staged.commits.is_empty() => return Err(error),
                 Err(error) => {
                     // What is on its way stays so; whoever commits again commits it all.
                     state.in_flight += 1;
                     drop(state);
-                    self.finish(staged)?;
+                    Self::finish(staged)?;
                     return Err(error);
                 }
             }
@@ -346,7 +349,7 @@ impl Groups {
             let places = check(&mut state.group)?;
             self.stage_removals(cell, &mut state, places)?
         };
-        self.finish(staged)
+        Self::finish(staged)
     }
 
     /// Forgets a group that was deleted.
@@ -355,7 +358,7 @@ impl Groups {
     }
 
     /// Waits until a commit is kept, then lets everybody see it.
-    pub(super) fn finish(&self, staged: Staged) -> Result<(), Error> {
+    pub(super) fn finish(staged: Staged) -> Result<(), Error> {
         let mut failure = None;
         let mut kept = Vec::with_capacity(staged.commits.len());
         for (place, committed, queued) in staged.commits {
@@ -433,15 +436,14 @@ impl Groups {
                 state.in_flight += 1;
                 staged
             };
-            self.finish(staged)?;
+            Self::finish(staged)?;
         }
         self.store.drop_before(from)
     }
 
     /// Wakes every member, for instance since the log is closed.
     pub(crate) fn wake_all(&self) {
-        let cells: Vec<_> = self.cells.lock().values().cloned().collect();
-        for cell in cells {
+        for cell in self.all() {
             for seat in cell.state.lock().members.values() {
                 seat.inbox.nudge();
             }

@@ -147,7 +147,9 @@ impl Consumer {
                 self.tell(&mut failure, |listener, consumer| {
                     listener.lost(consumer, &step.lost)
                 });
-                step.lost.iter().for_each(|place| self.remove(place));
+                for place in &step.lost {
+                    self.remove(place);
+                }
             }
             if !step.revoke.is_empty() {
                 self.commit_before_giving_up(&mut failure);
@@ -155,7 +157,9 @@ impl Consumer {
                 self.tell(&mut failure, |listener, consumer| {
                     listener.revoked(consumer, revoke)
                 });
-                revoke.iter().for_each(|place| self.remove(place));
+                for place in revoke {
+                    self.remove(place);
+                }
                 let released = self.groups.with(&cell, |state, now| {
                     state.group.release(now, &member_id, revoke)
                 });
@@ -254,7 +258,7 @@ impl Consumer {
             .iter()
             .map(|(place, offset)| (place, (*offset).into()));
         let staged = self.stage(commits)?;
-        self.groups.finish(staged)?;
+        Groups::finish(staged)?;
         self.note_committed(&positions);
         Ok(())
     }
@@ -309,7 +313,7 @@ impl Consumer {
         self.need_group("commit")?;
         self.finish_async_commits(true);
         let staged = self.stage(offsets)?;
-        self.groups.finish(staged)
+        Groups::finish(staged)
     }
 
     /// Commits the positions as [`commit`](Self::commit) does, but does not wait. The callback is called
@@ -383,7 +387,7 @@ impl Consumer {
                 return;
             }
             if let Some(commit) = self.async_commits.pop_front() {
-                let result = self.groups.finish(commit.staged);
+                let result = Groups::finish(commit.staged);
                 if result.is_ok() {
                     self.note_committed(&commit.offsets);
                 }

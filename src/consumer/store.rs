@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, FormatError};
 use crate::group::Committed;
-use crate::limits::MAX_BLOCK_DEFAULT;
+use crate::limits::{MAX_BLOCK_DEFAULT, to_u64, to_usize};
 use crate::log::{Log, Queued};
 use crate::name::{GroupId, Id, TopicName, TopicPartition};
 use crate::offset::Offset;
@@ -26,7 +26,7 @@ const TOPIC: &str = "__consumer_offsets";
 const SEGMENT_BYTES: u32 = 4 * 1024 * 1024;
 
 /// It is rewritten when it is longer than this, and this many times longer than what is still true.
-const REWRITE_BYTES_MIN: u64 = 2 * SEGMENT_BYTES as u64;
+const REWRITE_BYTES_MIN: u64 = 2 * to_u64(to_usize(SEGMENT_BYTES));
 const REWRITE_RATIO: u64 = 4;
 
 /// About what one live commit takes.

@@ -129,8 +129,6 @@ pub(crate) enum LogError {
     },
     #[error("the partition takes no more appends since a write or sync failed; reopen the log")]
     Poisoned,
-    #[error("the partition takes no appends since its log is damaged; see verify and repair")]
-    Damaged,
     #[error("the log is closed")]
     Closed,
     #[error("the offset range is used up")]
@@ -149,7 +147,6 @@ impl LogError {
             Self::Storage { kind, .. } => *kind,
             Self::OffsetOutOfRange { .. } => ErrorKind::OffsetOutOfRange,
             Self::Poisoned => ErrorKind::Poisoned,
-            Self::Damaged => ErrorKind::Corrupt,
             Self::Closed => ErrorKind::Closed,
             Self::OffsetsExhausted => ErrorKind::Full,
             Self::BufferFull { .. } | Self::WaitTimeout { .. } => ErrorKind::Timeout,

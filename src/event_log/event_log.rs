@@ -49,7 +49,8 @@ struct Owned {
 
 impl Owned {
     fn close(&self) -> Result<(), Error> {
-        if let Some(mut thread) = self.thread.lock().take() {
+        let thread = self.thread.lock().take();
+        if let Some(mut thread) = thread {
             thread.stop();
         }
         let closed = self.catalog.close();

@@ -90,7 +90,7 @@ pub(crate) struct RawRecord<'a> {
 }
 
 /// The records of a batch in order. Ends early at bytes that are no record; see [`check`].
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct RawRecords<'a> {
     rest: &'a [u8],
 }

@@ -235,16 +235,15 @@ impl Log {
                 continue;
             }
             ticket.sleepers.fetch_add(1, Ordering::Relaxed);
-            let timed_out = match (timeout, start) {
-                (Some(timeout), Some(start)) => {
-                    let passed = self.place.clock.monotonic().saturating_sub(start);
-                    let left = timeout.saturating_sub(passed);
-                    ticket.done.wait_for(&mut queue, left).timed_out()
-                }
-                _ => {
-                    ticket.done.wait(&mut queue);
-                    false
-                }
+            let timed_out = if let (Some(timeout), Some(start)) = (timeout, start) {
+                let passed = self.place.clock.monotonic().saturating_sub(start);
+                ticket
+                    .done
+                    .wait_for(&mut queue, timeout.saturating_sub(passed))
+                    .timed_out()
+            } else {
+                ticket.done.wait(&mut queue);
+                false
             };
             ticket.sleepers.fetch_sub(1, Ordering::Relaxed);
             if timed_out && ticket.outcome().is_none() {

@@ -71,7 +71,7 @@ impl Place {
             _ => {}
         }
         if durable {
-            let parent = self.directory.parent().unwrap_or(Path::new(""));
+            let parent = self.directory.parent().unwrap_or_else(|| Path::new(""));
             self.storage.sync_dir(parent).map_err(fail)?;
             self.made.store(true, Ordering::Release);
         }

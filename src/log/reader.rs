@@ -31,11 +31,6 @@ impl ReadPosition {
     pub(crate) fn new(offset: Offset) -> Self {
         Self { offset, at: None }
     }
-
-    /// The next offset to read.
-    pub(crate) fn offset(&self) -> Offset {
-        self.offset
-    }
 }
 
 /// What a read brought: whole batches at the start of the buffer.

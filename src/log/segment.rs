@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::files::{index_name, index_path, segment_path};
-use super::scan::{Scanner, Step};
 use crate::error::Error;
 use crate::format::{
     BATCH_HEADER_BYTES, Batch, BatchHeader, Identity, IndexEntry, IndexFile, SEGMENT_HEADER_BYTES,
@@ -157,7 +156,8 @@ impl Segment {
 
     /// The end offset and the youngest timestamp; read from the index file or the segment if unknown.
     pub(super) fn summary(&self, storage: &dyn Storage) -> Result<Summary, Error> {
-        if let Some(summary) = self.state.lock().summary {
+        let known = self.state.lock().summary;
+        if let Some(summary) = known {
             return Ok(summary);
         }
         let index = self.load_index(storage, self.length())?;
@@ -268,24 +268,6 @@ impl Segment {
             position += batch_length;
         }
         Ok(index)
-    }
-
-    /// Checks every batch from the start to `length`. Used where the file cannot be trusted.
-    pub(super) fn first_bad(
-        &self,
-        storage: &dyn Storage,
-    ) -> Result<Option<(u64, Offset, Error)>, Error> {
-        let file = self.file(storage)?;
-        let fail = |error| Error::storage("read a segment", &self.path, error);
-        let mut scanner = Scanner::new(&*file, self.seed, 0).map_err(fail)?;
-        let mut next = self.base_offset;
-        loop {
-            match scanner.step().map_err(fail)? {
-                Step::Batch { header, .. } => next = header.end_offset(),
-                Step::End { .. } => return Ok(None),
-                Step::Bad { position, error } => return Ok(Some((position, next, error.into()))),
-            }
-        }
     }
 
     /// Writes the index file and closes the segment's own: it takes no more batches.

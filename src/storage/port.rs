@@ -17,6 +17,10 @@ use std::sync::Arc;
 /// - A name made, renamed or removed is visible to later calls at once, but survives a power cut only
 ///   once [`sync_dir`](Self::sync_dir) of its directory has returned.
 /// - Errors are returned as the operating system gives them; nothing is retried.
+#[expect(
+    clippy::missing_errors_doc,
+    reason = "the contract says it once for all methods"
+)]
 pub trait Storage: Debug + Send + Sync + 'static {
     /// Opens a file.
     ///
@@ -62,6 +66,10 @@ pub trait Storage: Debug + Send + Sync + 'static {
 ///   [`sync_data`](Self::sync_data) has returned, called on the handle that wrote them.
 /// - After a sync has failed, what was written since the last good one may be lost at any time, and a
 ///   later sync that succeeds proves nothing about it.
+#[expect(
+    clippy::missing_errors_doc,
+    reason = "errors are the operating system's, given as they are"
+)]
 pub trait StorageFile: Debug + Send + Sync + 'static {
     /// Reads at a position; 0 means the end of the file.
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;

@@ -8,7 +8,7 @@ use crate::limits::{PARTITIONS_MAX, to_usize};
 /// Blocks of 1, 2, 4, ... elements; so many hold the most partitions there may be.
 const BLOCKS: usize = 17;
 
-const _: () = assert!((1 << BLOCKS) - 1 >= PARTITIONS_MAX);
+const _: () = assert!((1 << BLOCKS) > PARTITIONS_MAX);
 
 type Block<T> = OnceLock<Box<[OnceLock<T>]>>;
 

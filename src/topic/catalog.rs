@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::directory::{
-    LOCK, TopicMeta, create_topic_directory, list_topics, make_topics_directory, read_clean_close,
-    read_log_id, remove_clean_close, remove_tree, retire_topic_directory, topic_directory,
-    write_clean_close, write_log_id, write_topic_meta,
+    LOCK, PartitionMark, TopicMeta, create_topic_directory, list_topics, make_topics_directory,
+    read_clean_close, read_log_id, remove_clean_close, remove_tree, retire_topic_directory,
+    topic_directory, write_clean_close, write_log_id, write_topic_meta,
 };
 use super::report::{PartitionRecovery, RecoveryReport, VerifyReport};
 use super::state::TopicState;
@@ -75,7 +75,7 @@ impl StorageLock for Owner {
     }
 }
 
-fn marks(close: Vec<(Id, u32, CleanMark)>) -> Marks {
+fn marks(close: Vec<PartitionMark>) -> Marks {
     close
         .into_iter()
         .map(|(topic, partition, mark)| ((topic, partition), mark))
@@ -103,13 +103,12 @@ impl Catalog {
     ) -> Result<(Arc<Self>, RecoveryReport), Error> {
         let storage = Arc::clone(&environment.storage);
         let owner = own(&*storage, note)?;
-        let log_id = match read_log_id(&*storage)? {
-            Some(id) => id,
-            None => {
-                let id = environment.random.id();
-                write_log_id(&*storage, id)?;
-                id
-            }
+        let log_id = if let Some(id) = read_log_id(&*storage)? {
+            id
+        } else {
+            let id = environment.random.id();
+            write_log_id(&*storage, id)?;
+            id
         };
         make_topics_directory(&*storage)?;
         let close = match read_clean_close(&*storage, log_id) {
@@ -523,7 +522,7 @@ impl Catalog {
         }
         if !self.read_only && self.owner.still_holds() {
             let left = write_clean_close(&*self.environment.storage, self.log_id, &marks);
-            failure = failure.or(left.err());
+            failure = failure.or_else(|| left.err());
         }
         *self.owner.0.lock() = None;
         failure.map_or(Ok(()), Err)

@@ -158,11 +158,14 @@ pub(super) fn make_topics_directory(storage: &dyn Storage) -> Result<(), Error> 
     made.map_err(|error| Error::storage("make a log", path, error))
 }
 
+/// Where a partition ended: its topic, its number, and the mark.
+pub(super) type PartitionMark = (Id, u32, CleanMark);
+
 /// The marks of the last clean close, if there was one.
 pub(super) fn read_clean_close(
     storage: &dyn Storage,
     log: Id,
-) -> Result<Option<Vec<(Id, u32, CleanMark)>>, Error> {
+) -> Result<Option<Vec<PartitionMark>>, Error> {
     let path = Path::new(CLEAN_CLOSE);
     let Some(close) = read_document::<CleanClose>(storage, path, seed(log))? else {
         return Ok(None);
@@ -194,9 +197,9 @@ pub(super) fn remove_clean_close(storage: &dyn Storage) -> Result<(), Error> {
 pub(super) fn write_clean_close(
     storage: &dyn Storage,
     log: Id,
-    marks: &[(Id, u32, CleanMark)],
+    marks: &[PartitionMark],
 ) -> Result<(), Error> {
-    let partition = |(topic, partition, mark): &(Id, u32, CleanMark)| ClosedPartition {
+    let partition = |(topic, partition, mark): &PartitionMark| ClosedPartition {
         topic: *topic,
         partition: *partition,
         end: mark.end.value(),

@@ -74,7 +74,7 @@ impl Housekeeper {
             due
         };
         if due {
-            self.apply_retention(&catalog);
+            apply_retention(&catalog);
         }
         Some(if busy {
             TICK
@@ -83,23 +83,23 @@ impl Housekeeper {
         })
     }
 
-    fn apply_retention(&self, catalog: &Catalog) {
-        let now = catalog.environment.clock.wall();
-        for topic in catalog.list() {
-            let durable = topic.options().durability == Durability::Disk;
-            for log in topic.logs() {
-                let _shown_at_next_use = log.apply_retention(now);
-                if !durable {
-                    let _shown_at_next_use = log.sync_sealed();
-                }
-            }
-        }
-    }
-
     /// Applies retention now, whatever the interval.
     pub(crate) fn step_now(&self) {
         *self.last.lock() = None;
         self.step();
+    }
+}
+
+fn apply_retention(catalog: &Catalog) {
+    let now = catalog.environment.clock.wall();
+    for topic in catalog.list() {
+        let durable = topic.options().durability == Durability::Disk;
+        for log in topic.logs() {
+            let _shown_at_next_use = log.apply_retention(now);
+            if !durable {
+                let _shown_at_next_use = log.sync_sealed();
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::format::{Batch, RawRecords};
-use crate::limits::{to_u64, to_usize};
+use crate::limits::to_usize;
 use crate::log::{Log, ReadPosition};
 use crate::name::TopicPartition;
 use crate::offset::Offset;
@@ -148,7 +148,7 @@ impl<'a> IntoIterator for &'a Records {
     }
 }
 
-impl<'a> IntoIterator for PartitionView<'a> {
+impl<'a> IntoIterator for &PartitionView<'a> {
     type Item = RecordRef<'a>;
     type IntoIter = RecordsIter<'a>;
 
@@ -177,10 +177,8 @@ impl<'a> Iterator for RecordsIter<'a> {
     #[inline]
     fn next(&mut self) -> Option<RecordRef<'a>> {
         loop {
-            if let Some(current) = &mut self.current {
-                if let Some(record) = current.next() {
-                    return Some(record);
-                }
+            if let Some(record) = self.current.as_mut().and_then(Current::next) {
+                return Some(record);
             }
             let part = self.parts.next()?;
             let rest = part.buffer.get(part.range.clone()).unwrap_or_default();
@@ -274,16 +272,12 @@ impl PartitionReader {
     ) -> Result<Option<PartitionRecords>, Error> {
         loop {
             if self.ready.is_empty() {
-                let buffer = match Arc::get_mut(&mut self.buffer) {
-                    Some(buffer) => buffer,
+                if Arc::get_mut(&mut self.buffer).is_none() {
                     // The last records are still in somebody's hands.
-                    None => {
-                        self.buffer = Arc::default();
-                        match Arc::get_mut(&mut self.buffer) {
-                            Some(buffer) => buffer,
-                            None => return Ok(None),
-                        }
-                    }
+                    self.buffer = Arc::default();
+                }
+                let Some(buffer) = Arc::get_mut(&mut self.buffer) else {
+                    return Ok(None);
                 };
                 let fetched = self.log.fetch(&mut self.place, buffer, bytes_max)?;
                 if fetched.bytes == 0 {
@@ -359,10 +353,5 @@ impl PartitionReader {
             upto: self.position,
             count,
         }
-    }
-
-    /// The bytes read ahead and not yet handed out.
-    pub(crate) fn buffered_bytes(&self) -> u64 {
-        to_u64(self.ready.len())
     }
 }

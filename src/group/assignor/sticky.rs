@@ -17,7 +17,10 @@ use crate::limits::to_usize;
 /// Kafka runs it under the eager protocol; here every assignor is cooperative unless it is wrapped in
 /// [`Eager`](super::Eager), so this one differs from [`CooperativeStickyAssignor`] only in its name.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-#[non_exhaustive]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "a rule without settings has nothing to add"
+)]
 pub struct StickyAssignor;
 
 impl Assignor for StickyAssignor {
@@ -36,7 +39,10 @@ impl Assignor for StickyAssignor {
 /// round; here the group does that for every assignor, by handing out only what was given up. Kafka:
 /// `CooperativeStickyAssignor`, "cooperative-sticky".
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-#[non_exhaustive]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "a rule without settings has nothing to add"
+)]
 pub struct CooperativeStickyAssignor;
 
 impl Assignor for CooperativeStickyAssignor {

@@ -1,0 +1,116 @@
+//! Writes numbered records and says when they are durable: the victim of the fault campaigns that
+//! `docs/TESTING.md` describes.
+//!
+//! ```text
+//! cargo run --release --example torture_write -- DIR COUNT SYNC_EVERY SEGMENT_BYTES [PAUSE_US]
+//! ```
+//!
+//! Prints `ACK n` once the records 0 to n - 1 are on disk. Goes on where an earlier run stopped. After an
+//! error it tries the same record again, as a program would; after the third it ends with exit code 4.
+#![expect(clippy::print_stdout, reason = "its output is what the campaigns read")]
+
+use std::error::Error;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use topiclog::{Delivery, EventLog, Housekeeping, Offset, Producer, Record, TopicOptions};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            println!("OPENERR {error:?}");
+            ExitCode::from(3)
+        }
+    }
+}
+
+fn run() -> Result<ExitCode, Box<dyn Error>> {
+    let mut args = std::env::args().skip(1);
+    let mut next = |what: &str| args.next().ok_or(format!("missing argument: {what}"));
+    let directory = next("DIR")?;
+    let count: u64 = next("COUNT")?.parse()?;
+    let sync_every: u64 = next("SYNC_EVERY")?.parse()?;
+    let segment_bytes: u32 = next("SEGMENT_BYTES")?.parse()?;
+    let pause = Duration::from_micros(next("PAUSE_US").map_or(Ok(0), |text| text.parse())?);
+
+    // Every system call comes from one thread, so that a campaign can name the n-th.
+    let log = EventLog::builder()
+        .path(directory)
+        .housekeeping(Housekeeping::Manual)
+        .open()?;
+    let options = TopicOptions::new()
+        .segment_bytes(segment_bytes)
+        .retention(None);
+    let topic = log.open_or_create_topic("torture", options)?;
+    let producer = topic.producer();
+    let mut number = topic.partition(0)?.offsets().log_end.value();
+    println!("OPEN next={number}");
+
+    let mut errors = 0;
+    let mut acknowledged = number;
+    while number < count {
+        let last = number + 1 == count || (number + 1) % sync_every == 0;
+        match send(&producer, number).and_then(|delivery| settle(&delivery, number, last)) {
+            Ok(()) => {
+                number += 1;
+                if last {
+                    acknowledged = number;
+                    println!("ACK {number}");
+                    std::io::stdout().flush()?;
+                }
+            }
+            Err(error) => {
+                println!("ERR at {number}: {error:?}");
+                errors += 1;
+                if errors > 2 {
+                    return Ok(ExitCode::from(4));
+                }
+                // Those sent since the last acknowledgement may have failed with it.
+                number = topic
+                    .partition(0)?
+                    .offsets()
+                    .log_end
+                    .value()
+                    .max(acknowledged);
+            }
+        }
+        if !pause.is_zero() {
+            std::thread::park_timeout(pause);
+        }
+    }
+    if let Err(error) = log.close() {
+        println!("ERR at close: {error:?}");
+        return Ok(ExitCode::from(4));
+    }
+    println!("DONE");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn send(producer: &Producer, number: u64) -> Result<Delivery, topiclog::Error> {
+    Ok(producer.send(Record::new(value(number)).key(number.to_string()))?)
+}
+
+/// Waits where an acknowledgement is due, and makes sure that the record got the offset it should.
+fn settle(delivery: &Delivery, number: u64, wait: bool) -> Result<(), topiclog::Error> {
+    if wait {
+        let offset = delivery.wait()?.offset;
+        if offset != Offset::new(number) {
+            println!("WRONG OFFSET {offset} for {number}");
+            std::process::exit(1);
+        }
+    }
+    Ok(())
+}
+
+/// The value of record `number`; `torture_check` knows it too.
+fn value(number: u64) -> String {
+    let length = 20 + usize::try_from(number.wrapping_mul(2_654_435_761) % 300).unwrap_or(0);
+    let filler = ["a", "b", "c", "d", "e", "f", "g"][usize::try_from(number % 7).unwrap_or(0)];
+    let mut value = format!("rec-{number}-");
+    while value.len() < length {
+        value.push_str(filler);
+    }
+    value
+}
