@@ -7,7 +7,7 @@
 //! | `clean-close` | where every partition ended; there only between a clean close and the next open |
 //! | `topics/<name>/topic.meta` | the topic's id, name and options |
 //! | `topics/<name>/<partition>/` | the partition's log |
-//! | `topics/%new-<id>`, `topics/%del-<id>` | a topic on its way in or out; removed at the next open |
+//! | `topics/%del-<id>` | a topic on its way out; removed at the next open |
 //!
 //! A topic's directory is its name with every character but `a-z 0-9 _ -` written as `%` and two
 //! hexadecimal digits, so that it is legal and unique on every file system.
@@ -213,7 +213,7 @@ pub(super) fn write_clean_close(
         .map_err(|error| Error::storage("close a log", Path::new(CLEAN_CLOSE), error))
 }
 
-/// The topics there are, and what is left of those on their way in or out.
+/// The topics there are, and what is left of those on their way out.
 pub(super) fn list_topics(
     storage: &dyn Storage,
     log: Id,
@@ -232,7 +232,7 @@ pub(super) fn list_topics(
         .filter(|entry| entry.kind == EntryKind::Directory)
     {
         let directory = path.join(&entry.name);
-        if entry.name.starts_with("%new-") || entry.name.starts_with("%del-") {
+        if entry.name.starts_with("%del-") {
             leftovers.push(directory);
             continue;
         }
@@ -299,24 +299,24 @@ pub(super) fn write_topic_meta(
         .map_err(|error| Error::storage("write a topic's metadata", directory, error))
 }
 
-/// Makes a topic's directory so that after a power cut it is there whole or not at all.
+/// Makes a topic's directory. The topic is there once its metadata is: what a power cut leaves before
+/// that is an empty directory, which the next topic of the name takes over.
 pub(super) fn create_topic_directory(
     storage: &dyn Storage,
     log: Id,
     directory: &Path,
     meta: &TopicMeta,
 ) -> Result<(), Error> {
-    let temporary = Path::new(TOPICS).join(format!("%new-{}", meta.id));
     let fail = |error| Error::storage("make a topic", directory, error);
-    storage.create_dir(&temporary).map_err(fail)?;
-    let made = write_topic_meta(storage, log, &temporary, meta).and_then(|()| {
-        storage
-            .rename(&temporary, directory)
-            .and_then(|()| storage.sync_dir(Path::new(TOPICS)))
-            .map_err(fail)
-    });
+    match storage.create_dir(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(fail(error)),
+        _ => {}
+    }
+    let made = write_topic_meta(storage, log, directory, meta)
+        .and_then(|()| storage.sync_dir(Path::new(TOPICS)).map_err(fail));
     if made.is_err() {
-        remove_tree(storage, &temporary);
+        // Without its metadata it is no topic, whether or not the rest can be removed.
+        remove_tree(storage, directory);
     }
     made
 }
