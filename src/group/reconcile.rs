@@ -148,7 +148,6 @@ impl Group {
         if let Some(member) = self.roster.get_mut(key) {
             member.polled(now);
         }
-        self.mark_pending(key);
         self.advance_and_note(now);
         Ok(())
     }
