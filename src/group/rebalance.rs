@@ -137,6 +137,9 @@ impl Group {
     pub(super) fn advance_and_note(&mut self, now: Duration) {
         if let Err(problem) = self.advance(now) {
             self.refused = Some(problem);
+            if let Some(oldest) = self.oldest_here() {
+                self.wake(oldest);
+            }
         }
     }
 
