@@ -137,7 +137,11 @@ impl Consumer {
                     self.rejoin()?;
                     continue;
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    // The assignor's answer was refused: all stays as it is, and is asked for again.
+                    membership.due = true;
+                    return Err(error);
+                }
             };
             if let Some(membership) = &mut self.membership {
                 membership.generation = step.generation;

@@ -238,7 +238,7 @@ impl Group {
         self.share_topics(&mut request.subscription);
         let topics = self.resolve(&request.subscription);
         let key = self.roster.insert(Member::new(now, request, topics));
-        self.touch_up();
+        self.mark_stale();
         if let Err(problem) = self.advance(now) {
             self.roster.remove(key);
             // The others go on as they were.
@@ -291,7 +291,7 @@ impl Group {
             self.mark_pending(key);
         } else {
             self.prune_target(key);
-            self.touch_up();
+            self.mark_stale();
         }
         Ok(())
     }
@@ -322,7 +322,7 @@ impl Group {
             return Ok(());
         }
         self.prune_target(key);
-        self.touch_up();
+        self.mark_stale();
         self.advance(now)
             .map_err(|problem| GroupError::BadAssignment { problem }.into())
     }
@@ -334,7 +334,7 @@ impl Group {
     /// `UnknownMember` or `FencedInstance`; `BadAssignment` if the assignor's answer was refused.
     pub(crate) fn enforce_rebalance(&mut self, now: Duration, member: &MemberId) -> Result<()> {
         self.key(member)?;
-        self.touch_up();
+        self.mark_stale();
         self.advance(now)
             .map_err(|problem| GroupError::BadAssignment { problem }.into())
     }
@@ -473,7 +473,7 @@ impl Group {
         }
         self.vacate(key);
         self.roster.remove(key);
-        self.touch_up();
+        self.mark_stale();
     }
 
     /// Frees all that a member owns.

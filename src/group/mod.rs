@@ -20,6 +20,18 @@
 //! is no member any more. A partition that stays where it is never stops. Under the eager protocol the
 //! target is decided only when nobody owns anything.
 //!
+//! # What the holder does
+//!
+//! - Before it lets the lock go after any call that changes something, it takes [`Effects`], flags and wakes
+//!   the members named, and hands tombstones for dropped offsets to the log of commits.
+//! - A member's poll looks at its flag first. Unflagged, it does not come here at all. Flagged, it clears
+//!   the flag and calls [`Group::poll`] until that is empty, each time in this order: tell the listener
+//!   what is lost; tell it what is revoked, commit, [`Group::release`]; tell it what is assigned.
+//! - A commit is checked and handed to the log under one hold of the lock, and applied when the log has
+//!   kept it.
+//! - Now and then it says which members polled unflagged ([`Group::touch`]), then calls
+//!   [`Group::expire`], and every few minutes [`Group::expire_offsets`].
+//!
 //! # The rooms
 //!
 //! | module | holds |

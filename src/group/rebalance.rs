@@ -1,6 +1,6 @@
 //! The part of [`Group`] that decides who is to own what.
 //!
-//! A change (`touch_up`) makes the target stale. As soon as nothing stands in the way (`advance`), the
+//! A change (`mark_stale`) makes the target stale. As soon as nothing stands in the way (`advance`), the
 //! assignor is asked and its answer becomes the new target, under a new generation. Two things can stand
 //! in the way: a group that was empty gathers members for a moment, and under the eager protocol
 //! somebody still owns something.
@@ -49,7 +49,7 @@ impl Group {
         self.effects.dropped_offsets.extend(dropped);
 
         if self.resolve_all(&old) {
-            self.touch_up();
+            self.mark_stale();
         }
         self.advance_and_note(now);
     }
@@ -122,7 +122,7 @@ impl Group {
     }
 
     /// Takes note that the target no longer fits.
-    pub(super) fn touch_up(&mut self) {
+    pub(super) fn mark_stale(&mut self) {
         self.stale = true;
         self.choose();
         if self.choice.as_ref().is_some_and(|choice| choice.eager) {
@@ -137,6 +137,9 @@ impl Group {
     pub(super) fn advance_and_note(&mut self, now: Duration) {
         if let Err(problem) = self.advance(now) {
             self.refused = Some(problem);
+            if let Some(oldest) = self.oldest_here() {
+                self.wake(oldest);
+            }
         }
     }
 

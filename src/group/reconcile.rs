@@ -52,7 +52,8 @@ impl Group {
     ///
     /// - `UnknownMember`: it was removed, all its partitions are lost; join with a new id.
     /// - `FencedInstance`: another one took its instance id; do not join again.
-    /// - `BadAssignment`: the assignor's last answer was refused; told once, to the oldest member.
+    /// - `BadAssignment`: the assignor's last answer was refused; told once, to the oldest member. It stays
+    ///   a member with all it owns, and polls again.
     pub(crate) fn poll(&mut self, now: Duration, member: &MemberId) -> Result<Reconcile> {
         let key = self.key(member)?;
         if self.gathering.is_some() {
@@ -112,12 +113,17 @@ impl Group {
         let Some(problem) = self.refused else {
             return Ok(());
         };
-        let oldest = self.roster.iter().find(|(_, m)| m.is_here());
-        if oldest.is_some_and(|(oldest, _)| oldest == key) {
+        if self.oldest_here() == Some(key) {
             self.refused = None;
             return Err(GroupError::BadAssignment { problem }.into());
         }
         Ok(())
+    }
+
+    /// The member that learns of refusals.
+    pub(super) fn oldest_here(&self) -> Option<MemberKey> {
+        let mut members = self.roster.iter();
+        members.find(|(_, m)| m.is_here()).map(|(key, _)| key)
     }
 
     /// Gives up partitions, which their next owners may then have.
@@ -148,7 +154,6 @@ impl Group {
         if let Some(member) = self.roster.get_mut(key) {
             member.polled(now);
         }
-        self.mark_pending(key);
         self.advance_and_note(now);
         Ok(())
     }
@@ -183,7 +188,7 @@ impl Group {
         }
     }
 
-    fn wake(&mut self, key: MemberKey) {
+    pub(super) fn wake(&mut self, key: MemberKey) {
         if let Some(member) = self.roster.get_mut(key)
             && member.is_here()
             && !std::mem::replace(&mut member.pending, true)

@@ -9,10 +9,7 @@ use crate::limits::to_u32;
 /// Two topics with as many partitions each and the same subscribers are dealt alike, so records of one
 /// key meet in one member. Kafka: `RangeAssignor`, "range".
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a rule without settings has nothing to add"
-)]
+#[expect(clippy::exhaustive_structs, reason = "a rule without settings")]
 pub struct RangeAssignor;
 
 impl Assignor for RangeAssignor {

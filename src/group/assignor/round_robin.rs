@@ -6,10 +6,7 @@ use super::contract::{Assignment, AssignmentRequest, Assignor, PartitionIndex};
 ///
 /// Balanced to within one where all members subscribe alike. Kafka: `RoundRobinAssignor`, "roundrobin".
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a rule without settings has nothing to add"
-)]
+#[expect(clippy::exhaustive_structs, reason = "a rule without settings")]
 pub struct RoundRobinAssignor;
 
 impl Assignor for RoundRobinAssignor {

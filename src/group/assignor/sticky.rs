@@ -17,10 +17,7 @@ use crate::limits::to_usize;
 /// Kafka runs it under the eager protocol; here every assignor is cooperative unless it is wrapped in
 /// [`Eager`](super::Eager), so this one differs from [`CooperativeStickyAssignor`] only in its name.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a rule without settings has nothing to add"
-)]
+#[expect(clippy::exhaustive_structs, reason = "a rule without settings")]
 pub struct StickyAssignor;
 
 impl Assignor for StickyAssignor {
@@ -39,10 +36,7 @@ impl Assignor for StickyAssignor {
 /// round; here the group does that for every assignor, by handing out only what was given up. Kafka:
 /// `CooperativeStickyAssignor`, "cooperative-sticky".
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a rule without settings has nothing to add"
-)]
+#[expect(clippy::exhaustive_structs, reason = "a rule without settings")]
 pub struct CooperativeStickyAssignor;
 
 impl Assignor for CooperativeStickyAssignor {

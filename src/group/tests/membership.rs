@@ -297,7 +297,9 @@ fn an_impossible_answer_is_refused_and_the_old_target_stays() {
             continue;
         }
 
+        group.woken();
         group.leave("b").unwrap();
+        assert_eq!(group.woken(), "a");
         assert_eq!(
             cause(group.poll("a")),
             "BadAssignment",
