@@ -1,0 +1,291 @@
+//! Holds the house together: rustc accepts any module naming any other, this test does not.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::panic, reason = "a test may panic")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The floor of every module of the crate. A module names only modules of lower floors.
+const FLOORS: &[(&str, u32)] = &[
+    ("error", 0),
+    ("limits", 0),
+    ("name", 0),
+    ("offset", 0),
+    ("options", 0),
+    ("record", 0),
+    ("timestamp", 0),
+    ("format", 1),
+    ("clock", 2),
+    ("random", 2),
+    ("storage", 2),
+    ("sync", 2),
+    ("log", 3),
+    ("topic", 4),
+    ("group", 5),
+    ("consumer", 6),
+    ("producer", 6),
+    ("event_log", 7),
+];
+
+/// What a floor must never name, whatever the module that gives it.
+const FORBIDDEN: &[(&str, &[&str])] = &[
+    (
+        "format",
+        &[
+            "crate::sync",
+            "std::fs",
+            "std::time::Instant",
+            "std::sync::Mutex",
+        ],
+    ),
+    (
+        "group",
+        &[
+            "crate::sync",
+            "crate::clock",
+            "crate::storage",
+            "std::fs",
+            "std::thread",
+        ],
+    ),
+    ("log", &["std::fs", "std::thread", "std::time::Instant"]),
+    ("topic", &["std::fs", "std::time::Instant"]),
+    (
+        "consumer",
+        &["std::fs", "std::time::Instant", "std::thread"],
+    ),
+    (
+        "producer",
+        &["std::fs", "std::time::Instant", "std::thread"],
+    ),
+    ("event_log", &["std::fs", "std::time::Instant"]),
+];
+
+/// Words that mean something else in this field, or nothing.
+const BANNED: &[&str] = &[
+    "broker",
+    "cluster",
+    "zookeeper",
+    "TODO",
+    "FIXME",
+    "XXX",
+    "todo!(",
+    "unimplemented!(",
+];
+
+/// A file that is longer is two rooms.
+const LINES_MAX: usize = 750;
+
+/// A line that is longer does not fit beside another.
+const COLUMNS_MAX: usize = 105;
+
+fn files_below(directory: &Path, ending: &str, into: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files_below(&path, ending, into);
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == ending)
+        {
+            into.push(path);
+        }
+    }
+}
+
+fn sources(directory: &str) -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    files_below(&root.join(directory), "rs", &mut files);
+    files.sort();
+    assert!(!files.is_empty(), "no sources below {directory}");
+    let text = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        (path.strip_prefix(root).unwrap().to_path_buf(), text)
+    };
+    files.into_iter().map(text).collect()
+}
+
+/// The sources that are compiled into the crate.
+fn shipped() -> Vec<(PathBuf, String)> {
+    let is_test = |path: &Path| path.iter().any(|part| part == "tests");
+    sources("src")
+        .into_iter()
+        .filter(|(path, _)| !is_test(path))
+        .collect()
+}
+
+/// The module of a file below `src`.
+fn module(path: &Path) -> String {
+    let first = path.iter().nth(1).unwrap().to_str().unwrap();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The part of a source that is compiled into the crate: no comments, no tests at the end.
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]").next().unwrap();
+    let lines = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The modules that a source names by `crate::module`.
+fn named(code: &str) -> Vec<String> {
+    let word = |rest: &str| {
+        let end = rest
+            .find(|c: char| !(c.is_ascii_lowercase() || c == '_'))
+            .unwrap_or(rest.len());
+        rest[..end].to_owned()
+    };
+    code.match_indices("crate::")
+        .map(|(at, found)| word(&code[at + found.len()..]))
+        .collect()
+}
+
+#[test]
+fn a_module_names_only_lower_floors() {
+    let floors: BTreeMap<_, _> = FLOORS.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for (path, text) in shipped() {
+        let own = module(&path);
+        if own == "lib" {
+            continue;
+        }
+        let own_floor = *floors
+            .get(&*own)
+            .unwrap_or_else(|| panic!("{own} has no floor"));
+        for name in named(&code(&text)) {
+            if let Some(floor) = floors.get(&*name)
+                && name != own
+                && *floor >= own_floor
+                // The words of floor 0 are defined by one another, and the doors of floor 2 are built
+                // with the one to locks.
+                && !(own_floor == 0 && *floor == 0)
+                && !(own_floor == 2 && name == "sync")
+            {
+                wrong.push(format!(
+                    "{}: floor {own_floor} names {name}",
+                    path.display()
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn a_floor_never_holds_what_it_must_not() {
+    let mut wrong = Vec::new();
+    for (path, text) in shipped() {
+        let (own, code) = (module(&path), code(&text));
+        for (_, words) in FORBIDDEN.iter().filter(|(module, _)| *module == own) {
+            for word in words.iter().filter(|word| code.contains(**word)) {
+                wrong.push(format!("{}: names {word}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn only_the_doors_touch_files_clocks_and_threads() {
+    let doors = [
+        "src/storage",
+        "src/clock.rs",
+        "src/sync.rs",
+        "src/random.rs",
+    ];
+    let outside = [
+        "std::fs",
+        "Instant::now",
+        "SystemTime::now",
+        "thread::sleep",
+        "RandomState",
+    ];
+    let mut wrong = Vec::new();
+    for (path, text) in shipped() {
+        let shown = path.display().to_string();
+        if doors.iter().any(|door| shown.starts_with(door)) {
+            continue;
+        }
+        for word in outside.iter().filter(|word| code(&text).contains(**word)) {
+            wrong.push(format!("{shown}: {word}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn no_panic_is_written_outside_tests() {
+    let mut wrong = Vec::new();
+    for (path, text) in shipped() {
+        for word in [
+            ".unwrap()",
+            ".expect(",
+            "panic!(",
+            "unreachable!(",
+            "unsafe ",
+        ] {
+            if code(&text).contains(word) {
+                wrong.push(format!("{}: {word}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn files_and_lines_stay_short_and_words_stay_ours() {
+    let mut wrong = Vec::new();
+    for (path, text) in ["src", "examples", "tests", "benches"]
+        .into_iter()
+        .flat_map(sources)
+    {
+        let shown = path.display();
+        let lines = text.lines().count();
+        if lines > LINES_MAX {
+            wrong.push(format!("{shown}: {lines} lines"));
+        }
+        if shown.to_string() == "tests/architecture.rs" {
+            continue;
+        }
+        for (number, line) in (1..).zip(text.lines()) {
+            if line.chars().count() > COLUMNS_MAX {
+                wrong.push(format!(
+                    "{shown}:{number}: {} columns",
+                    line.chars().count()
+                ));
+            }
+        }
+        for word in BANNED.iter().filter(|word| text.contains(**word)) {
+            wrong.push(format!("{shown}: {word}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = vec![root.join("README.md"), root.join("CHANGELOG.md")];
+    files_below(&root.join("docs"), "md", &mut files);
+    let mut wrong = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        for target in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            let path = target.split('#').next().unwrap();
+            let elsewhere = path.is_empty() || path.contains("://") || path.contains("::");
+            let word = !path.contains('.') && !path.contains('/');
+            if !elsewhere && !word && !file.parent().unwrap().join(path).exists() {
+                wrong.push(format!("{}: {target}", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
