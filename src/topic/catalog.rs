@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::directory::{
     LOCK, TopicMeta, create_topic_directory, list_topics, make_topics_directory, read_clean_close,
-    read_log_id, remove_clean_close, remove_tree, retire_topic_directory, topic_directory,
-    write_clean_close, write_log_id, write_topic_meta,
+    read_log_id, remove_clean_close, remove_tree, retire_topic_directory, sync_names,
+    topic_directory, write_clean_close, write_log_id, write_topic_meta,
 };
 use super::report::{PartitionRecovery, RecoveryReport, VerifyReport};
 use super::state::TopicState;
@@ -114,6 +114,9 @@ impl Catalog {
             closed_cleanly: close.is_some(),
             ..RecoveryReport::default()
         };
+        if close.is_none() {
+            sync_names(&*storage, &topics)?;
+        }
         let marks = marks(close.unwrap_or_default());
         remove_clean_close(&*storage)?;
         for leftover in leftovers {
@@ -337,7 +340,13 @@ impl Catalog {
             .map_err(|error| error.in_topic(&name))?;
         let topic = Arc::new(TopicState::new(name.clone(), id, directory, options));
         for partition in 0..topic.options().partitions {
-            self.open_partition(&topic, partition, None, None)?;
+            let opened = self.open_partition(&topic, partition, None, None);
+            if let Err(error) = opened {
+                if let Ok(retired) = retire_topic_directory(storage, &topic.directory, id) {
+                    remove_tree(storage, &retired);
+                }
+                return Err(error);
+            }
         }
         self.topics.write().insert(name, Arc::clone(&topic));
         self.version.fetch_add(1, Ordering::AcqRel);
@@ -363,10 +372,11 @@ impl Catalog {
         self.write_options(topic, &options)?;
         let options = Arc::new(options);
         *topic.options.write() = Arc::clone(&options);
+        let mut failure = None;
         for log in topic.logs() {
-            log.set_options(Arc::clone(&options))?;
+            failure = log.set_options(Arc::clone(&options)).err().or(failure);
         }
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 
     fn write_options(&self, topic: &TopicState, options: &TopicOptions) -> Result<(), Error> {

@@ -11,18 +11,18 @@ use topiclog::{
 };
 
 /// The time at which every simulated run begins.
-pub const NOON: i64 = 1_700_000_000_000;
+pub(crate) const NOON: i64 = 1_700_000_000_000;
 
 /// A small generator (splitmix64): what it gives depends on its seed alone.
 #[derive(Clone, Debug)]
-pub struct Rng(u64);
+pub(crate) struct Rng(u64);
 
 impl Rng {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -30,37 +30,41 @@ impl Rng {
         mixed ^ (mixed >> 31)
     }
 
-    pub fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound.max(1)
     }
 
-    pub fn chance(&mut self, percent: u64) -> bool {
+    pub(crate) fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 
-    pub fn pick<T: Clone>(&mut self, from: &[T]) -> T {
+    pub(crate) fn pick<T: Clone>(&mut self, from: &[T]) -> T {
         from[usize::try_from(self.below(from.len() as u64)).unwrap()].clone()
     }
 }
 
 /// The seed of this run: `TOPICLOG_SEED`, or a fixed one. A failing test names it.
-pub fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     number_from("TOPICLOG_SEED").unwrap_or(20_260_801)
 }
 
 /// How many times the ordinary amount of work a campaign does: `TOPICLOG_STATES` divided by 20,000.
-pub fn scale() -> u64 {
+pub(crate) fn scale() -> u64 {
     number_from("TOPICLOG_STATES").map_or(1, |states| states.div_ceil(20_000).max(1))
 }
 
 fn number_from(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is not a number: {text}")),
+    )
 }
 
 /// A record that is known by its topic, partition and offset: keys, values and headers of all shapes.
-pub fn record(tag: u64, partition: u32, offset: u64) -> Record<'static> {
-    let mut rng = Rng::new(tag ^ (u64::from(partition) << 40) ^ offset.wrapping_mul(0x5851_F42D_4C95));
+pub(crate) fn record(tag: u64, partition: u32, offset: u64) -> Record<'static> {
+    let mut rng =
+        Rng::new(tag ^ (u64::from(partition) << 40) ^ offset.wrapping_mul(0x5851_F42D_4C95));
     let mut bytes = |length: u64| -> Vec<u8> {
         let mut bytes = format!("{tag}/{partition}/{offset}.").into_bytes();
         let length = usize::try_from(length).unwrap();
@@ -88,7 +92,12 @@ pub fn record(tag: u64, partition: u32, offset: u64) -> Record<'static> {
     }
     match offset % 6 {
         1 => record = record.header("trace", bytes(20)),
-        2 => record = record.header("a", "1").header("a", "2").header_without_value("none"),
+        2 => {
+            record = record
+                .header("a", "1")
+                .header("a", "2")
+                .header_without_value("none")
+        }
         _ => {}
     }
     let jitter = i64::try_from(offset * 1000).unwrap() - i64::try_from(offset % 3).unwrap() * 1500;
@@ -96,24 +105,30 @@ pub fn record(tag: u64, partition: u32, offset: u64) -> Record<'static> {
 }
 
 /// Whether a record as read is this one.
-pub fn is_same(read: &RecordRef<'_>, sent: &Record<'_>) -> bool {
+pub(crate) fn is_same(read: &RecordRef<'_>, sent: &Record<'_>) -> bool {
     read.key() == sent.key_bytes()
         && read.value() == sent.value_bytes()
         && read.headers().eq(sent.headers())
-        && sent.timestamp_asked().is_none_or(|time| time == read.timestamp())
+        && sent
+            .timestamp_asked()
+            .is_none_or(|time| time == read.timestamp())
 }
 
 /// All of a partition: offset and content.
-pub fn contents(partition: &Partition) -> Result<Vec<(u64, Record<'static>)>, Error> {
+pub(crate) fn contents(partition: &Partition) -> Result<Vec<(u64, Record<'static>)>, Error> {
     let mut all = Vec::new();
     for records in partition.scan(partition.offsets().log_start) {
-        all.extend(records?.iter().map(|record| (record.offset().value(), record.to_record())));
+        all.extend(
+            records?
+                .iter()
+                .map(|record| (record.offset().value(), record.to_record())),
+        );
     }
     Ok(all)
 }
 
 /// Opens a log that only this thread drives. Every opening has ids of its own.
-pub fn try_open(storage: impl Storage, clock: &ManualClock) -> Result<EventLog, Error> {
+pub(crate) fn try_open(storage: impl Storage, clock: &ManualClock) -> Result<EventLog, Error> {
     static OPENED: AtomicU64 = AtomicU64::new(0);
     EventLog::builder()
         .storage(storage)
@@ -123,37 +138,42 @@ pub fn try_open(storage: impl Storage, clock: &ManualClock) -> Result<EventLog, 
         .open()
 }
 
-pub fn open(storage: &SimulatedStorage, clock: &ManualClock) -> EventLog {
+pub(crate) fn open(storage: &SimulatedStorage, clock: &ManualClock) -> EventLog {
     try_open(storage.clone(), clock).unwrap()
 }
 
-pub fn clock() -> ManualClock {
+pub(crate) fn clock() -> ManualClock {
     ManualClock::new(Timestamp::from_millis(NOON))
 }
 
 /// Sends the record that belongs to the next offset of a partition, and waits for it.
-pub fn send_next(topic: &Topic, tag: u64, partition: u32) -> Result<u64, Error> {
+pub(crate) fn send_next(topic: &Topic, tag: u64, partition: u32) -> Result<u64, Error> {
+    topic.flush()?;
     let end = topic.partition(partition)?.offsets().log_end.value();
     let sent = topic.producer().send(record(tag, partition, end))?.wait()?;
-    assert_eq!(sent.offset, Offset::new(end), "the offset of a record that was sent alone");
+    assert_eq!(
+        sent.offset,
+        Offset::new(end),
+        "the offset of a record that was sent alone"
+    );
     Ok(end)
 }
 
 /// A directory that goes with the value.
 #[derive(Debug)]
-pub struct Dir(PathBuf);
+pub(crate) struct Dir(PathBuf);
 
 impl Dir {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         static MADE: AtomicU64 = AtomicU64::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir()
-            .join(format!("topiclog-{name}-{}-{number}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("topiclog-{name}-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
 
-    pub fn path(&self) -> &std::path::Path {
+    pub(crate) fn path(&self) -> &std::path::Path {
         &self.0
     }
 }

@@ -10,12 +10,12 @@ use crate::world::{Note, World};
 
 /// What is taken to be lost: the machine, or the process alone.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Level {
+pub(crate) enum Level {
     Disk,
     Os,
 }
 
-pub struct Cuts {
+pub(crate) struct Cuts {
     world: World,
     journal: Journal,
     variants: u64,
@@ -44,12 +44,17 @@ struct Part {
 type Content = BTreeMap<(String, u32), (u64, u64)>;
 
 impl Cuts {
-    pub fn of(world: World, variants: u64) -> Self {
+    pub(crate) fn of(world: World, variants: u64) -> Self {
         let journal = world.storage.journal();
-        Self { world, journal, variants, seed: common::seed() }
+        Self {
+            world,
+            journal,
+            variants,
+            seed: common::seed(),
+        }
     }
 
-    pub fn operations(&self) -> usize {
+    pub(crate) fn operations(&self) -> usize {
         self.journal.len()
     }
 
@@ -57,14 +62,19 @@ impl Cuts {
         if self.journal.unsynced(k) == 0 {
             return vec![(Survival::Nothing, 0)];
         }
-        let fixed = [Survival::Everything, Survival::NamesOnly, Survival::Nothing, Survival::Zeros];
+        let fixed = [
+            Survival::Everything,
+            Survival::NamesOnly,
+            Survival::Nothing,
+            Survival::Zeros,
+        ];
         let fixed = fixed.into_iter().map(|survival| (survival, 0));
         let random = (4..variants).map(|n| (Survival::Random, self.seed.wrapping_add(n)));
         fixed.chain(random).collect()
     }
 
     /// Cuts the power after every operation, in every variant.
-    pub fn power_cuts(&self, level: Level) -> u64 {
+    pub(crate) fn power_cuts(&self, level: Level) -> u64 {
         let mut states = 0;
         for k in 0..=self.journal.len() {
             let expected = self.expected(k, level);
@@ -82,7 +92,7 @@ impl Cuts {
     }
 
     /// After every `every`th operation some cuts, and another at every operation of the opening.
-    pub fn double_cuts(&self, every: usize, scale: u64) -> u64 {
+    pub(crate) fn double_cuts(&self, every: usize, scale: u64) -> u64 {
         let mut states = 0;
         for k in (0..=self.journal.len()).step_by(every) {
             let expected = self.expected(k, Level::Disk);
@@ -116,17 +126,22 @@ impl Cuts {
     }
 
     /// Kills the process after every operation; the next one goes on, and then the power is cut.
-    pub fn kills(&self, level: Level) -> u64 {
+    pub(crate) fn kills(&self, level: Level) -> u64 {
         let mut states = 0;
         for k in 0..=self.journal.len() {
             let expected = self.expected(k, level);
-            let context = format!("{} killed at k={k} TOPICLOG_SEED={}", self.world.name, self.seed);
+            let context = format!(
+                "{} killed at k={k} TOPICLOG_SEED={}",
+                self.world.name, self.seed
+            );
             let after = self.journal.kill(k);
             let log = self.open_and_check(&after, &expected, &context);
             // What the next process acknowledges at `Disk` is durable with all that it stands on.
             for (name, _) in Self::partitions(&log) {
                 let topic = log.topic(&name).unwrap();
-                topic.alter(|options| options.durability(Durability::Disk)).unwrap();
+                topic
+                    .alter(|options| options.durability(Durability::Disk))
+                    .unwrap();
             }
             self.send_everywhere(&log, &context);
             let content = self.content(&log, &context);
@@ -158,10 +173,23 @@ impl Cuts {
                 Note::Grown { topic, partitions } => expected[topic].partitions.0 = partitions,
                 Note::Deleting { topic } => expected[topic].deleting = true,
                 Note::Deleted { topic } => expected[topic].deleted = true,
-                Note::Sending { topic, partition, end } => {
-                    expected[topic].parts.entry(partition).or_default().tried_end = end;
+                Note::Sending {
+                    topic,
+                    partition,
+                    end,
+                } => {
+                    expected[topic]
+                        .parts
+                        .entry(partition)
+                        .or_default()
+                        .tried_end = end;
                 }
-                Note::Sent { topic, partition, end, level: reached } => {
+                Note::Sent {
+                    topic,
+                    partition,
+                    end,
+                    level: reached,
+                } => {
                     let kept = match level {
                         Level::Disk => reached == Durability::Disk,
                         Level::Os => reached != Durability::Memory,
@@ -171,11 +199,19 @@ impl Cuts {
                         part.end = part.end.max(end);
                     }
                 }
-                Note::Starting { topic, partition, start } => {
+                Note::Starting {
+                    topic,
+                    partition,
+                    start,
+                } => {
                     let part = expected[topic].parts.entry(partition).or_default();
                     part.tried_start = part.tried_start.max(start);
                 }
-                Note::Started { topic, partition, start } => {
+                Note::Started {
+                    topic,
+                    partition,
+                    start,
+                } => {
                     let part = expected[topic].parts.entry(partition).or_default();
                     part.start = part.start.max(start);
                 }
@@ -193,11 +229,19 @@ impl Cuts {
         let log = self.open_and_check(after, expected, context);
         let content = self.content(&log, context);
         // Opening once more, after another cut right here, ends in the same state.
-        let survival = if deep { Survival::Nothing } else { Survival::Random };
+        let survival = if deep {
+            Survival::Nothing
+        } else {
+            Survival::Random
+        };
         let again = after.crash(survival, self.seed);
         let context_again = format!("{context}, opened again");
         let log_again = self.open_sound(&again, &context_again);
-        assert_eq!(self.content(&log_again, &context_again), content, "{context_again}");
+        assert_eq!(
+            self.content(&log_again, &context_again),
+            content,
+            "{context_again}"
+        );
         drop(log_again);
         if !deep {
             return;
@@ -206,7 +250,8 @@ impl Cuts {
         let report = log.verify().unwrap();
         assert!(report.is_sound(), "{context}: {:?}", report.problems);
         let content = self.content(&log, context);
-        log.close().unwrap_or_else(|error| panic!("{context}: close: {error:?}"));
+        log.close()
+            .unwrap_or_else(|error| panic!("{context}: close: {error:?}"));
         // A clean close leaves nothing to a power cut.
         let closed = after.crash(Survival::Nothing, 0);
         let context = format!("{context}, closed");
@@ -235,19 +280,32 @@ impl Cuts {
             names.entry(&topic.name).or_default().push(index);
         }
         for description in log.topics() {
-            assert!(names.contains_key(description.name.as_str()), "{context}: {description:?}");
+            assert!(
+                names.contains_key(description.name.as_str()),
+                "{context}: {description:?}"
+            );
         }
         for (name, indices) in names {
-            let alive: Vec<_> = indices.iter().filter(|index| !expected[**index].deleted).collect();
+            let alive: Vec<_> = indices
+                .iter()
+                .filter(|index| !expected[**index].deleted)
+                .collect();
             let there = log.topic(name).ok();
             let Some(index) = alive.first().map(|index| **index) else {
                 assert!(there.is_none(), "{context}: {name} was deleted");
                 continue;
             };
-            assert_eq!(alive.len(), 1, "{context}: the workload deletes before it makes again");
+            assert_eq!(
+                alive.len(),
+                1,
+                "{context}: the workload deletes before it makes again"
+            );
             let expected = &expected[index];
             let Some(topic) = there else {
-                assert!(!expected.made || expected.deleting, "{context}: {name} is missing");
+                assert!(
+                    !expected.made || expected.deleting,
+                    "{context}: {name} is missing"
+                );
                 continue;
             };
             let (least, most) = expected.partitions;
@@ -262,8 +320,14 @@ impl Cuts {
                 let place = format!("{context}: {name}-{number} {part:?}");
                 let offsets = partition.offsets();
                 let (start, end) = (offsets.log_start.value(), offsets.log_end.value());
-                assert!(start >= part.start && start <= part.tried_start.max(part.start), "{place}: start {start}");
-                assert!(end >= part.end && end <= part.tried_end, "{place}: end {end}");
+                assert!(
+                    start >= part.start && start <= part.tried_start.max(part.start),
+                    "{place}: start {start}"
+                );
+                assert!(
+                    end >= part.end && end <= part.tried_end,
+                    "{place}: end {end}"
+                );
                 assert!(start <= end, "{place}: start {start}, end {end}");
                 assert_eq!(offsets.high_watermark, offsets.log_end, "{place}");
             }
@@ -273,7 +337,10 @@ impl Cuts {
     }
 
     fn partitions(log: &EventLog) -> BTreeSet<(String, u64)> {
-        log.topics().into_iter().map(|topic| (topic.name.to_string(), 0)).collect()
+        log.topics()
+            .into_iter()
+            .map(|topic| (topic.name.to_string(), 0))
+            .collect()
     }
 
     /// Start and end of every partition; every record in between is there, and is the right one.
@@ -296,7 +363,11 @@ impl Cuts {
                         next += 1;
                     }
                 }
-                assert_eq!(Offset::new(next), offsets.log_end, "{place}: the end of the scan");
+                assert_eq!(
+                    Offset::new(next),
+                    offsets.log_end,
+                    "{place}: the end of the scan"
+                );
                 let name = topic.name().to_string();
                 content.insert((name, number), (offsets.log_start.value(), next));
             }
@@ -322,7 +393,9 @@ impl Cuts {
                         .unwrap_or_else(|error| panic!("{place}: send: {error:?}"));
                 }
             }
-            topic.flush().unwrap_or_else(|error| panic!("{context}: flush: {error:?}"));
+            topic
+                .flush()
+                .unwrap_or_else(|error| panic!("{context}: flush: {error:?}"));
         }
         let made = log.open_or_create_topic("made-afterwards", TopicOptions::new());
         made.unwrap_or_else(|error| panic!("{context}: make a topic: {error:?}"));

@@ -7,11 +7,14 @@ use topiclog::{Durability, TopicOptions};
 use crate::world::World;
 
 fn options(durability: Durability) -> TopicOptions {
-    TopicOptions::new().durability(durability).timestamp_after_max(None)
+    TopicOptions::new()
+        .durability(durability)
+        .timestamp_after_max(None)
+        .segment_bytes(8192)
 }
 
 /// One record after the other, each waited for, to two topics.
-pub fn waited(world: &mut World, durability: Durability) {
+pub(crate) fn waited(world: &mut World, durability: Durability) {
     let first = world.make("waited", options(durability));
     let second = world.make("Other.Topic", options(durability).partitions(2));
     for round in 0..12 {
@@ -23,8 +26,11 @@ pub fn waited(world: &mut World, durability: Durability) {
 }
 
 /// Batches that fill up or are flushed, over several partitions.
-pub fn batches(world: &mut World, durability: Durability) {
-    let topic = world.make("batches", options(durability).partitions(3).batch_bytes(1200));
+pub(crate) fn batches(world: &mut World, durability: Durability) {
+    let topic = world.make(
+        "batches",
+        options(durability).partitions(3).batch_bytes(1200),
+    );
     for round in 0..9 {
         for step in 0..6 {
             world.send(topic, (round + step) % 3);
@@ -38,8 +44,10 @@ pub fn batches(world: &mut World, durability: Durability) {
 }
 
 /// Segments of 1 to 4 KiB, so that every few records begin a new one.
-pub fn rolls(world: &mut World, durability: Durability) {
-    let small = options(durability).segment_bytes(1024).index_interval_bytes(200);
+pub(crate) fn rolls(world: &mut World, durability: Durability) {
+    let small = options(durability)
+        .segment_bytes(1024)
+        .index_interval_bytes(200);
     let small = world.make("small", small.batch_bytes(300));
     let large = options(durability).segment_bytes(4096).partitions(2);
     let large = world.make("large", large.batch_bytes(2000));
@@ -59,9 +67,12 @@ pub fn rolls(world: &mut World, durability: Durability) {
 }
 
 /// By size and by age, until nothing is left but the end.
-pub fn retention(world: &mut World, durability: Durability) {
+pub(crate) fn retention(world: &mut World, durability: Durability) {
     let short = options(durability).segment_bytes(1024).batch_bytes(300);
-    let aged = world.make("aged", short.clone().retention(Some(Duration::from_secs(10))));
+    let aged = world.make(
+        "aged",
+        short.clone().retention(Some(Duration::from_secs(10))),
+    );
     let sized = world.make("sized", short.retention(None).retention_bytes(Some(3000)));
     for _ in 0..4 {
         for _ in 0..8 {
@@ -81,7 +92,7 @@ pub fn retention(world: &mut World, durability: Durability) {
 }
 
 /// Up to somewhere in a segment, to its end, and to the end of the log.
-pub fn delete_records(world: &mut World, durability: Durability) {
+pub(crate) fn delete_records(world: &mut World, durability: Durability) {
     let short = options(durability).segment_bytes(2048).batch_bytes(600);
     let topic = world.make("deleted", short.partitions(2).retention(None));
     let mut sent = 0;
@@ -101,8 +112,11 @@ pub fn delete_records(world: &mut World, durability: Durability) {
 }
 
 /// Topics made, used, grown, deleted, and made again under the same name.
-pub fn topics(world: &mut World) {
-    let mut topic = world.make("comes-and-goes", options(Durability::Disk).segment_bytes(1024));
+pub(crate) fn topics(world: &mut World) {
+    let mut topic = world.make(
+        "comes-and-goes",
+        options(Durability::Disk).segment_bytes(1024),
+    );
     let other = world.make("stays", options(Durability::Disk));
     for round in 0..3 {
         for _ in 0..3 {
@@ -127,8 +141,11 @@ pub fn topics(world: &mut World) {
 }
 
 /// Every option that may change does so, up and down the levels of durability.
-pub fn alter(world: &mut World) {
-    let first = options(Durability::Os).partitions(2).segment_bytes(2048).batch_bytes(500);
+pub(crate) fn alter(world: &mut World) {
+    let first = options(Durability::Os)
+        .partitions(2)
+        .segment_bytes(2048)
+        .batch_bytes(500);
     let topic = world.make("altered", first);
     let levels = [
         Durability::Os,
@@ -142,7 +159,9 @@ pub fn alter(world: &mut World) {
     ];
     for (round, level) in levels.into_iter().enumerate() {
         let segment_bytes = if round % 3 == 0 { 1024 } else { 3000 };
-        world.alter(topic, |options| options.durability(level).segment_bytes(segment_bytes));
+        world.alter(topic, |options| {
+            options.durability(level).segment_bytes(segment_bytes)
+        });
         for step in 0..8 {
             world.send(topic, u32::from(step % 3 == 0));
             if step % 4 == 0 {
@@ -157,7 +176,7 @@ pub fn alter(world: &mut World) {
 }
 
 /// Clean closes, with and without records in between.
-pub fn reopen(world: &mut World, durability: Durability) {
+pub(crate) fn reopen(world: &mut World, durability: Durability) {
     let short = options(durability).segment_bytes(1500).batch_bytes(400);
     let topic = world.make("reopened", short.partitions(2));
     world.make("empty", options(durability).partitions(2));
