@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::queue::{Acknowledged, Pending, Queue, Ticket};
-use super::writer::{Writer, Written};
+use super::writer::{Outcome, Writer, Written};
 use super::{Log, Refusal};
 use crate::error::{Error, InputError, LogError};
 use crate::format::{BATCH_HEADER_BYTES, BatchBuilder, SEGMENT_HEADER_BYTES, encoded_bytes};
@@ -397,9 +397,10 @@ impl Log {
                 break;
             }
         }
-        if durable && !round.poisoned && (round.sync || writer.since_sync() > UNSYNCED_BYTES_MAX) {
+        let many = durable && writer.since_sync() > UNSYNCED_BYTES_MAX;
+        if !round.poisoned && (round.sync || many) {
             let end = self.marks.log_end();
-            let synced = writer.sync();
+            let synced = writer.sync(&self.place);
             if synced.is_ok() {
                 self.marks.raise_recovery_point(end);
                 self.marks.raise_high_watermark(end);
@@ -427,12 +428,21 @@ impl Log {
             return Err(self.name(LogError::OffsetsExhausted.into()));
         }
         let durable_upto = self.marks.recovery_point();
-        let (written, rolled) = writer
-            .append(&self.place, options, batch, log_end, durable_upto, poisoned)
-            .map_err(|error| self.name(error))?;
-        if let Some(segment) = rolled {
+        let mut outcome = Outcome::default();
+        let written = writer.append(
+            &self.place,
+            options,
+            batch,
+            log_end,
+            durable_upto,
+            &mut outcome,
+        );
+        *poisoned |= outcome.poisoned;
+        // Also if the batch failed: the next one goes into this segment.
+        if let Some(segment) = outcome.rolled {
             self.add_segment(segment);
         }
+        let written = written.map_err(|error| self.name(error))?;
         self.marks.raise_log_end(written.end_offset);
         Ok(written)
     }
@@ -537,7 +547,9 @@ fn begin_round(queue: &mut Queue, goal: Goal) -> Round {
     }
     let mut round = queue.spare_round.take().unwrap_or_default();
     std::mem::swap(&mut round.batches, &mut queue.full);
-    round.sync = queue.options.durability == Durability::Disk && goal == Goal::Acknowledged;
+    // What was written under `Disk` waits for its sync, whatever the level is now.
+    round.sync = goal == Goal::Acknowledged
+        && (queue.options.durability == Durability::Disk || !queue.unsynced.is_empty());
     round.poisoned = false;
     round
 }

@@ -78,7 +78,9 @@ impl Place {
         Ok(())
     }
 
+    /// Makes the names in the partition's directory durable, and its own.
     pub(super) fn sync_directory(&self) -> Result<(), Error> {
+        self.make_directory(true)?;
         self.storage
             .sync_dir(&self.directory)
             .map_err(|error| Error::storage("sync a partition", &self.directory, error))
@@ -317,9 +319,23 @@ impl Log {
     /// Sets other options. What was sent before is brought to the durability it was sent under; what is
     /// in the log already is brought to the new one.
     pub(crate) fn set_options(&self, options: Arc<TopicOptions>) -> Result<(), Error> {
-        self.flush()?;
         let harden = options.durability == Durability::Disk;
-        self.queue.lock().options = options;
+        loop {
+            self.flush()?;
+            let mut queue = self.queue.lock();
+            if !queue.busy {
+                // What was sent in this moment is promised nothing yet, and comes first.
+                let waiting = queue.full.iter().chain(&queue.open);
+                let waiting = waiting.map(|batch| u64::from(batch.builder.count()));
+                let end = self.marks.log_end() + waiting.sum::<u64>();
+                queue.next_offset = queue.next_offset.max(end);
+                queue.options = options;
+                break;
+            }
+            drop(queue);
+            // Whoever writes has the writer: this waits until he is done.
+            drop(self.writer.lock());
+        }
         if harden && !self.read_only {
             self.sync()?;
         }
@@ -358,7 +374,7 @@ impl Log {
         if writer.is_synced() {
             return Ok(());
         }
-        match writer.sync().and_then(|()| self.place.sync_directory()) {
+        match writer.sync(&self.place) {
             Ok(()) => {
                 self.marks.raise_recovery_point(end);
                 self.marks.raise_high_watermark(end);
@@ -378,11 +394,17 @@ impl Log {
         if self.read_only || self.refusal().is_some() {
             return Ok(());
         }
-        let synced = self.writer.lock().sync_sealed();
-        synced.map_err(|error| {
-            self.refuse_poisoned();
-            self.name(error)
-        })
+        let synced = self.writer.lock().sync_sealed(&self.place);
+        match synced {
+            Ok(upto) => {
+                self.marks.raise_recovery_point(upto.unwrap_or_default());
+                Ok(())
+            }
+            Err(error) => {
+                self.refuse_poisoned();
+                Err(self.name(error))
+            }
+        }
     }
 
     /// Tells `listener` of everything new from now on.

@@ -5,14 +5,17 @@
 //!   the `durable up to` of a batch or segment that came later. If it is not there or not whole, that is
 //!   damage: the partition is opened up to it, and takes no appends.
 //! - Only what no proof covers is a torn tail. It is kept aside in a `.cut` file, then cut off.
-//! - With `Disk`, what is left above the last proof is written anew and synced before anybody reads it:
-//!   after a failed sync the page cache may show what the disk does not have.
+//! - What is left above the last proof is synced before anybody reads it; with `Disk` it is written anew
+//!   before that: after a failed sync the page cache may show what the disk does not have.
+//! - So are the names: a process that was killed leaves some that are to be seen and not yet on disk.
 //! - Doing it twice, or being cut short at any point, ends in the same state.
 
 use std::sync::Arc;
 
 use super::Place;
-use super::files::{cut_name, list_segments, read_checkpoint, read_start_offset, segment_path};
+use super::files::{
+    cut_name, index_path, list_segments, read_checkpoint, read_start_offset, segment_path,
+};
 use super::offsets::LogOffsets;
 use super::report::Recovery;
 use super::scan::{Resync, Scanner, Step};
@@ -52,7 +55,6 @@ pub(super) struct ActiveFile {
     pub(super) file: Arc<dyn StorageFile>,
     pub(super) first_timestamp: Option<Timestamp>,
     pub(super) scan_from: ScanFrom,
-    pub(super) unsynced: u64,
 }
 
 /// A segment file as found.
@@ -88,6 +90,9 @@ pub(super) fn recover(
     durability: Durability,
     mark: Option<CleanMark>,
 ) -> Result<Recovered, Error> {
+    if mark.is_none() {
+        sync_names(place)?;
+    }
     let bases = list_segments(&*place.storage, &place.directory)?;
     let (start, start_error) =
         match read_start_offset(&*place.storage, &place.directory, &place.identity) {
@@ -103,14 +108,22 @@ pub(super) fn recover(
         bases
     };
     let found = open_segments(place, &bases)?;
-    let mut recovered = match mark {
-        Some(mark) if is_as_marked(&found, &mark) => take_as_closed(place, &found, start, &mark)?,
-        _ => scan_and_mend(place, durability, &found, start, mark)?,
-    };
-    if let Some(error) = start_error {
-        recovered.refuse(error);
+    match mark {
+        Some(mark) if is_as_marked(&found, &mark) && start_error.is_none() => {
+            take_as_closed(place, &found, start, &mark)
+        }
+        _ => scan_and_mend(place, durability, &found, start, mark, start_error),
     }
-    Ok(recovered)
+}
+
+/// Makes durable what names there are, the partition's own among them.
+fn sync_names(place: &Place) -> Result<(), Error> {
+    match place.storage.list(&place.directory) {
+        Ok(_) => place.sync_directory(),
+        // A partition without records has no directory.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::storage("list a partition", &place.directory, error)),
+    }
 }
 
 impl Recovered {
@@ -184,7 +197,7 @@ fn take_as_closed(
                 offset: mark.end,
                 max_timestamp: last.summary(&*place.storage)?.max_timestamp,
             };
-            Some(open_active(place, last, scan_from, 0)?)
+            Some(open_active(place, last, scan_from)?)
         }
         None => None,
     };
@@ -203,7 +216,8 @@ fn take_as_closed(
         outcome: Recovery::Clean,
     };
     if let Some(first) = found.first().filter(|first| first.base > start) {
-        recovered.refuse(missing(place, start, first.base));
+        let error = Error::from(missing()).at_offset(start);
+        recovered.refuse(error.at_path(&segment_path(&place.directory, first.base)));
     }
     Ok(recovered)
 }
@@ -220,12 +234,7 @@ fn segments(place: &Place, found: &[Found]) -> Vec<Arc<Segment>> {
     found.iter().map(segment).collect()
 }
 
-fn open_active(
-    place: &Place,
-    segment: &Segment,
-    scan_from: ScanFrom,
-    unsynced: u64,
-) -> Result<ActiveFile, Error> {
+fn open_active(place: &Place, segment: &Segment, scan_from: ScanFrom) -> Result<ActiveFile, Error> {
     let fail = |error| Error::storage("open a segment", segment.path(), error);
     let file = place
         .storage
@@ -241,19 +250,14 @@ fn open_active(
         file,
         first_timestamp,
         scan_from,
-        unsynced,
     })
 }
 
-fn missing(place: &Place, offset: Offset, until: Offset) -> Error {
-    let _ = until;
-    let problem = "a segment is missing";
-    Error::from(FormatError::Damaged {
+fn missing() -> FormatError {
+    FormatError::Damaged {
         what: "log",
-        problem,
-    })
-    .at_offset(offset)
-    .at_path(&place.directory)
+        problem: "a segment is missing or cut short",
+    }
 }
 
 /// After anything but a clean close: finds where the log ends, and whether it should.
@@ -263,6 +267,7 @@ fn scan_and_mend(
     found: &[Found],
     start: Offset,
     mark: Option<CleanMark>,
+    start_error: Option<Error>,
 ) -> Result<Recovered, Error> {
     let checkpoint = read_checkpoint(&*place.storage, &place.directory, &place.identity);
     let proof = start
@@ -299,11 +304,10 @@ fn scan_and_mend(
         },
     ));
     let mut scan = scan(place, found, index, &scan_from, proof)?;
-    scan.end = scan.end.max(start);
     if let Some(stop) = scan.stop.take_if(|stop| stop.is_final(scan.proof)) {
-        return damaged(place, found, start, &scan, stop);
+        return Ok(damaged(place, found, start, &scan, stop, start_error));
     }
-    if scan.end < scan.proof {
+    if scan.end < scan.proof || start_error.is_some() {
         let last = found.last();
         let stop = Stop {
             index: found.len().saturating_sub(1),
@@ -314,7 +318,8 @@ fn scan_and_mend(
                 problem: "it ends before what is known to have been on disk",
             },
         };
-        return damaged(place, found, start, &scan, stop);
+        let stop = scan.stop.take().unwrap_or(stop);
+        return Ok(damaged(place, found, start, &scan, stop, start_error));
     }
     mend(place, durability, found, start, index, &scan_from, scan)
 }
@@ -350,7 +355,8 @@ fn scan(
             scan.stop_at(index, 0, header_error(error));
             break;
         }
-        let (position, mut max_timestamp) = if index == from {
+        let resumed = index == from && scan_from.position > START;
+        let (position, mut max_timestamp) = if resumed {
             (scan_from.position, scan_from.max_timestamp)
         } else {
             (START, Timestamp::MIN)
@@ -359,9 +365,14 @@ fn scan(
         let fail = |error| Error::storage("scan a segment", &path, error);
         let seed = place.identity.segment_seed(segment.base);
         let mut scanner = Scanner::new(&*segment.file, seed, position).map_err(fail)?;
+        let mut follows = resumed || segment.base == scan.end;
         let end = loop {
             match scanner.step().map_err(fail)? {
                 Step::Batch { header, position } => {
+                    follows |= header.skips() && header.base_offset >= scan.end;
+                    if !follows {
+                        break position;
+                    }
                     if header.base_offset != scan.end
                         && !(header.skips() && header.base_offset > scan.end)
                     {
@@ -385,29 +396,17 @@ fn scan(
                 }
             }
         };
+        if !follows {
+            // It begins where nothing ends: no part of it can be kept.
+            scan.stop_at(index, 0, missing());
+            break;
+        }
         let summary = Summary {
             end_offset: scan.end,
             max_timestamp,
         };
         scan.scanned.push((index, end, summary));
         if scan.stop.is_some() {
-            scan.look_for_proof(place, found)?;
-            return Ok(scan);
-        }
-        // A segment that begins later than the one before ends, without a batch that says so on
-        // purpose, is found by its first batch; an empty one has none.
-        let next = found.get(index + 1);
-        if let Some(next) = next.filter(|next| next.base != scan.end && next.length <= START) {
-            let _ = next;
-            let problem = "a segment is missing or cut short";
-            scan.stop_at(
-                index + 1,
-                0,
-                FormatError::Damaged {
-                    what: "log",
-                    problem,
-                },
-            );
             break;
         }
     }
@@ -470,9 +469,7 @@ impl Scan {
         };
         let (stop_index, stop_position, offset) = (stop.index, stop.position, stop.offset);
         for (index, segment) in found.iter().enumerate().skip(stop_index) {
-            if index > stop_index
-                && let Ok(header) = &segment.header
-            {
+            if let Ok(header) = &segment.header {
                 self.proof = self.proof.max(header.durable_upto);
             }
             let path = segment_path(&place.directory, segment.base);
@@ -484,9 +481,6 @@ impl Scan {
             } else {
                 START
             };
-            if index == stop_index && stop_position >= START {
-                from += 1;
-            }
             let plausible = |header: &BatchHeader| {
                 header.base_offset >= offset
                     && header.durable_upto <= header.base_offset
@@ -517,7 +511,8 @@ fn damaged(
     start: Offset,
     scan: &Scan,
     stop: Stop,
-) -> Result<Recovered, Error> {
+    start_error: Option<Error>,
+) -> Recovered {
     let kept = if stop.position < START {
         stop.index
     } else {
@@ -526,8 +521,7 @@ fn damaged(
     let segments = segments(place, found.get(..kept).unwrap_or(found));
     for (index, end, summary) in &scan.scanned {
         if let Some(segment) = segments.get(*index) {
-            segment.set_length(*end);
-            segment.set_summary(*summary);
+            segment.settle(*end, *summary);
         }
     }
     let error = match found.get(stop.index) {
@@ -546,13 +540,14 @@ fn damaged(
         log_end: end,
         recovery_point: end,
     };
-    Ok(Recovered {
+    let error = start_error.unwrap_or(error);
+    Recovered {
         segments,
         offsets,
         active: None,
         refusal: Some(error.clone()),
         outcome: Recovery::Damaged { error },
-    })
+    }
 }
 
 /// Cuts off a torn tail and makes the rest safe to build on.
@@ -589,43 +584,33 @@ fn mend(
     for (index, end, summary) in &scan.scanned {
         if let Some(segment) = segments.get(*index) {
             trim(place, segment, *end)?;
-            segment.set_length(*end);
-            segment.set_summary(*summary);
+            segment.settle(*end, *summary);
         }
     }
     let proof = scan.proof.min(scan.end);
-    let rewritten = durability == Durability::Disk && (proof < scan.end || scan.stop.is_some());
-    if rewritten {
+    if proof < scan.end || scan.stop.is_some() {
         for segment in segments.iter().skip(scanned_from) {
-            let first = segment.base_offset() == scan_from.segment;
-            let from = if first { scan_from.position } else { START };
-            write_anew(place, segment, from, proof)?;
+            if durability == Durability::Disk {
+                let first = segment.base_offset() == scan_from.segment;
+                let from = if first { scan_from.position } else { START };
+                write_anew(place, segment, from, proof)?;
+            } else {
+                sync(place, segment)?;
+            }
         }
         if !segments.is_empty() {
             place.sync_directory()?;
         }
     }
-    let on_disk = durability == Durability::Disk || proof == scan.end;
-    let recovery_point = if on_disk { scan.end } else { proof };
     let active = match segments.last() {
         Some(last) => {
-            let max_timestamp = last.known_max_timestamp();
-            let scan_from = if on_disk {
-                ScanFrom {
-                    segment: last.base_offset(),
-                    position: last.length(),
-                    offset: scan.end,
-                    max_timestamp,
-                }
-            } else {
-                *scan_from
+            let scan_from = ScanFrom {
+                segment: last.base_offset(),
+                position: last.length(),
+                offset: scan.end,
+                max_timestamp: last.known_max_timestamp(),
             };
-            Some(open_active(
-                place,
-                last,
-                scan_from,
-                if on_disk { 0 } else { scan.bytes.max(1) },
-            )?)
+            Some(open_active(place, last, scan_from)?)
         }
         None => None,
     };
@@ -638,7 +623,7 @@ fn mend(
         log_start: start,
         high_watermark: scan.end,
         log_end: scan.end,
-        recovery_point,
+        recovery_point: scan.end,
     };
     Ok(Recovered {
         segments,
@@ -663,6 +648,10 @@ fn cut(place: &Place, segment: &Found, position: u64) -> Result<Option<String>, 
         write_file_durably(&*place.storage, &place.directory, &cut, &tail).map_err(fail)?;
         name = Some(cut);
     }
+    // It was made of what is cut off here. Should it stay, it is checked before it is believed.
+    let _cache = place
+        .storage
+        .remove_file(&index_path(&place.directory, segment.base));
     if position < START {
         place.storage.remove_file(&path).map_err(fail)?;
         place.storage.sync_dir(&place.directory).map_err(fail)?;
@@ -689,6 +678,16 @@ fn trim(place: &Place, segment: &Segment, end: u64) -> Result<(), Error> {
         file.sync_all().map_err(fail)?;
     }
     Ok(())
+}
+
+/// Makes a segment durable as it is.
+fn sync(place: &Place, segment: &Segment) -> Result<(), Error> {
+    let fail = |error| Error::storage("sync a recovered tail", segment.path(), error);
+    let file = place
+        .storage
+        .open(segment.path(), OpenMode::ReadWrite)
+        .map_err(fail)?;
+    file.sync_all().map_err(fail)
 }
 
 /// Writes the batches that no proof covers once more, and syncs them.

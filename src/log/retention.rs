@@ -1,7 +1,8 @@
 //! Removing the oldest records: by age, by size, or by request.
 //!
 //! The start offset is on disk before anything below it is removed, so a crash in between leaves files
-//! that the next open removes, and never a start offset without its file.
+//! that the next open removes, and never a start offset without its file. What lies below it was on disk
+//! before that, at every level, so a log that ends below its start is damaged, never merely torn.
 
 use std::sync::Arc;
 
@@ -132,6 +133,12 @@ impl Log {
 
     fn move_start(&self, start: Offset) -> Result<(), Error> {
         let place = &self.place;
+        if start > self.marks.recovery_point() {
+            self.sync_sealed()?;
+        }
+        if start > self.marks.recovery_point() {
+            self.sync()?;
+        }
         place.make_directory(true)?;
         write_start_offset(&*place.storage, &place.directory, &place.identity, start)
             .map_err(|error| self.name(error))?;

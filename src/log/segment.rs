@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::files::{index_name, index_path, segment_path};
+use super::scan::{Scanner, Step};
 use crate::error::Error;
 use crate::format::{
-    BATCH_HEADER_BYTES, Batch, BatchHeader, Identity, IndexEntry, IndexFile, SEGMENT_HEADER_BYTES,
-    decode_index, encode_index,
+    Identity, IndexEntry, IndexFile, SEGMENT_HEADER_BYTES, decode_index, encode_index,
 };
 use crate::limits::{to_u32, to_u64};
 use crate::offset::Offset;
-use crate::storage::{OpenMode, Storage, StorageFile, read_all, read_up_to_at, write_all_at};
+use crate::storage::{OpenMode, Storage, StorageFile, read_all, write_all_at};
 use crate::sync::Mutex;
 use crate::timestamp::Timestamp;
 
@@ -141,9 +141,13 @@ impl Segment {
         })
     }
 
-    /// Sets what is known of the segment as a whole; the index stays to be read or rebuilt.
-    pub(super) fn set_summary(&self, summary: Summary) {
-        self.state.lock().summary = Some(summary);
+    /// Sets where the segment ends and what is known of it as a whole; the index stays to be read or
+    /// rebuilt.
+    pub(super) fn settle(&self, length: u64, summary: Summary) {
+        let mut state = self.state.lock();
+        state.summary = Some(summary);
+        state.indexed_from = length;
+        self.set_length(length);
     }
 
     /// The youngest timestamp, as far as it is known without reading anything.
@@ -236,8 +240,9 @@ impl Segment {
             .map_err(|error| Error::storage("read a segment", &self.path, error))
     }
 
-    /// Builds an index by going from header to header. What is damaged ends it early: the index is
-    /// never evidence, and whoever reads there will find the damage.
+    /// Builds an index from the batches, each checked. What is damaged ends it early: the index is never
+    /// evidence, and whoever reads there will find the damage. Until then nobody knows how young the
+    /// records behind it are, so that none is passed over or expires.
     fn walk(&self, file: &dyn StorageFile, length: u64) -> io::Result<IndexFile> {
         let mut index = IndexFile {
             end_offset: self.base_offset,
@@ -245,19 +250,13 @@ impl Segment {
             max_timestamp: Timestamp::MIN,
             entries: Vec::new(),
         };
-        let (mut position, mut indexed) = (START, START);
-        let mut head = [0; BATCH_HEADER_BYTES];
-        while position < length {
-            let filled = read_up_to_at(file, &mut head, position)?;
-            let header = BatchHeader::decode(&head);
-            let batch_length = u64::from(header.length);
-            if filled < BATCH_HEADER_BYTES
-                || !Batch::may_begin(&head)
-                || batch_length < to_u64(BATCH_HEADER_BYTES)
-                || header.base_offset < index.end_offset
-            {
+        let mut scanner = Scanner::new(file, self.seed, START)?;
+        let (mut end, mut indexed) = (START, START);
+        while end < length {
+            let Step::Batch { header, position } = scanner.step()? else {
+                index.max_timestamp = Timestamp::MAX;
                 break;
-            }
+            };
             if position - indexed >= WALK_INTERVAL_BYTES {
                 let entry = self.entry(position, header.base_offset, index.max_timestamp);
                 index.entries.extend(entry);
@@ -265,7 +264,7 @@ impl Segment {
             }
             index.end_offset = header.end_offset();
             index.max_timestamp = index.max_timestamp.max(header.max_timestamp);
-            position += batch_length;
+            end = position + u64::from(header.length);
         }
         Ok(index)
     }

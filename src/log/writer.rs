@@ -38,6 +38,8 @@ pub(super) struct Writer {
     active: Option<Active>,
     /// Sealed but not yet synced: with a level below `Disk` nobody waits for them at the roll.
     unsynced: Vec<Unsynced>,
+    /// Whether segments were begun whose names are not on disk.
+    unsynced_names: bool,
     since_sync: u64,
     since_checkpoint: u64,
     scan_from: ScanFrom,
@@ -66,6 +68,8 @@ struct Active {
     position: u64,
     /// The file is written up to here, beyond `position` with zeros.
     filled: u64,
+    /// Where the next batch would begin another segment: no use in filling beyond it.
+    full_at: u64,
     first_timestamp: Option<Timestamp>,
     since_index: u64,
 }
@@ -78,8 +82,14 @@ pub(super) struct Written {
     pub(super) append_time: Option<Timestamp>,
 }
 
-/// A segment that was begun: readers have to be told.
-pub(super) type Rolled = Option<Arc<Segment>>;
+/// What an append has done besides, whether it succeeded or not.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// Nobody knows what the file holds now: nothing more may be appended.
+    pub(super) poisoned: bool,
+    /// A segment that was begun: readers have to be told.
+    pub(super) rolled: Option<Arc<Segment>>,
+}
 
 impl Writer {
     /// Goes on in a segment that recovery left.
@@ -87,12 +97,12 @@ impl Writer {
         let position = segment.length();
         segment.keep_open(Arc::clone(&active.file));
         self.scan_from = active.scan_from;
-        self.since_sync = active.unsynced;
         self.active = Some(Active {
             segment,
             file: active.file,
             position,
             filled: position,
+            full_at: 0,
             first_timestamp: active.first_timestamp,
             since_index: 0,
         });
@@ -117,7 +127,8 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// On an error nothing of the batch is left. If that cannot be made sure, `poisoned` is set.
+    /// On an error nothing of the batch is left, though a segment may have been begun. If that cannot be
+    /// made sure, `outcome.poisoned` is set.
     pub(super) fn append(
         &mut self,
         place: &Place,
@@ -125,8 +136,8 @@ impl Writer {
         batch: &mut Pending,
         log_end: Offset,
         durable_upto: Offset,
-        poisoned: &mut bool,
-    ) -> Result<(Written, Rolled), Error> {
+        outcome: &mut Outcome,
+    ) -> Result<Written, Error> {
         let base_offset = batch
             .promised
             .map_or(log_end, |promised| promised.max(log_end));
@@ -134,11 +145,11 @@ impl Writer {
             TimestampType::LogAppendTime => Some(place.clock.wall()),
             TimestampType::CreateTime => None,
         };
-        let rolled = if self.must_roll(options, batch, base_offset, append_time) {
-            Some(self.roll(place, options, base_offset, durable_upto, poisoned)?)
-        } else {
-            None
-        };
+        if self.must_roll(options, batch, base_offset, append_time) {
+            let poisoned = &mut outcome.poisoned;
+            outcome.rolled =
+                Some(self.roll(place, options, base_offset, durable_upto, poisoned)?);
+        }
         let Some(active) = &mut self.active else {
             return Err(TopicError::Replaced.into());
         };
@@ -160,7 +171,7 @@ impl Writer {
         if let Err(error) = write_all_at(&*active.file, bytes, active.position) {
             // The rest of the batch must not be taken for one after a crash.
             if active.file.set_len(active.position).is_err() {
-                *poisoned = true;
+                outcome.poisoned = true;
             }
             active.filled = active.position;
             return Err(Error::storage(
@@ -184,19 +195,17 @@ impl Writer {
             in_index,
         );
         active.position += length;
+        active.full_at = options.segment_bytes.into();
         active.filled = active.filled.max(active.position);
         active.first_timestamp.get_or_insert(base_timestamp);
         active.segment.set_length(active.position);
         self.since_sync += length;
         self.since_checkpoint += length;
-        Ok((
-            Written {
-                base_offset,
-                end_offset,
-                append_time,
-            },
-            rolled,
-        ))
+        Ok(Written {
+            base_offset,
+            end_offset,
+            append_time,
+        })
     }
 
     /// Kafka's rule (`LogSegment.shouldRoll`): before a batch that would make the segment too long, or
@@ -244,7 +253,7 @@ impl Writer {
         let storage = &*place.storage;
         place.make_directory(durable)?;
         if durable && !self.is_synced() {
-            self.sync_written().inspect_err(|_| *poisoned = true)?;
+            self.sync_written(place).inspect_err(|_| *poisoned = true)?;
         }
         let path = segment_path(&place.directory, base_offset);
         // A roll that failed half-way may have left the name; it is ours, and nothing is in it.
@@ -300,10 +309,12 @@ impl Writer {
             file,
             position: start,
             filled: start,
+            full_at: 0,
             first_timestamp: None,
             since_index: 0,
         });
         self.since_sync += start;
+        self.unsynced_names |= !durable;
         Ok(segment)
     }
 
@@ -312,18 +323,18 @@ impl Writer {
     /// # Errors
     ///
     /// The log must be poisoned: what was written may be lost, and a second sync would not tell.
-    pub(super) fn sync(&mut self) -> Result<(), Error> {
+    pub(super) fn sync(&mut self, place: &Place) -> Result<(), Error> {
         if self.since_sync < SMALL_SYNC_BYTES
             && let Some(active) = &mut self.active
             && active.filled == active.position
         {
             active.fill_ahead();
         }
-        self.sync_written()
+        self.sync_written(place)
     }
 
-    fn sync_written(&mut self) -> Result<(), Error> {
-        self.sync_sealed()?;
+    fn sync_written(&mut self, place: &Place) -> Result<(), Error> {
+        self.sync_sealed(place)?;
         if let Some(active) = &self.active {
             let fail = |error| Error::storage("sync", active.segment.path(), error);
             active.file.sync_data().map_err(fail)?;
@@ -332,13 +343,34 @@ impl Writer {
         Ok(())
     }
 
-    /// Syncs only the sealed segments, so that less has to be scanned after a crash.
-    pub(super) fn sync_sealed(&mut self) -> Result<(), Error> {
+    /// Syncs only the sealed segments, and the names of all, so that less has to be scanned after a crash.
+    /// Returns the offset below which everything is on disk now, if there is an active segment.
+    ///
+    /// # Errors
+    ///
+    /// As of [`sync`](Self::sync).
+    pub(super) fn sync_sealed(&mut self, place: &Place) -> Result<Option<Offset>, Error> {
         for Unsynced { segment, file } in self.unsynced.drain(..) {
             file.sync_data()
                 .map_err(|error| Error::storage("sync", segment.path(), error))?;
         }
-        Ok(())
+        if self.unsynced_names {
+            place.sync_directory()?;
+            self.unsynced_names = false;
+        }
+        let base = self
+            .active
+            .as_ref()
+            .map(|active| active.segment.base_offset());
+        if let Some(base) = base.filter(|base| *base > self.scan_from.segment) {
+            self.scan_from = ScanFrom {
+                segment: base,
+                position: to_u64(SEGMENT_HEADER_BYTES),
+                offset: base,
+                max_timestamp: Timestamp::MIN,
+            };
+        }
+        Ok(base)
     }
 
     /// Whether enough was written for a new checkpoint to be worth its while.
@@ -384,7 +416,7 @@ impl Writer {
     /// Makes everything durable and the file as long as its batches: what a clean close leaves.
     /// Returns base offset and length of the last segment.
     pub(super) fn close(&mut self, place: &Place) -> Result<Option<(Offset, u64)>, Error> {
-        self.sync_sealed()?;
+        self.sync_sealed(place)?;
         let Some(active) = self.active.take() else {
             return Ok(None);
         };
@@ -393,7 +425,7 @@ impl Writer {
             active.file.set_len(active.position).map_err(fail)?;
         }
         active.file.sync_all().map_err(fail)?;
-        place.storage.sync_dir(&place.directory).map_err(fail)?;
+        place.sync_directory()?;
         active.segment.save_index(&*place.storage);
         self.since_sync = 0;
         Ok(Some((active.segment.base_offset(), active.position)))
@@ -403,7 +435,7 @@ impl Writer {
 impl Active {
     /// Writes zeros behind the last batch. Whether it works or not, the batches are what they were.
     fn fill_ahead(&mut self) {
-        let end = self.position + ZERO_FILL_BYTES;
+        let end = (self.position + ZERO_FILL_BYTES).min(self.full_at);
         while self.filled < end {
             let count = ZEROS
                 .len()

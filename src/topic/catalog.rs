@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use super::directory::{
     LOCK, PartitionMark, TopicMeta, create_topic_directory, list_topics, make_topics_directory,
     read_clean_close, read_log_id, remove_clean_close, remove_tree, retire_topic_directory,
-    topic_directory, write_clean_close, write_log_id, write_topic_meta,
+    sync_names, topic_directory, write_clean_close, write_log_id, write_topic_meta,
 };
 use super::report::{PartitionRecovery, RecoveryReport, VerifyReport};
 use super::state::TopicState;
@@ -125,6 +125,9 @@ impl Catalog {
             closed_cleanly: close.is_some(),
             ..RecoveryReport::default()
         };
+        if close.is_none() {
+            sync_names(&*storage, &topics)?;
+        }
         let marks = marks(close.unwrap_or_default());
         remove_clean_close(&*storage)?;
         for leftover in leftovers {
@@ -365,7 +368,13 @@ impl Catalog {
             .map_err(|error| error.in_topic(&name))?;
         let topic = Arc::new(TopicState::new(name.clone(), id, directory, options));
         for partition in 0..topic.options().partitions {
-            self.open_partition(&topic, partition, None, None)?;
+            let opened = self.open_partition(&topic, partition, None, None);
+            if let Err(error) = opened {
+                if let Ok(retired) = retire_topic_directory(storage, &topic.directory, id) {
+                    remove_tree(storage, &retired);
+                }
+                return Err(error);
+            }
         }
         self.topics.write().insert(name, Arc::clone(&topic));
         self.note_change();
@@ -393,10 +402,11 @@ impl Catalog {
         self.write_options(topic, &options)?;
         let options = Arc::new(options);
         *topic.options.write() = Arc::clone(&options);
+        let mut failure = None;
         for log in topic.logs() {
-            log.set_options(Arc::clone(&options))?;
+            failure = log.set_options(Arc::clone(&options)).err().or(failure);
         }
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 
     fn write_options(&self, topic: &TopicState, options: &TopicOptions) -> Result<(), Error> {

@@ -328,11 +328,36 @@ pub(super) fn retire_topic_directory(
     id: Id,
 ) -> Result<PathBuf, Error> {
     let retired = Path::new(TOPICS).join(format!("%del-{id}"));
-    storage
-        .rename(directory, &retired)
-        .and_then(|()| storage.sync_dir(Path::new(TOPICS)))
+    move_directory(storage, directory, &retired)
         .map_err(|error| Error::storage("delete a topic", directory, error))?;
     Ok(retired)
+}
+
+/// Renames a topic's directory for good, or not at all.
+fn move_directory(storage: &dyn Storage, from: &Path, to: &Path) -> io::Result<()> {
+    storage.rename(from, to)?;
+    storage.sync_dir(Path::new(TOPICS)).inspect_err(|_| {
+        // Whoever is told that it failed may try again.
+        let _back = storage.rename(to, from);
+    })
+}
+
+/// Makes durable what names there are at the root and of topics: a process that was killed leaves some
+/// that are to be seen and not yet on disk.
+pub(super) fn sync_names(storage: &dyn Storage, topics: &[TopicMeta]) -> Result<(), Error> {
+    let sync = |path: &Path| {
+        storage
+            .sync_dir(path)
+            .map_err(|error| Error::storage("open a log", path, error))
+    };
+    sync(Path::new(""))?;
+    sync(Path::new(TOPICS))?;
+    for meta in topics {
+        if let Ok(name) = TopicName::new(&meta.name) {
+            sync(&topic_directory(&name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes a directory with all in it, as far as it can: what is left is tried again at the next open.

@@ -1,0 +1,192 @@
+//! The power is cut at every operation of every workload, in every way in which a disk may forget.
+//!
+//! Each workload notes what it tries and what was acknowledged to it. A cut after any operation leaves
+//! many states; each is opened and held against the notes (`crash/check.rs`).
+//!
+//! `TOPICLOG_SEED` replays a run, `TOPICLOG_STATES` makes it larger.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::print_stderr,
+    clippy::cast_possible_truncation,
+    reason = "a test may panic"
+)]
+
+#[path = "crash/check.rs"]
+mod check;
+mod common;
+#[path = "crash/regressions.rs"]
+mod regressions;
+#[path = "crash/workloads.rs"]
+mod workloads;
+#[path = "crash/world.rs"]
+mod world;
+
+use check::{Cuts, Level};
+use topiclog::Durability;
+use world::World;
+
+/// Cuts the power at every operation, and says how many states that made.
+fn cut_everywhere(name: &str, variants: u64, run: impl FnOnce(&mut World)) {
+    let mut world = World::new(name);
+    run(&mut world);
+    let cuts = Cuts::of(world, variants * common::scale());
+    let states = cuts.power_cuts(Level::Disk);
+    eprintln!("{name}: {} operations, {states} states", cuts.operations());
+}
+
+/// Also cuts the power during the opening after a cut.
+fn cut_twice(name: &str, every: usize, run: impl FnOnce(&mut World)) {
+    let mut world = World::new(name);
+    run(&mut world);
+    let cuts = Cuts::of(world, 1);
+    let states = cuts.double_cuts(every, common::scale());
+    eprintln!(
+        "{name}: {} operations, {states} double cuts",
+        cuts.operations()
+    );
+}
+
+/// Kills the process at every operation; then goes on, and cuts the power.
+fn kill_everywhere(name: &str, level: Level, run: impl FnOnce(&mut World)) {
+    let mut world = World::new(name);
+    run(&mut world);
+    let cuts = Cuts::of(world, common::scale());
+    let states = cuts.kills(level);
+    eprintln!("{name}: {} operations, {states} kills", cuts.operations());
+}
+
+#[test]
+fn waited_sends_survive_a_power_cut_at_any_operation() {
+    cut_everywhere("waited sends", 40, |world| {
+        workloads::waited(world, Durability::Disk)
+    });
+}
+
+#[test]
+fn flushed_batches_survive_a_power_cut_at_any_operation() {
+    cut_everywhere("batches", 40, |world| {
+        workloads::batches(world, Durability::Disk)
+    });
+}
+
+#[test]
+fn rolling_segments_survives_a_power_cut_at_any_operation() {
+    cut_everywhere("rolls", 40, |world| {
+        workloads::rolls(world, Durability::Disk)
+    });
+}
+
+#[test]
+fn retention_survives_a_power_cut_at_any_operation() {
+    cut_everywhere("retention", 40, |world| {
+        workloads::retention(world, Durability::Disk)
+    });
+}
+
+#[test]
+fn deleted_records_stay_deleted_after_a_power_cut_at_any_operation() {
+    cut_everywhere("delete records", 40, |world| {
+        workloads::delete_records(world, Durability::Disk);
+    });
+}
+
+#[test]
+fn topics_come_and_go_whole_with_a_power_cut_at_any_operation() {
+    cut_everywhere("topics", 40, workloads::topics);
+}
+
+#[test]
+fn altered_options_survive_a_power_cut_at_any_operation() {
+    cut_everywhere("alter", 40, workloads::alter);
+}
+
+#[test]
+fn closing_and_opening_survives_a_power_cut_at_any_operation() {
+    cut_everywhere("close and open", 40, |world| {
+        workloads::reopen(world, Durability::Disk)
+    });
+}
+
+#[test]
+fn a_topic_at_level_os_keeps_a_prefix_after_a_power_cut_at_any_operation() {
+    cut_everywhere("os rolls", 20, |world| {
+        workloads::rolls(world, Durability::Os)
+    });
+    cut_everywhere("os delete records", 20, |world| {
+        workloads::delete_records(world, Durability::Os);
+    });
+    cut_everywhere("os retention", 20, |world| {
+        workloads::retention(world, Durability::Os)
+    });
+    cut_everywhere("os close and open", 20, |world| {
+        workloads::reopen(world, Durability::Os)
+    });
+}
+
+#[test]
+fn a_topic_at_level_memory_keeps_a_prefix_after_a_power_cut_at_any_operation() {
+    cut_everywhere("memory batches", 10, |world| {
+        workloads::batches(world, Durability::Memory)
+    });
+    cut_everywhere("memory rolls", 10, |world| {
+        workloads::rolls(world, Durability::Memory)
+    });
+    cut_everywhere("memory close", 10, |world| {
+        workloads::reopen(world, Durability::Memory)
+    });
+}
+
+#[test]
+fn a_second_power_cut_at_any_operation_of_recovery_loses_nothing_more() {
+    cut_twice("rolls twice", 3, |world| {
+        workloads::rolls(world, Durability::Disk)
+    });
+    cut_twice("batches twice", 3, |world| {
+        workloads::batches(world, Durability::Disk)
+    });
+    cut_twice("retention twice", 5, |world| {
+        workloads::retention(world, Durability::Disk)
+    });
+    cut_twice("delete twice", 5, |world| {
+        workloads::delete_records(world, Durability::Disk)
+    });
+    cut_twice("topics twice", 5, workloads::topics);
+    cut_twice("reopen twice", 5, |world| {
+        workloads::reopen(world, Durability::Disk)
+    });
+    cut_twice("os rolls twice", 5, |world| {
+        workloads::rolls(world, Durability::Os)
+    });
+}
+
+#[test]
+fn a_killed_process_keeps_what_was_acknowledged_at_level_os() {
+    kill_everywhere("os rolls killed", Level::Os, |world| {
+        workloads::rolls(world, Durability::Os)
+    });
+    kill_everywhere("os batches killed", Level::Os, |world| {
+        workloads::batches(world, Durability::Os);
+    });
+    kill_everywhere("os delete killed", Level::Os, |world| {
+        workloads::delete_records(world, Durability::Os);
+    });
+}
+
+#[test]
+fn what_follows_a_kill_survives_a_power_cut() {
+    kill_everywhere("rolls killed", Level::Os, |world| {
+        workloads::rolls(world, Durability::Disk)
+    });
+    kill_everywhere("topics killed", Level::Os, workloads::topics);
+    kill_everywhere("alter killed", Level::Os, workloads::alter);
+    kill_everywhere("retention killed", Level::Os, |world| {
+        workloads::retention(world, Durability::Disk);
+    });
+    kill_everywhere("reopen killed", Level::Os, |world| {
+        workloads::reopen(world, Durability::Disk);
+    });
+}

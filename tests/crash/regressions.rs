@@ -1,0 +1,1 @@
+//! Bugs that the proofs found, each as the shortest story that showed it.
