@@ -432,7 +432,12 @@ impl Catalog {
             return Err(Error::from(TopicError::Internal).in_topic(&topic.name));
         }
         let storage = &*self.environment.storage;
-        let retired = retire_topic_directory(storage, &topic.directory, topic.id)?;
+        let retired = match retire_topic_directory(storage, &topic.directory, topic.id) {
+            Err((error, false)) => return Err(error),
+            // Nothing may be acknowledged in a directory that the next open removes.
+            Err((error, true)) => Err(error),
+            Ok(retired) => Ok(retired),
+        };
         topic.mark_deleted();
         self.topics.write().remove(&topic.name);
         self.version.fetch_add(1, Ordering::AcqRel);
@@ -440,7 +445,7 @@ impl Catalog {
         for log in topic.logs() {
             log.abandon(&gone);
         }
-        remove_tree(storage, &retired);
+        remove_tree(storage, &retired?);
         Ok(())
     }
 
