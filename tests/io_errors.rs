@@ -420,3 +420,4 @@ fn a_topic_that_could_not_be_made_or_deleted_can_be_the_next_time() {
         }
     }
 }
+
