@@ -159,7 +159,6 @@ impl Log {
         explicit: Option<Timestamp>,
     ) -> Pending {
         let ticket = Arc::new(Ticket::new(Arc::clone(self)));
-        queue.last = Some(Arc::clone(&ticket));
         let append_time = queue.options.timestamp_type == TimestampType::LogAppendTime;
         let opened = explicit.unwrap_or_else(|| self.place.clock.wall());
         let promised =
@@ -256,19 +255,17 @@ impl Log {
     /// Blocks until everything sent before is acknowledged or has failed. Returns the last failure
     /// among it.
     pub(crate) fn flush(&self) -> Result<(), Error> {
-        let (last, failures) = {
-            let mut queue = self.queue.lock();
-            let failures = queue.failures;
-            if queue.has_work() && !queue.busy {
-                queue = self.drive(queue, Goal::Acknowledged);
-            }
-            (queue.last.clone(), failures)
-        };
-        if let Some(last) = last {
-            // Its own failure is among those counted.
-            let _outcome = self.wait(&last, None);
+        let mut queue = self.queue.lock();
+        let failures = queue.failures;
+        while queue.busy {
+            drop(queue);
+            // Whoever writes has the writer: this waits until he is done.
+            drop(self.writer.lock());
+            queue = self.queue.lock();
         }
-        let queue = self.queue.lock();
+        if queue.has_work() {
+            queue = self.drive(queue, Goal::Acknowledged);
+        }
         match &queue.last_failure {
             Some(error) if queue.failures != failures => Err(error.clone()),
             _ => Ok(()),
@@ -503,6 +500,12 @@ impl Log {
     /// A write or sync has failed so that nobody knows what the disk holds: nothing more is accepted,
     /// and everybody who waits is told. Readers go on up to what was durable before.
     fn poison(&self, queue: &mut Queue, error: &Error) {
+        self.fail_waiting(queue, error);
+        queue.refuse(self.name(LogError::Poisoned.into()), Refusal::Poisoned);
+    }
+
+    /// Tells everybody whose records are not acknowledged yet that they will not be.
+    pub(super) fn fail_waiting(&self, queue: &mut Queue, error: &Error) {
         queue.close_batch();
         let batches = queue.full.drain(..).map(|batch| {
             self.accumulator.release(batch.reserved);
@@ -518,7 +521,6 @@ impl Log {
             queue.note_failure(error);
             ticket.settle(Err(error.clone()));
         }
-        queue.refuse(self.name(LogError::Poisoned.into()), Refusal::Poisoned);
     }
 }
 

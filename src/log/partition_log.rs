@@ -431,7 +431,6 @@ impl Log {
             let refused = queue.refusal.is_some();
             let error = self.name(LogError::Closed.into());
             queue.refuse(error, Refusal::Closed);
-            queue.last = None;
             queue.seen = None;
             refused
         };
@@ -454,8 +453,8 @@ impl Log {
     pub(crate) fn abandon(self: &Arc<Self>, error: &Error) {
         self.accumulator.unlist(self);
         let mut queue = self.queue.lock();
+        self.fail_waiting(&mut queue, error);
         queue.refuse(error.clone(), Refusal::Closed);
-        queue.last = None;
         queue.seen = None;
         drop(queue);
         self.listeners.notify();

@@ -84,8 +84,6 @@ pub(super) struct Queue {
     pub(super) unsynced: VecDeque<(Arc<Ticket>, Acknowledged)>,
     /// Whether somebody is writing or syncing for everybody.
     pub(super) busy: bool,
-    /// The ticket of the last batch opened.
-    pub(super) last: Option<Arc<Ticket>>,
     /// Where the next batch will begin if nothing fails.
     pub(super) next_offset: Offset,
     /// Why no record is accepted any more.
@@ -109,7 +107,6 @@ impl Queue {
             full: VecDeque::new(),
             unsynced: VecDeque::new(),
             busy: false,
-            last: None,
             next_offset,
             refusal: None,
             failures: 0,

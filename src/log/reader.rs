@@ -167,15 +167,13 @@ impl Log {
             let filled = read_up_to_at(&*at.file, target, at.position).map_err(|error| {
                 self.name(Error::storage("read a batch", at.segment.path(), error))
             })?;
+            if filled == 0 {
+                return Err(self.damaged(at, from, cut_short()));
+            }
             match self.take_batches(at, from, high_watermark, buffer, filled)? {
-                Taken::Nothing(Frame::Incomplete(needed)) if needed > filled => {
-                    if to_u64(needed) > left {
-                        let problem = "it goes on after the end of its segment";
-                        let error = FormatError::Damaged {
-                            what: "batch",
-                            problem,
-                        };
-                        return Err(self.damaged(at, from, error));
+                Taken::Nothing(Frame::Incomplete(needed)) => {
+                    if to_u64(needed) > left || filled < size {
+                        return Err(self.damaged(at, from, cut_short()));
                     }
                     wanted = needed;
                 }
@@ -310,7 +308,13 @@ impl Log {
             let filled = read_up_to_at(&*at.file, target, at.position).map_err(|error| {
                 self.name(Error::storage("read a batch", at.segment.path(), error))
             })?;
-            let (mut end, mut next) = (0, Offset::ZERO);
+            if left == 0 {
+                return Ok(None);
+            }
+            if filled == 0 {
+                return Err(self.damaged(at, at.segment.base_offset(), cut_short()));
+            }
+            let (mut end, mut next) = (0, at.segment.base_offset());
             loop {
                 let rest = buffer.get(end..filled).unwrap_or_default();
                 match Batch::parse(rest, seed) {
@@ -318,12 +322,20 @@ impl Log {
                         end += to_usize(batch.header.length);
                         next = batch.header.end_offset();
                     }
-                    Frame::Incomplete(needed) if end == 0 && needed > filled && needed <= left => {
+                    Frame::Incomplete(needed) if end == 0 => {
+                        if needed > left || filled < size {
+                            return Err(self.damaged(at, next, cut_short()));
+                        }
                         wanted = needed;
                         break;
                     }
                     Frame::Bad(error) if end == 0 => return Err(self.damaged(at, next, error)),
-                    _ if end == 0 => return Ok(None),
+                    Frame::Blank if end == 0 => {
+                        let problem = "zeros where a batch should be";
+                        let what = "batch";
+                        return Err(self.damaged(at, next, FormatError::Damaged { what, problem }));
+                    }
+                    Frame::Batch(_) if end == 0 => return Ok(None),
                     _ => {
                         at.position += to_u64(end);
                         return Ok(Some((end, next)));
@@ -331,6 +343,13 @@ impl Log {
                 }
             }
         }
+    }
+}
+
+fn cut_short() -> FormatError {
+    FormatError::Damaged {
+        what: "batch",
+        problem: "it goes on after the end of its segment",
     }
 }
 

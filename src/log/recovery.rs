@@ -26,9 +26,7 @@ use crate::format::{BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES, Segme
 use crate::limits::{saturating_usize, to_u64};
 use crate::offset::Offset;
 use crate::options::Durability;
-use crate::storage::{
-    OpenMode, StorageFile, read_exact_at, read_up_to_at, write_all_at, write_file_durably,
-};
+use crate::storage::{OpenMode, StorageFile, read_exact_at, write_all_at, write_file_durably};
 use crate::timestamp::Timestamp;
 
 const START: u64 = to_u64(SEGMENT_HEADER_BYTES);
@@ -163,8 +161,10 @@ fn open_segments(place: &Place, bases: &[Offset]) -> Result<Vec<Found>, Error> {
         let file = place.storage.open(&path, OpenMode::Read).map_err(fail)?;
         let length = file.len().map_err(fail)?;
         let mut head = [0; SEGMENT_HEADER_BYTES];
-        let filled = read_up_to_at(&*file, &mut head, 0).map_err(fail)?;
-        let header = SegmentHeader::decode(head.get(..filled).unwrap_or_default())
+        let there = head.len().min(saturating_usize(length));
+        let head = head.get_mut(..there).unwrap_or_default();
+        read_exact_at(&*file, head, 0).map_err(fail)?;
+        let header = SegmentHeader::decode(head)
             .and_then(|header| header.check(&place.identity, *base).map(|()| header));
         Ok(Found {
             base: *base,
@@ -640,8 +640,7 @@ fn cut(place: &Place, segment: &Found, position: u64) -> Result<Option<String>, 
     let path = segment_path(&place.directory, segment.base);
     let fail = |error| Error::storage("cut off a torn tail", &path, error);
     let mut tail = vec![0; saturating_usize(segment.length - position)];
-    let filled = read_up_to_at(&*segment.file, &mut tail, position).map_err(fail)?;
-    tail.truncate(filled);
+    read_exact_at(&*segment.file, &mut tail, position).map_err(fail)?;
     let mut name = None;
     if tail.iter().any(|byte| *byte != 0) {
         let cut = cut_name(segment.base, position);

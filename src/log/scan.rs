@@ -5,7 +5,7 @@ use std::io;
 use crate::error::FormatError;
 use crate::format::{Batch, BatchHeader, Frame, SEGMENT_HEADER_BYTES};
 use crate::limits::{RECORD_BYTES_MAX, saturating_usize, to_u64};
-use crate::storage::{StorageFile, read_up_to_at};
+use crate::storage::{StorageFile, read_exact_at};
 
 /// How much is read at once.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -120,7 +120,7 @@ impl<'f> Scanner<'f> {
         let mut effort = self.file_end.saturating_mul(4).max(1 << 20);
         let mut window = vec![0; CHUNK_BYTES];
         while from < self.file_end {
-            let filled = read_up_to_at(self.file, &mut window, from)?;
+            let filled = self.read_window(&mut window, from)?;
             let bytes = window.get(..filled).unwrap_or_default();
             let found =
                 (0..filled).find(|at| Batch::may_begin(bytes.get(*at..).unwrap_or_default()));
@@ -159,7 +159,7 @@ impl<'f> Scanner<'f> {
         let mut window = vec![0; CHUNK_BYTES];
         let mut position = self.position;
         loop {
-            let filled = read_up_to_at(self.file, &mut window, position)?;
+            let filled = self.read_window(&mut window, position)?;
             if filled == 0 {
                 return Ok(true);
             }
@@ -168,6 +168,18 @@ impl<'f> Scanner<'f> {
             }
             position += to_u64(filled);
         }
+    }
+
+    /// Fills the window, as far as the file goes. Returns how much of it.
+    fn read_window(&self, window: &mut [u8], position: u64) -> io::Result<usize> {
+        let left = saturating_usize(self.file_end.saturating_sub(position));
+        let size = window.len().min(left);
+        read_exact_at(
+            self.file,
+            window.get_mut(..size).unwrap_or_default(),
+            position,
+        )?;
+        Ok(size)
     }
 
     /// Makes at least `wanted` bytes ready, if the file has them.
@@ -188,11 +200,11 @@ impl<'f> Scanner<'f> {
                 .map_err(|_| io::ErrorKind::OutOfMemory)?;
             self.buffer.resize(room, 0);
         }
-        let filled = match self.buffer.get_mut(kept..room) {
-            Some(rest) => read_up_to_at(self.file, rest, self.position + to_u64(kept))?,
-            None => 0,
-        };
-        self.ready = 0..kept + filled;
+        // The file is this long: a read that ends before is a fault of the storage, not the log's end.
+        if let Some(rest) = self.buffer.get_mut(kept..room) {
+            read_exact_at(self.file, rest, self.position + to_u64(kept))?;
+        }
+        self.ready = 0..room;
         Ok(())
     }
 }

@@ -5,6 +5,8 @@
 //! - A batch is written whole or not at all: what a failed write left behind is cut off before the next.
 //! - A sync is never repeated after it failed, and always goes through the handle that wrote.
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Place;
@@ -40,6 +42,9 @@ pub(super) struct Writer {
     unsynced: Vec<Unsynced>,
     /// Whether segments were begun whose names are not on disk.
     unsynced_names: bool,
+    /// A file that a failed roll could not take away again. Nothing is written while it is there: once
+    /// the log has grown past its name it would stand between segments.
+    orphan: Option<PathBuf>,
     since_sync: u64,
     since_checkpoint: u64,
     scan_from: ScanFrom,
@@ -145,6 +150,7 @@ impl Writer {
             TimestampType::LogAppendTime => Some(place.clock.wall()),
             TimestampType::CreateTime => None,
         };
+        self.remove_orphan(place)?;
         if self.must_roll(options, batch, base_offset, append_time) {
             let poisoned = &mut outcome.poisoned;
             outcome.rolled =
@@ -255,14 +261,8 @@ impl Writer {
         if durable && !self.is_synced() {
             self.sync_written(place).inspect_err(|_| *poisoned = true)?;
         }
+        self.remove_orphan(place)?;
         let path = segment_path(&place.directory, base_offset);
-        // A roll that failed half-way may have left the name; it is ours, and nothing is in it.
-        match storage.remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::storage("begin a segment", &path, error));
-            }
-            _ => {}
-        }
         let fail = |error| Error::storage("begin a segment", &path, error);
         let file = storage.open(&path, OpenMode::CreateNew).map_err(fail)?;
         let header = SegmentHeader {
@@ -279,7 +279,9 @@ impl Writer {
             }
         });
         if let Err(error) = made {
-            let _leftover = storage.remove_file(&path);
+            if storage.remove_file(&path).is_err() {
+                self.orphan = Some(path.clone());
+            }
             return Err(fail(error));
         }
         let start = to_u64(SEGMENT_HEADER_BYTES);
@@ -316,6 +318,20 @@ impl Writer {
         self.since_sync += start;
         self.unsynced_names |= !durable;
         Ok(segment)
+    }
+
+    fn remove_orphan(&mut self, place: &Place) -> Result<(), Error> {
+        let Some(path) = self.orphan.take() else {
+            return Ok(());
+        };
+        match place.storage.remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let failed = Error::storage("begin a segment", &path, error);
+                self.orphan = Some(path);
+                Err(failed)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Makes everything that was appended durable.

@@ -64,8 +64,7 @@ pub(crate) fn read_all(storage: &dyn Storage, path: &Path, limit: u64) -> io::Re
         return Err(io::ErrorKind::FileTooLarge.into());
     }
     let mut bytes = vec![0; saturating_usize(length)];
-    let filled = read_up_to_at(&*file, &mut bytes, 0)?;
-    bytes.truncate(filled);
+    read_exact_at(&*file, &mut bytes, 0)?;
     Ok(bytes)
 }
 

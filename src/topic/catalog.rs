@@ -464,7 +464,12 @@ impl Catalog {
             return Err(Error::from(TopicError::Internal).in_topic(&topic.name));
         }
         let storage = &*self.environment.storage;
-        let retired = retire_topic_directory(storage, &topic.directory, topic.id)?;
+        let retired = match retire_topic_directory(storage, &topic.directory, topic.id) {
+            Err((error, false)) => return Err(error),
+            // Nothing may be acknowledged in a directory that the next open removes.
+            Err((error, true)) => Err(error),
+            Ok(retired) => Ok(retired),
+        };
         topic.mark_deleted();
         self.topics.write().remove(&topic.name);
         self.note_change();
@@ -472,10 +477,10 @@ impl Catalog {
         for log in topic.logs() {
             log.abandon(&gone);
         }
-        remove_tree(storage, &retired);
+        let removed = retired.map(|retired| remove_tree(storage, &retired));
         drop(changes);
         self.tell_change();
-        Ok(())
+        removed
     }
 
     /// Reads every byte of every partition. Changes nothing.

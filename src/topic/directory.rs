@@ -322,24 +322,41 @@ pub(super) fn create_topic_directory(
 }
 
 /// Takes a topic's directory out of the way, for good once this returns; its files go later.
+///
+/// # Errors
+///
+/// With the error, whether the directory is out of the way all the same, though perhaps not for good.
 pub(super) fn retire_topic_directory(
     storage: &dyn Storage,
     directory: &Path,
     id: Id,
-) -> Result<PathBuf, Error> {
+) -> Result<PathBuf, (Error, bool)> {
     let retired = Path::new(TOPICS).join(format!("%del-{id}"));
-    move_directory(storage, directory, &retired)
-        .map_err(|error| Error::storage("delete a topic", directory, error))?;
-    Ok(retired)
+    match move_directory(storage, directory, &retired) {
+        Ok(()) => Ok(retired),
+        Err(NotMoved { error, at_target }) => {
+            let error = Error::storage("delete a topic", directory, error);
+            Err((error, at_target))
+        }
+    }
 }
 
-/// Renames a topic's directory for good, or not at all.
-fn move_directory(storage: &dyn Storage, from: &Path, to: &Path) -> io::Result<()> {
-    storage.rename(from, to)?;
-    storage.sync_dir(Path::new(TOPICS)).inspect_err(|_| {
-        // Whoever is told that it failed may try again.
-        let _back = storage.rename(to, from);
-    })
+/// Why a topic's directory was not moved for good.
+struct NotMoved {
+    error: io::Error,
+    /// Whether it has its new name all the same, until the next open at least.
+    at_target: bool,
+}
+
+/// Renames a topic's directory for good; or not at all, so that whoever is told may try again.
+fn move_directory(storage: &dyn Storage, from: &Path, to: &Path) -> Result<(), NotMoved> {
+    let not = |error, at_target| NotMoved { error, at_target };
+    storage
+        .rename(from, to)
+        .map_err(|error| not(error, false))?;
+    storage
+        .sync_dir(Path::new(TOPICS))
+        .map_err(|error| not(error, storage.rename(to, from).is_err()))
 }
 
 /// Makes durable what names there are at the root and of topics: a process that was killed leaves some

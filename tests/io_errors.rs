@@ -1,0 +1,484 @@
+//! An operation of the storage fails: once, for a while, or for ever; every operation of a workload in turn.
+//!
+//! No panic, no hang; what was acknowledged is there once the storage has healed and the log is open, and
+//! stays there when the power is cut.
+//!
+//! `TOPICLOG_SEED` replays a run, `TOPICLOG_STATES` makes it larger.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::print_stderr,
+    reason = "a test may panic"
+)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use common::{clock, is_same, record};
+use topiclog::clock::ManualClock;
+use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Survival};
+use topiclog::{
+    Durability, Error, ErrorKind, EventLog, Offset, Partition, Record, Timestamp, Topic,
+    TopicOptions,
+};
+
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+const EDQUOT: i32 = 122;
+const EMFILE: i32 = 24;
+const EINTR: i32 = 4;
+
+fn options() -> TopicOptions {
+    TopicOptions::new()
+        .segment_bytes(1500)
+        .batch_bytes(400)
+        .timestamp_after_max(None)
+        .retention(Some(Duration::from_secs(10)))
+}
+
+/// A record by its number alone: with failures in between, nobody knows its offset beforehand.
+fn numbered(number: u64) -> Record<'static> {
+    let value = format!("{number:06}").repeat(usize::try_from(10 + number % 40).unwrap());
+    let time = Timestamp::from_millis(common::NOON);
+    Record::new(value).timestamp(time).partition(0)
+}
+
+fn number_of(read: &Record<'_>) -> u64 {
+    let value = read.value_bytes().unwrap();
+    let number = std::str::from_utf8(&value[..6]).unwrap().parse().unwrap();
+    assert_eq!(
+        numbered(number).value_bytes(),
+        read.value_bytes(),
+        "a record in its own words"
+    );
+    number
+}
+
+/// What was sent and what became of it.
+#[derive(Default)]
+struct Notes {
+    next: u64,
+    /// By topic: the number of the record acknowledged at an offset.
+    acknowledged: BTreeMap<(String, u64), u64>,
+    /// The highest start that was asked for, by topic.
+    start: BTreeMap<String, u64>,
+    errors: Vec<ErrorKind>,
+}
+
+impl Notes {
+    fn keep<T>(&mut self, result: Result<T, Error>) -> Option<T> {
+        result.map_err(|error| self.errors.push(error.kind())).ok()
+    }
+
+    fn send(&mut self, topic: &Topic, count: u64) {
+        let producer = topic.producer();
+        let mut deliveries = Vec::new();
+        for _ in 0..count {
+            let number = self.next;
+            self.next += 1;
+            if let Some(delivery) = self.keep(producer.send(numbered(number)).map_err(Error::from))
+            {
+                deliveries.push((number, delivery));
+            }
+        }
+        for (number, delivery) in deliveries {
+            if let Some(at) = self.keep(delivery.wait()) {
+                let name = topic.name().to_string();
+                let before = self.acknowledged.insert((name, at.offset.value()), number);
+                assert_eq!(before, None, "an offset was acknowledged twice");
+            }
+        }
+    }
+
+    fn delete(&mut self, partition: &Partition, upto: u64) {
+        let name = partition.topic_partition().topic().to_string();
+        self.start.insert(name, upto);
+        self.keep(partition.delete_records(Offset::new(upto)));
+    }
+
+    /// Everything acknowledged is there; nothing is there twice.
+    fn check(&self, log: &EventLog, context: &str) {
+        for description in log.topics() {
+            let name = description.name.as_str();
+            let topic = log.topic(name).unwrap();
+            let partition = topic.partition(0).unwrap();
+            let offsets = partition.offsets();
+            let start = self.start.get(name).copied().unwrap_or(0);
+            assert!(
+                offsets.log_start <= Offset::new(start),
+                "{context}: {name} {offsets:?}"
+            );
+            let read = common::contents(&partition)
+                .unwrap_or_else(|error| panic!("{context}: {name}: {error:?}"));
+            let mut seen = BTreeMap::new();
+            for (offset, record) in &read {
+                let number = number_of(record);
+                assert_eq!(
+                    seen.insert(number, offset),
+                    None,
+                    "{context}: {name}: twice"
+                );
+            }
+            let read: BTreeMap<u64, u64> = read
+                .iter()
+                .map(|(offset, record)| (*offset, number_of(record)))
+                .collect();
+            for ((topic, offset), number) in &self.acknowledged {
+                if topic == name && *offset >= offsets.log_start.value() {
+                    assert_eq!(
+                        read.get(offset),
+                        Some(number),
+                        "{context}: {name} {offsets:?}"
+                    );
+                }
+            }
+        }
+        for (topic, _) in self.acknowledged.keys() {
+            assert!(log.topic(topic).is_ok(), "{context}: {topic} is missing");
+        }
+    }
+}
+
+/// Opens, makes topics, sends, rolls, deletes, retains, alters, closes; goes on whatever fails.
+fn workload(
+    storage: &SimulatedStorage,
+    clock: &ManualClock,
+    notes: &mut Notes,
+) -> Option<EventLog> {
+    let log = notes.keep(common::try_open(storage.clone(), clock))?;
+    for round in 0..3 {
+        for name in ["one", "two"] {
+            let level = if name == "one" {
+                Durability::Disk
+            } else {
+                Durability::Os
+            };
+            let made = log.open_or_create_topic(name, options().durability(level));
+            let Some(topic) = notes.keep(made) else {
+                continue;
+            };
+            notes.send(&topic, 4);
+            notes.send(&topic, 1);
+            let partition = topic.partition(0).unwrap();
+            if round == 1 {
+                let end = partition.offsets().high_watermark.value();
+                notes.delete(&partition, end / 2);
+                notes.keep(topic.alter(|options| options.segment_bytes(2000)));
+            }
+            if round == 2 {
+                notes.keep(topic.add_partitions(2));
+                notes.keep(partition.offset_for_time(Timestamp::from_millis(common::NOON)));
+            }
+            notes.keep(common::contents(&partition));
+        }
+        if let Some(topic) = notes.keep(log.create_topic("short", options())) {
+            notes.keep(
+                topic
+                    .producer()
+                    .send(numbered(999_999))
+                    .map_err(Error::from),
+            );
+            notes.keep(topic.flush());
+            notes.keep(log.delete_topic("short"));
+        }
+        log.run_housekeeping();
+    }
+    Some(log)
+}
+
+fn run(make: impl Fn() -> Fault, what: &str, at: u64, cuts: u64) {
+    let (storage, clock) = (SimulatedStorage::new(), clock());
+    let context = format!("{what} at operation {at}");
+    storage.fail(make().at(at));
+    let mut notes = Notes::default();
+    let log = workload(&storage, &clock, &mut notes);
+    storage.heal();
+    if let Some(log) = &log {
+        // What is readable now is right, whatever failed before.
+        notes.check(log, &context);
+        // Without reopening: whatever is not poisoned goes on.
+        for description in log.topics() {
+            let topic = log.topic(description.name.as_str()).unwrap();
+            if topic.partition(0).unwrap().refusal().is_none() {
+                let before = notes.errors.len();
+                notes.send(&topic, 3);
+                assert_eq!(
+                    notes.errors.len(),
+                    before,
+                    "{context}: {:?}",
+                    notes.errors.last()
+                );
+            }
+        }
+        notes.check(log, &context);
+    }
+    // The process is killed here; or the power is cut, if all that matters was acknowledged at `Disk`.
+    let killed = storage.kill();
+    let copies: Vec<_> = (0..cuts)
+        .map(|seed| storage.crash(Survival::Random, seed))
+        .collect();
+    drop(log);
+    let context = format!("{context}, reopened");
+    let log = open(&killed, &clock, &context);
+    notes.check(&log, &context);
+    for description in log.topics() {
+        let topic = log.topic(description.name.as_str()).unwrap();
+        notes.send(&topic, 2);
+    }
+    let report = log.verify().unwrap();
+    assert!(report.is_sound(), "{context}: {:?}", report.problems);
+    log.close().unwrap();
+    notes.check(&open(&killed, &clock, &context), &context);
+    for (seed, copy) in copies.into_iter().enumerate() {
+        let context = format!("{context} after power cut {seed}");
+        let log = open(&copy, &clock, &context);
+        let mut notes = Notes {
+            acknowledged: notes.acknowledged.clone(),
+            start: notes.start.clone(),
+            ..Notes::default()
+        };
+        let ends: BTreeMap<_, _> = storage_ends(&notes);
+        notes.acknowledged.retain(|(topic, offset), _| {
+            // The last two were sent after the cut.
+            topic == "one" && *offset + 2 < ends[topic]
+        });
+        notes.check(&log, &context);
+    }
+}
+
+fn storage_ends(notes: &Notes) -> BTreeMap<String, u64> {
+    let mut ends = BTreeMap::new();
+    for (topic, offset) in notes.acknowledged.keys() {
+        ends.insert(topic.clone(), offset + 1);
+    }
+    ends
+}
+
+fn open(storage: &SimulatedStorage, clock: &ManualClock, context: &str) -> EventLog {
+    let log = common::try_open(storage.clone(), clock)
+        .unwrap_or_else(|error| panic!("{context}: {error:?}"));
+    let damaged: Vec<_> = log.recovery_report().damaged().collect();
+    assert!(damaged.is_empty(), "{context}: {damaged:?}");
+    log
+}
+
+fn operations() -> u64 {
+    let (storage, clock) = (SimulatedStorage::new(), clock());
+    let log = workload(&storage, &clock, &mut Notes::default());
+    let count = storage.operations();
+    drop(log);
+    count
+}
+
+fn at_every_operation(what: &str, make: impl Fn() -> Fault) {
+    let operations = operations();
+    for at in 0..operations {
+        run(&make, what, at, 2 * common::scale());
+    }
+    eprintln!("{what}: {operations} operations");
+}
+
+#[test]
+fn an_error_once_at_any_operation_loses_nothing_acknowledged() {
+    for code in [EIO, ENOSPC, EDQUOT, EMFILE, EINTR] {
+        at_every_operation(&format!("error {code} once"), || {
+            Fault::error(code).partial_writes(7)
+        });
+    }
+}
+
+#[test]
+fn an_error_that_lasts_loses_nothing_acknowledged() {
+    for code in [EIO, ENOSPC, EMFILE] {
+        at_every_operation(&format!("error {code} for ever"), || {
+            Fault::error(code).forever().partial_writes(3)
+        });
+        at_every_operation(&format!("error {code} five times"), || {
+            Fault::error(code).times(5).partial_writes(5)
+        });
+    }
+}
+
+#[test]
+fn short_transfers_change_nothing() {
+    at_every_operation("short", || Fault::short().forever());
+    let (storage, clock) = (SimulatedStorage::new(), clock());
+    storage.fail(Fault::short().forever());
+    let mut notes = Notes::default();
+    let log = workload(&storage, &clock, &mut notes).unwrap();
+    // `short` is made anew in every round, and nothing else fails.
+    assert_eq!(notes.errors, []);
+    notes.check(&log, "short for ever");
+}
+
+#[test]
+fn reads_and_writes_that_transfer_nothing_are_errors_and_not_a_hang() {
+    at_every_operation("zero once", Fault::zero);
+    at_every_operation("zero for ever", || Fault::zero().forever());
+}
+
+fn one_topic(options: TopicOptions) -> (SimulatedStorage, EventLog, Topic) {
+    let storage = SimulatedStorage::new();
+    let log = common::open(&storage, &clock());
+    let topic = log.create_topic("t", options).unwrap();
+    (storage, log, topic)
+}
+
+#[test]
+fn a_failed_sync_poisons_the_partition_and_is_never_repeated() {
+    let (storage, log, topic) = one_topic(options());
+    for _ in 0..3 {
+        common::send_next(&topic, 1, 0).unwrap();
+    }
+    storage.fail(Fault::error(EIO).only(OperationKind::Sync));
+    let error = common::send_next(&topic, 1, 0).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io, "{error:?}");
+    let before = storage.journal().len();
+    for _ in 0..3 {
+        let error = topic.producer().send(record(1, 0, 3)).unwrap_err();
+        assert_eq!(error.error().kind(), ErrorKind::Poisoned);
+        let _known = topic.flush();
+        let error = topic.partition(0).unwrap().sync().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Poisoned);
+        log.run_housekeeping();
+    }
+    assert_eq!(
+        storage.journal().len(),
+        before,
+        "nothing was written or synced again"
+    );
+    let partition = topic.partition(0).unwrap();
+    assert_eq!(
+        partition.offsets().high_watermark,
+        3,
+        "readers stop at what is durable"
+    );
+    assert_eq!(common::contents(&partition).unwrap().len(), 3);
+    log.close().unwrap();
+    // What the failed sync left in the cache is written anew before it counts.
+    let log = common::open(&storage, &clock());
+    assert_eq!(log.recovery_report().damaged().count(), 0);
+    let partition = log.topic("t").unwrap().partition(0).unwrap();
+    let end = partition.offsets().log_end;
+    let after = storage.crash(Survival::Nothing, 0);
+    let log = common::open(&after, &clock());
+    assert_eq!(
+        log.topic("t")
+            .unwrap()
+            .partition(0)
+            .unwrap()
+            .offsets()
+            .log_end,
+        end
+    );
+}
+
+#[test]
+fn a_full_disk_is_full_and_appending_goes_on_when_there_is_room() {
+    for room in (0..3000).step_by(37) {
+        let (storage, log, topic) = one_topic(options());
+        for _ in 0..4 {
+            common::send_next(&topic, 1, 0).unwrap();
+        }
+        let used: u64 = storage.files().iter().map(|(_, length)| length).sum();
+        storage.set_capacity(Some(used + room));
+        let mut errors = 0;
+        while errors < 3 {
+            if let Err(error) = common::send_next(&topic, 1, 0) {
+                assert_eq!(error.kind(), ErrorKind::Full, "{error:?}");
+                errors += 1;
+            }
+        }
+        let partition = topic.partition(0).unwrap();
+        assert!(partition.refusal().is_none(), "room {room}");
+        storage.set_capacity(None);
+        for _ in 0..6 {
+            common::send_next(&topic, 1, 0).unwrap();
+        }
+        check_whole(&partition);
+        assert!(log.verify().unwrap().is_sound());
+        let end = partition.offsets().log_end;
+        let after = storage.crash(Survival::Nothing, 0);
+        let log = open(&after, &clock(), &format!("room {room}"));
+        let partition = log.topic("t").unwrap().partition(0).unwrap();
+        assert_eq!(partition.offsets().log_end, end);
+        check_whole(&partition);
+    }
+}
+
+fn check_whole(partition: &Partition) {
+    let mut next = partition.offsets().log_start.value();
+    for records in partition.scan(Offset::new(next)) {
+        for read in &records.unwrap() {
+            assert_eq!(read.offset(), Offset::new(next));
+            assert!(is_same(&read, &record(1, 0, next)), "{read:?}");
+            next += 1;
+        }
+    }
+    assert_eq!(partition.offsets().log_end, next);
+}
+
+#[test]
+fn no_descriptors_at_a_roll_heal_without_reopening_and_leave_nothing_that_blocks() {
+    for kind in [
+        OperationKind::Open,
+        OperationKind::SyncDir,
+        OperationKind::Write,
+    ] {
+        for hits in 1..6 {
+            let (storage, log, topic) = one_topic(options());
+            for _ in 0..2 {
+                common::send_next(&topic, 1, 0).unwrap();
+            }
+            // A record that needs a segment of its own, so that this send rolls.
+            storage.fail(Fault::error(EMFILE).times(hits).only(kind));
+            for _ in 0..40 {
+                let _may_fail = common::send_next(&topic, 1, 0);
+            }
+            storage.heal();
+            let partition = topic.partition(0).unwrap();
+            assert!(partition.refusal().is_none(), "{kind:?} {hits}");
+            for _ in 0..10 {
+                common::send_next(&topic, 1, 0).unwrap();
+            }
+            check_whole(&partition);
+            assert!(log.verify().unwrap().is_sound());
+            log.close().unwrap();
+            let log = open(&storage, &clock(), "after a clean close");
+            assert!(log.recovery_report().closed_cleanly);
+            check_whole(&log.topic("t").unwrap().partition(0).unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_topic_that_could_not_be_made_or_deleted_can_be_the_next_time() {
+    for at in 0..40 {
+        for code in [EIO, ENOSPC] {
+            let (storage, log, _) = one_topic(options());
+            storage.fail(Fault::error(code).after(at));
+            let _may_fail = log.create_topic("again", options());
+            storage.heal();
+            let topic = log.open_or_create_topic("again", options()).unwrap();
+            common::send_next(&topic, 1, 0).unwrap();
+            storage.fail(Fault::error(code).after(at));
+            let deleted = log.delete_topic("again");
+            storage.heal();
+            if deleted.is_err() {
+                check_whole(&topic.partition(0).unwrap());
+                common::send_next(&topic, 1, 0).unwrap();
+                log.delete_topic("again").unwrap();
+            }
+            let again = log.create_topic("again", options()).unwrap();
+            assert_eq!(common::contents(&again.partition(0).unwrap()).unwrap(), []);
+            let after = storage.crash(Survival::Nothing, 0);
+            let log = open(&after, &clock(), &format!("error {code} after {at}"));
+            assert!(log.topic("again").is_ok());
+        }
+    }
+}
