@@ -1,4 +1,4 @@
-//! An embeddable event log: Kafka's semantics in your process, with no network hop.
+#![doc = include_str!("../README.md")]
 
 // Floor 0: vocabulary.
 mod error;
@@ -60,3 +60,28 @@ pub use topic::{
 
 /// The result of most calls of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The pages of `docs/`: prose, compiled so that their examples run.
+#[cfg(any(doc, doctest))]
+pub mod _documentation {
+    #[doc = include_str!("../docs/ARCHITECTURE.md")]
+    pub mod architecture {}
+
+    #[doc = include_str!("../docs/DEFAULTS.md")]
+    pub mod defaults {}
+
+    #[doc = include_str!("../docs/DURABILITY.md")]
+    pub mod durability {}
+
+    #[doc = include_str!("../docs/FORMAT.md")]
+    pub mod format {}
+
+    #[doc = include_str!("../docs/GROUPS.md")]
+    pub mod groups {}
+
+    #[doc = include_str!("../docs/KAFKA.md")]
+    pub mod kafka {}
+
+    #[doc = include_str!("../docs/VOCABULARY.md")]
+    pub mod vocabulary {}
+}
