@@ -389,6 +389,7 @@ mod tests {
             base_offset: Offset::ZERO,
             durable_upto: Offset::ZERO,
             append_time,
+            skips: true,
             seed: 0,
         };
         let bytes = builder.finish(&stamp).to_vec();
