@@ -50,7 +50,9 @@ pub use log::{LogOffsets, Recovery};
 pub use name::{GroupId, Id, TopicName, TopicPartition};
 pub use offset::Offset;
 pub use options::{Durability, TopicOptions};
-pub use producer::{Delivery, KeyHash, Partitioner, Producer, RoundRobin, Sticky};
+pub use producer::{
+    Deliveries, Delivery, KeyHash, Partitioner, Producer, RoundRobin, SendAllError, Sticky,
+};
 pub use record::{HeadersRef, Payload, Record, RecordMetadata, RecordRef, SendError};
 pub use timestamp::{Timestamp, TimestampType};
 pub use topic::{

@@ -70,14 +70,65 @@ impl Log {
         record: &Record<'_>,
         max_block: Duration,
     ) -> Result<Queued, Error> {
-        let size = encoded_bytes(record);
         let mut queue = self.queue.lock();
-        let mut waited = Duration::ZERO;
-        let (queued, opened) = loop {
-            if let Some(refusal) = &queue.refusal {
+        let (queued, opened) =
+            self.put(&mut queue, record, max_block, |open, timestamp| Queued {
+                ticket: Arc::clone(&open.ticket),
+                index: open.builder.count().saturating_sub(1),
+                timestamp,
+            })?;
+        self.after_sending(queue, opened);
+        Ok(queued)
+    }
+
+    /// Puts records into the open batch, and those opened after it, with the queue locked once. Stops at
+    /// the first that is refused; returns how many were taken.
+    pub(crate) fn enqueue_run(
+        self: &Arc<Self>,
+        records: &[Record<'_>],
+        max_block: Duration,
+        tickets: &mut Vec<Arc<Ticket>>,
+    ) -> (usize, Result<(), Error>) {
+        let mut queue = self.queue.lock();
+        let (mut taken, mut opened, mut result) = (0, false, Ok(()));
+        for record in records {
+            let put = self.put(&mut queue, record, max_block, |open, _timestamp| {
+                let last = tickets.last();
+                if !last.is_some_and(|last| Arc::ptr_eq(last, &open.ticket)) {
+                    tickets.push(Arc::clone(&open.ticket));
+                }
+            });
+            match put {
+                Ok(((), new)) => opened |= new,
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            }
+            taken += 1;
+        }
+        self.after_sending(queue, opened);
+        (taken, result)
+    }
+
+    /// Puts a record into the open batch, or into one opened for it, and shows that to `note`. Returns
+    /// also whether one was opened.
+    #[inline]
+    fn put<T>(
+        self: &Arc<Self>,
+        queue: &mut MutexGuard<'_, Queue>,
+        record: &Record<'_>,
+        max_block: Duration,
+        note: impl FnOnce(&Pending, Timestamp) -> T,
+    ) -> Result<(T, bool), Error> {
+        let size = encoded_bytes(record);
+        let (mut opened, mut waited) = (false, Duration::ZERO);
+        loop {
+            let state = &mut **queue;
+            if let Some(refusal) = &state.refusal {
                 return Err(refusal.clone());
             }
-            let options = &*queue.options;
+            let options = &*state.options;
             check_size(record, size, options)?;
             let explicit = match record.timestamp_asked() {
                 Some(timestamp) => Some(self.check_timestamp(timestamp, options)?),
@@ -85,38 +136,42 @@ impl Log {
                 None => None,
             };
             let room = to_usize(options.batch_bytes.min(options.batch_bytes_max));
-            let batch_room = room.max(size + BATCH_HEADER_BYTES);
-            if let Some(open) = &mut queue.open {
+            if let Some(open) = &mut state.open {
                 let timestamp = explicit.unwrap_or(open.opened);
-                if open.builder.len() + size <= room && open.builder.spans(timestamp) {
-                    break (push(open, record, timestamp), false);
+                let fits = open.builder.len() + size <= room && open.builder.spans(timestamp);
+                if opened || fits {
+                    open.builder.push(record, timestamp);
+                    if options.durability == Durability::Memory {
+                        state.next_offset = state.next_offset.next();
+                    }
+                    return Ok((note(open, timestamp), opened));
                 }
-                queue.close_batch();
-                continue;
+                state.close_batch();
             }
+            let batch_room = room.max(size + BATCH_HEADER_BYTES);
             if self.accumulator.reserve(to_u64(batch_room)) {
-                let pending = self.open_batch(&mut queue, batch_room, explicit);
-                let open = queue.open.insert(pending);
-                let timestamp = explicit.unwrap_or(open.opened);
-                break (push(open, record, timestamp), true);
-            }
-            if waited >= max_block {
+                let pending = self.open_batch(state, batch_room, explicit);
+                state.open = Some(pending);
+                opened = true;
+            } else if waited >= max_block {
                 return Err(LogError::BufferFull { waited }.into());
-            }
-            queue = self.make_room(queue, to_u64(batch_room), max_block, &mut waited);
-        };
-        if queue.options.durability == Durability::Memory {
-            queue.next_offset = queue.next_offset.next();
-        }
-        let list = opened && !std::mem::replace(&mut queue.listed, true);
-        let write_now = !queue.busy && (!queue.full.is_empty() || queue.options.linger.is_zero());
-        if write_now {
-            let goal = if queue.options.linger.is_zero() {
-                Goal::Written
             } else {
-                Goal::Full
-            };
-            queue = self.drive(queue, goal);
+                MutexGuard::unlocked(queue, || {
+                    self.make_room(to_u64(batch_room), max_block, &mut waited);
+                });
+            }
+        }
+    }
+
+    /// What a sender does once its records have their places: writes if it is its turn, and tells those
+    /// who wait for something to be sent.
+    #[inline]
+    fn after_sending(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>, opened: bool) {
+        let list = opened && !std::mem::replace(&mut queue.listed, true);
+        let no_linger = queue.options.linger.is_zero();
+        if !queue.busy && (no_linger || !queue.full.is_empty()) {
+            let goal = if no_linger { Goal::Written } else { Goal::Full };
+            self.drive(&mut queue, goal);
         }
         drop(queue);
         if list {
@@ -125,18 +180,10 @@ impl Log {
         if opened {
             self.listeners.notify();
         }
-        Ok(queued)
     }
 
     /// Frees memory: writes what waits here, then elsewhere, then waits for others to do so.
-    fn make_room<'q>(
-        &'q self,
-        queue: MutexGuard<'q, Queue>,
-        bytes: u64,
-        max_block: Duration,
-        waited: &mut Duration,
-    ) -> MutexGuard<'q, Queue> {
-        drop(queue);
+    fn make_room(&self, bytes: u64, max_block: Duration, waited: &mut Duration) {
         self.write_pending();
         self.accumulator.relieve();
         let before = self.place.clock.monotonic();
@@ -149,7 +196,6 @@ impl Log {
         } else {
             passed
         };
-        self.queue.lock()
     }
 
     fn open_batch(
@@ -230,7 +276,7 @@ impl Log {
                 return outcome.clone();
             }
             if !queue.busy {
-                queue = self.drive(queue, Goal::Acknowledged);
+                self.drive(&mut queue, Goal::Acknowledged);
                 continue;
             }
             ticket.sleepers.fetch_add(1, Ordering::Relaxed);
@@ -264,7 +310,7 @@ impl Log {
             queue = self.queue.lock();
         }
         if queue.has_work() {
-            queue = self.drive(queue, Goal::Acknowledged);
+            self.drive(&mut queue, Goal::Acknowledged);
         }
         match &queue.last_failure {
             Some(error) if queue.failures != failures => Err(error.clone()),
@@ -274,17 +320,17 @@ impl Log {
 
     /// Writes what waits, unless somebody is at it. For a reader that has reached the end.
     pub(crate) fn write_for_reader(&self) {
-        let queue = self.queue.lock();
+        let mut queue = self.queue.lock();
         if !queue.busy && queue.has_work() {
-            drop(self.drive(queue, Goal::Acknowledged));
+            self.drive(&mut queue, Goal::Acknowledged);
         }
     }
 
     /// Writes what waits, unless somebody is at it, to free its memory.
     pub(super) fn write_pending(&self) {
-        let queue = self.queue.lock();
+        let mut queue = self.queue.lock();
         if !queue.busy && (queue.open.is_some() || !queue.full.is_empty()) {
-            drop(self.drive(queue, Goal::Written));
+            self.drive(&mut queue, Goal::Written);
         }
     }
 
@@ -316,7 +362,7 @@ impl Log {
                 let lingered = now.saturating_sub(*since) >= queue.options.linger / 2;
                 if lingered && !queue.busy {
                     queue.seen = None;
-                    drop(self.drive(queue, Goal::Acknowledged));
+                    self.drive(&mut queue, Goal::Acknowledged);
                 }
             }
             _ => queue.seen = Some((first, now)),
@@ -344,17 +390,13 @@ impl Log {
     }
 
     /// Writes, and syncs if it comes to that, for everyone queued. Called by whoever needs it first.
-    fn drive<'q>(
-        &'q self,
-        mut queue: MutexGuard<'q, Queue>,
-        mut goal: Goal,
-    ) -> MutexGuard<'q, Queue> {
+    fn drive(&self, queue: &mut MutexGuard<'_, Queue>, mut goal: Goal) {
         queue.busy = true;
         loop {
-            let mut round = begin_round(&mut queue, goal);
+            let mut round = begin_round(queue, goal);
             let options = Arc::clone(&queue.options);
-            MutexGuard::unlocked(&mut queue, || self.perform(&mut round, &options));
-            self.settle(&mut queue, &mut round, &options);
+            MutexGuard::unlocked(queue, || self.perform(&mut round, &options));
+            self.settle(queue, &mut round, &options);
             queue.spare_round = Some(round);
             // While this was going on others may have filled batches and gone on without writing them.
             if queue.full.is_empty() {
@@ -368,7 +410,6 @@ impl Log {
             // A reader that came to the end meanwhile left the writing to whoever was busy with it.
             self.listeners.notify();
         }
-        queue
     }
 
     /// The part that takes time: writing and syncing, with the queue open to senders.
@@ -530,16 +571,6 @@ impl Queue {
         if self.refusal.is_none() || refusal == Refusal::Closed {
             self.refusal = Some(error);
         }
-    }
-}
-
-fn push(open: &mut Pending, record: &Record<'_>, timestamp: Timestamp) -> Queued {
-    let index = open.builder.count();
-    open.builder.push(record, timestamp);
-    Queued {
-        ticket: Arc::clone(&open.ticket),
-        index,
-        timestamp,
     }
 }
 

@@ -83,3 +83,43 @@ impl Delivery {
         })
     }
 }
+
+/// Records that were sent together: wait for them, or let them go.
+///
+/// Made by [`Producer::send_all`](crate::Producer::send_all). For the place of every single record, use
+/// [`send`](crate::Producer::send).
+#[derive(Clone, Debug, Default)]
+pub struct Deliveries {
+    /// One per batch, in the order of the records.
+    pub(super) tickets: Vec<Arc<Ticket>>,
+    pub(super) count: usize,
+}
+
+impl Deliveries {
+    /// The number of records.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Waits until all records are acknowledged at their topic's durability, or have failed.
+    ///
+    /// # Errors
+    ///
+    /// The first failure among them, as [`Delivery::wait`] tells it. The records of other batches may
+    /// have been written all the same.
+    pub fn wait(&self) -> Result<(), Error> {
+        let mut result = Ok(());
+        // From the last: whoever waits for a batch writes those before it too, all at once.
+        for ticket in self.tickets.iter().rev() {
+            if let Err(error) = ticket.log().wait(ticket, None) {
+                result = Err(error);
+            }
+        }
+        result
+    }
+}

@@ -8,6 +8,6 @@ mod partitioner;
 #[expect(clippy::module_inception, reason = "the handle is called what it is")]
 mod producer;
 
-pub use delivery::Delivery;
+pub use delivery::{Deliveries, Delivery};
 pub use partitioner::{KeyHash, Partitioner, RoundRobin, Sticky};
-pub use producer::Producer;
+pub use producer::{Producer, SendAllError};

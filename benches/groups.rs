@@ -1,0 +1,192 @@
+//! What consumer groups cost. See `benches/README.md`.
+//!
+//! ```text
+//! cargo bench --bench groups -- [FILTER] [--rounds N] [--quick]
+//! ```
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::missing_panics_doc,
+    unreachable_pub,
+    missing_docs,
+    reason = "a bench prints, and stops at the first surprise"
+)]
+
+mod common;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use common::{Arguments, median, now, percentiles, time};
+use topiclog::{Consumer, ConsumerOptions, EventLog, OffsetReset, Record, Topic, TopicOptions};
+
+fn main() {
+    let arguments = Arguments::parse();
+    let groups: [(&str, fn(&Arguments)); 3] = [
+        ("rebalance", rebalance),
+        ("poll", empty_poll),
+        ("scale", scale),
+    ];
+    for (name, run) in groups {
+        if arguments.wants(name) {
+            run(&arguments);
+        }
+    }
+}
+
+fn subscribe(log: &EventLog, group: &str, topic: &Topic) -> Consumer {
+    let options = ConsumerOptions::new()
+        .offset_reset(OffsetReset::Earliest)
+        .auto_commit(None);
+    let group = log.consumer_group(group).unwrap().options(options);
+    group.subscribe([topic]).unwrap()
+}
+
+/// Polls all until every partition has an owner who knows.
+fn settle(consumers: &mut [Consumer], partitions: usize) {
+    loop {
+        for consumer in &mut *consumers {
+            drop(consumer.poll(Duration::ZERO).unwrap());
+        }
+        let assigned: usize = consumers
+            .iter()
+            .map(|consumer| consumer.assignment().len())
+            .sum();
+        if assigned == partitions {
+            return;
+        }
+    }
+}
+
+/// From the close of one of three members to the moment when another has a record of its partition.
+fn rebalance(arguments: &Arguments) {
+    let log = EventLog::in_memory().unwrap();
+    let topic = log
+        .create_topic("t", TopicOptions::new().partitions(3))
+        .unwrap();
+    let mut nanos = Vec::new();
+    for round in 0..arguments.count(1000).max(100) {
+        let group = format!("g{round}");
+        let mut consumers: Vec<_> = (0..3).map(|_| subscribe(&log, &group, &topic)).collect();
+        settle(&mut consumers, 3);
+        let leaver = consumers.pop().unwrap();
+        let partition = leaver.assignment()[0].partition();
+        let producer = topic.producer();
+        let record = Record::new(round.to_string()).partition(partition);
+        producer.send_and_wait(record).unwrap();
+        let wakers: Vec<_> = consumers.iter().map(Consumer::waker).collect();
+        let (arrived, ready) = (AtomicU64::new(0), AtomicU64::new(0));
+        let done = AtomicBool::new(false);
+        let start = now();
+        let mut closed_at = 0;
+        std::thread::scope(|scope| {
+            for mut consumer in consumers {
+                let (arrived, ready, done) = (&arrived, &ready, &done);
+                scope.spawn(move || {
+                    ready.fetch_add(1, Ordering::SeqCst);
+                    while !done.load(Ordering::SeqCst) {
+                        let Ok(records) = consumer.poll(Duration::from_secs(10)) else {
+                            return;
+                        };
+                        if records.iter().any(|record| record.partition() == partition) {
+                            arrived.store(start.elapsed().as_nanos() as u64, Ordering::SeqCst);
+                        }
+                    }
+                });
+            }
+            while ready.load(Ordering::SeqCst) < 2 {
+                std::thread::yield_now();
+            }
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the others go to sleep meanwhile"
+            )]
+            std::thread::sleep(Duration::from_millis(1));
+            closed_at = start.elapsed().as_nanos() as u64;
+            leaver.close().unwrap();
+            while arrived.load(Ordering::SeqCst) == 0 {
+                std::thread::yield_now();
+            }
+            done.store(true, Ordering::SeqCst);
+            wakers.iter().for_each(topiclog::ConsumerWaker::wake);
+        });
+        nanos.push(arrived.load(Ordering::SeqCst).saturating_sub(closed_at));
+    }
+    println!(
+        "\n## rebalance: close of one of three parked members, to another's first record of its partition\n"
+    );
+    println!("{}", percentiles(nanos));
+}
+
+/// A poll that finds nothing.
+fn empty_poll(arguments: &Arguments) {
+    println!("\n## poll: one that finds nothing, one member\n");
+    println!("| partitions | ns |\n|--:|--:|");
+    for partitions in [1, 100, 10_000] {
+        let log = EventLog::in_memory().unwrap();
+        let topic = log
+            .create_topic("t", TopicOptions::new().partitions(partitions))
+            .unwrap();
+        let mut consumers = [subscribe(&log, "g", &topic)];
+        settle(&mut consumers, partitions as usize);
+        let [mut consumer] = consumers;
+        let count = arguments.count(100_000);
+        let rounds = (0..arguments.rounds).map(|_| {
+            let elapsed = time(|| {
+                for _poll in 0..count {
+                    assert!(consumer.poll(Duration::ZERO).unwrap().is_empty());
+                }
+            });
+            elapsed.as_secs_f64() * 1e9 / count as f64
+        });
+        println!("| {partitions} | {:.0} |", median(rounds.collect()));
+    }
+}
+
+/// How long it takes until all members have joined and know their partitions.
+fn scale(arguments: &Arguments) {
+    println!(
+        "\n## scale: all members join one after the other, then poll until everything is assigned; then one leaves\n"
+    );
+    println!(
+        "| members | partitions | join and assign | per member | one leaves |\n|--:|--:|--:|--:|--:|"
+    );
+    for (members, partitions) in [
+        (1, 1),
+        (1, 100),
+        (1, 10_000),
+        (10, 100),
+        (10, 10_000),
+        (1000, 1000),
+        (1000, 10_000),
+    ] {
+        if arguments.quick && members == 1000 {
+            continue;
+        }
+        let log = EventLog::in_memory().unwrap();
+        let topic = log
+            .create_topic("t", TopicOptions::new().partitions(partitions))
+            .unwrap();
+        let mut consumers = Vec::new();
+        let join = time(|| {
+            consumers.extend((0..members).map(|_| subscribe(&log, "g", &topic)));
+            settle(&mut consumers, partitions as usize);
+        });
+        let leave = time(|| {
+            drop(consumers.pop());
+            if !consumers.is_empty() {
+                settle(&mut consumers, partitions as usize);
+            }
+        });
+        println!(
+            "| {members} | {partitions} | {join:.2?} | {:.2?} | {leave:.2?} |",
+            join / members
+        );
+    }
+}
