@@ -1,0 +1,194 @@
+//! Consumers of partitions that they were given: assigning, seeking, pausing, positions and lag.
+
+use std::time::Duration;
+
+use topiclog::{ErrorKind, Timestamp};
+
+use super::harness::{START, drain, fill, manual, numbers, place, poll, put, refused, with_topic};
+
+#[test]
+fn assigning_replaces_and_keeps_the_place_in_what_stays() {
+    let (log, topic, _) = with_topic(3);
+    for partition in 0..3 {
+        fill(&topic, partition, 2);
+    }
+    let partitions = topic.partitions();
+    let mut reader = log
+        .consumer()
+        .options(manual())
+        .assign(&partitions[..2])
+        .unwrap();
+    assert_eq!(drain(&mut reader).len(), 4);
+    reader.assign(&partitions[1..]).unwrap();
+    assert_eq!(numbers(&reader), [1, 2]);
+    assert_eq!(drain(&mut reader), ["0", "1"]);
+    // The same one twice is one.
+    reader.assign([&partitions[0], &partitions[0]]).unwrap();
+    assert_eq!(numbers(&reader), [0]);
+    assert_eq!(
+        drain(&mut reader),
+        ["0", "1"],
+        "what was given up begins anew"
+    );
+}
+
+#[test]
+fn assigning_and_subscribing_do_not_mix() {
+    let (log, topic, _) = with_topic(1);
+    let group = log.consumer_group("g").unwrap();
+    let mut member = group.subscribe([&topic]).unwrap();
+    refused(member.assign(&topic.partitions()), ErrorKind::InvalidInput);
+    member.unsubscribe().unwrap();
+    member.assign(&topic.partitions()).unwrap();
+    refused(member.subscribe([&topic]), ErrorKind::InvalidInput);
+    member.unsubscribe().unwrap();
+    member.subscribe([&topic]).unwrap();
+    assert!(poll(&mut member).is_empty());
+    assert_eq!(numbers(&member), [0]);
+
+    let mut reader = log.consumer().assign(&topic.partitions()).unwrap();
+    refused(reader.subscribe([&topic]), ErrorKind::InvalidInput);
+    refused(reader.commit(), ErrorKind::InvalidInput);
+    refused(reader.commit_async(|_| ()), ErrorKind::InvalidInput);
+    refused(reader.committed(&place(&topic, 0)), ErrorKind::InvalidInput);
+    refused(reader.enforce_rebalance(), ErrorKind::InvalidInput);
+    assert_eq!(reader.member_id(), None);
+    reader.unsubscribe().unwrap();
+    refused(reader.subscribe([&topic]), ErrorKind::InvalidInput);
+}
+
+#[test]
+fn seeking_goes_anywhere_and_forgets_what_was_read_ahead() {
+    let (log, topic, _) = with_topic(1);
+    fill(&topic, 0, 100);
+    let at = place(&topic, 0);
+    let mut reader = log
+        .consumer()
+        .options(manual().max_poll_records(2))
+        .assign(&topic.partitions())
+        .unwrap();
+    for target in [50, 3, 98, 0, 51, 50] {
+        reader.seek(&at, target.into()).unwrap();
+        assert_eq!(reader.position(&at).unwrap(), target);
+        let expected = [target.to_string(), (target + 1).to_string()];
+        assert_eq!(poll(&mut reader), expected);
+    }
+    reader.seek_to_end().unwrap();
+    // Lazy: the end is that of the moment when it is needed.
+    put(&topic, 0, "before the poll");
+    assert!(poll(&mut reader).is_empty());
+    put(&topic, 0, "after it");
+    assert_eq!(poll(&mut reader), ["after it"]);
+    reader.seek_to_beginning().unwrap();
+    assert_eq!(poll(&mut reader), ["0", "1"]);
+    refused(reader.seek(&place(&topic, 9), 0.into()), ErrorKind::Fenced);
+}
+
+#[test]
+fn seeking_by_time_finds_the_first_record_not_older() {
+    let (log, topic, clock) = with_topic(2);
+    for number in 0..6 {
+        put(&topic, number % 2, &number.to_string());
+        clock.advance(Duration::from_secs(60));
+    }
+    let mut reader = log
+        .consumer()
+        .options(manual())
+        .assign(&topic.partitions())
+        .unwrap();
+    let mut from = |timestamp| {
+        reader.seek_to_time(timestamp).unwrap();
+        let mut values = drain(&mut reader);
+        values.sort_unstable();
+        values
+    };
+    assert_eq!(from(START + Duration::from_secs(120)), ["2", "3", "4", "5"]);
+    assert_eq!(from(START + Duration::from_secs(121)), ["3", "4", "5"]);
+    assert_eq!(from(Timestamp::EPOCH).len(), 6);
+    assert!(from(START + Duration::from_secs(301)).is_empty());
+    refused(
+        reader.seek_to_time(Timestamp::from_millis(-1)),
+        ErrorKind::InvalidInput,
+    );
+    let partition = topic.partition(1).unwrap();
+    let second = START + Duration::from_secs(60);
+    assert_eq!(
+        partition.offset_for_time(START).unwrap(),
+        Some((0.into(), second))
+    );
+    assert_eq!(partition.offset_for_time(Timestamp::MAX).unwrap(), None);
+    refused(
+        partition.offset_for_time(Timestamp::from_millis(-1)),
+        ErrorKind::InvalidInput,
+    );
+}
+
+#[test]
+fn a_paused_partition_gives_nothing_until_it_is_resumed() {
+    let (log, topic, _) = with_topic(2);
+    fill(&topic, 0, 3);
+    fill(&topic, 1, 3);
+    let (zero, one) = (place(&topic, 0), place(&topic, 1));
+    let mut reader = log
+        .consumer()
+        .options(manual())
+        .assign(&topic.partitions())
+        .unwrap();
+    reader.pause([&zero]).unwrap();
+    assert_eq!(reader.paused(), [zero.clone()]);
+    assert_eq!(poll(&mut reader), ["0", "1", "2"]);
+    fill(&topic, 0, 1);
+    assert!(poll(&mut reader).is_empty());
+    assert_eq!(reader.position(&zero).unwrap(), 0);
+    reader.seek(&zero, 2.into()).unwrap();
+    assert!(poll(&mut reader).is_empty());
+    reader.resume([&zero, &one]).unwrap();
+    assert!(reader.paused().is_empty());
+    assert_eq!(poll(&mut reader), ["2", "0"]);
+    refused(reader.pause([&place(&topic, 7)]), ErrorKind::Fenced);
+    refused(reader.resume([&place(&topic, 7)]), ErrorKind::Fenced);
+}
+
+#[test]
+fn position_and_lag_say_how_far_it_is() {
+    let (log, topic, _) = with_topic(1);
+    fill(&topic, 0, 10);
+    let at = place(&topic, 0);
+    let mut reader = log
+        .consumer()
+        .options(manual().max_poll_records(4))
+        .assign(&topic.partitions())
+        .unwrap();
+    assert_eq!(
+        (reader.position(&at).unwrap(), reader.lag(&at).unwrap()),
+        (0.into(), 10)
+    );
+    poll(&mut reader);
+    assert_eq!(
+        (reader.position(&at).unwrap(), reader.lag(&at).unwrap()),
+        (4.into(), 6)
+    );
+    fill(&topic, 0, 1);
+    assert_eq!(reader.lag(&at).unwrap(), 7);
+    drain(&mut reader);
+    assert_eq!(
+        (reader.position(&at).unwrap(), reader.lag(&at).unwrap()),
+        (11.into(), 0)
+    );
+    refused(reader.position(&place(&topic, 1)), ErrorKind::Fenced);
+    refused(reader.lag(&place(&topic, 1)), ErrorKind::Fenced);
+}
+
+#[test]
+fn a_consumer_of_its_own_partitions_commits_for_a_group_without_members() {
+    let (log, topic, _) = with_topic(1);
+    fill(&topic, 0, 10);
+    let group = log.consumer_group("g").unwrap().options(manual());
+    let mut own = group.member().assign(&topic.partitions()).unwrap();
+    assert_eq!(drain(&mut own).len(), 10);
+    own.commit().unwrap();
+    let mut next = group.member().assign(&topic.partitions()).unwrap();
+    assert_eq!(next.position(&place(&topic, 0)).unwrap(), 10);
+    let _member = group.subscribe([&topic]).unwrap();
+    refused(next.commit(), ErrorKind::InUse);
+}

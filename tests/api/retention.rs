@@ -1,0 +1,163 @@
+//! Retention and deleted records as consumers see them.
+
+use std::time::Duration;
+
+use topiclog::{Consumer, ErrorKind, EventLog, OffsetReset, Topic, TopicOptions};
+
+use super::harness::{clock, drain, fill, manual, memory, place, poll, put, refused};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A topic whose every record fills a segment, kept for a minute.
+fn short_lived() -> (EventLog, Topic, topiclog::clock::ManualClock) {
+    let clock = clock();
+    let log = memory(&clock);
+    let options = TopicOptions::new()
+        .segment_bytes(1024)
+        .retention(Some(MINUTE));
+    let topic = log.create_topic("t", options).unwrap();
+    (log, topic, clock)
+}
+
+fn consumer(log: &EventLog, topic: &Topic, reset: OffsetReset) -> Consumer {
+    let options = manual().offset_reset(reset).max_poll_records(1);
+    log.consumer()
+        .options(options)
+        .assign(&topic.partitions())
+        .unwrap()
+}
+
+#[test]
+fn a_slow_consumer_is_reset_by_its_policy_and_never_skips_in_silence() {
+    let (log, topic, clock) = short_lived();
+    let large = "x".repeat(600);
+    for _ in 0..5 {
+        put(&topic, 0, &large);
+    }
+    let mut earliest = consumer(&log, &topic, OffsetReset::Earliest);
+    let mut latest = consumer(&log, &topic, OffsetReset::Latest);
+    let mut none = consumer(&log, &topic, OffsetReset::None);
+    for consumer in [&mut earliest, &mut latest, &mut none] {
+        consumer.seek_to_beginning().unwrap();
+        assert_eq!(poll(consumer).len(), 1);
+        assert_eq!(consumer.position(&place(&topic, 0)).unwrap(), 1);
+    }
+    clock.advance(MINUTE * 2);
+    put(&topic, 0, "new");
+    log.run_housekeeping();
+    let start = topic.partition(0).unwrap().offsets().log_start;
+    assert_eq!(start, 5);
+
+    let mut values = drain(&mut earliest);
+    assert_eq!(values.pop().as_deref(), Some("new"));
+    // What it had read ahead before the segments went may still come; nothing of it is left out.
+    assert!(values.len() <= 4);
+    // What was read ahead is dropped by a seek, so that the reset is met.
+    for consumer in [&mut latest, &mut none] {
+        consumer.seek(&place(&topic, 0), 1.into()).unwrap();
+    }
+    assert!(poll(&mut latest).is_empty());
+    assert_eq!(latest.position(&place(&topic, 0)).unwrap(), 6);
+    let error = none.poll(Duration::ZERO).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OffsetOutOfRange);
+    assert_eq!(error.offset_range(), Some(5.into()..6.into()));
+    assert_eq!(error.topic(), Some(topic.name()));
+    // It stays where it is, and says so again, until it is moved.
+    refused(none.poll(Duration::ZERO), ErrorKind::OffsetOutOfRange);
+    assert_eq!(none.position(&place(&topic, 0)).unwrap(), 1);
+    none.seek(&place(&topic, 0), 5.into()).unwrap();
+    assert_eq!(poll(&mut none), ["new"]);
+}
+
+#[test]
+fn records_of_a_removed_segment_that_are_held_stay_readable() {
+    let (log, topic, clock) = short_lived();
+    for _ in 0..5 {
+        put(&topic, 0, &"x".repeat(600));
+    }
+    let mut reader = log
+        .consumer()
+        .options(manual())
+        .assign(&topic.partitions())
+        .unwrap();
+    let held = reader.poll(Duration::ZERO).unwrap();
+    clock.advance(MINUTE * 2);
+    log.run_housekeeping();
+    let offsets = topic.partition(0).unwrap().offsets();
+    assert_eq!((offsets.log_start, offsets.log_end), (5.into(), 5.into()));
+    assert!(
+        held.iter()
+            .all(|record| record.value().unwrap().len() == 600)
+    );
+    assert!(poll(&mut reader).is_empty() || reader.position(&place(&topic, 0)).unwrap().value() <= 5);
+    put(&topic, 0, "new");
+    assert_eq!(drain(&mut reader).last().unwrap(), "new");
+}
+
+#[test]
+fn a_group_that_committed_below_the_start_is_reset() {
+    let (log, topic, clock) = short_lived();
+    let group = log.consumer_group("g").unwrap();
+    put(&topic, 0, "a");
+    group
+        .reset(&topic, topiclog::OffsetTarget::Earliest)
+        .unwrap();
+    clock.advance(MINUTE * 2);
+    put(&topic, 0, &"x".repeat(900));
+    clock.advance(MINUTE * 2);
+    log.run_housekeeping();
+    put(&topic, 0, "b");
+    let options = manual().offset_reset(OffsetReset::None);
+    let mut strict = group.member().options(options).subscribe([&topic]).unwrap();
+    refused(strict.poll(Duration::ZERO), ErrorKind::OffsetOutOfRange);
+    strict.close().unwrap();
+    let mut member = group
+        .member()
+        .options(manual())
+        .subscribe([&topic])
+        .unwrap();
+    assert_eq!(drain(&mut member), ["b"]);
+}
+
+#[test]
+fn deleted_records_are_not_delivered_and_their_offsets_are_not_used_again() {
+    let (log, topic, _) = super::harness::with_topic(1);
+    fill(&topic, 0, 10);
+    let partition = topic.partition(0).unwrap();
+    refused(
+        partition.delete_records(11.into()),
+        ErrorKind::OffsetOutOfRange,
+    );
+    assert_eq!(partition.delete_records(4.into()).unwrap(), 4);
+    assert_eq!(
+        partition.delete_records(2.into()).unwrap(),
+        4,
+        "a lower one changes nothing"
+    );
+    refused(partition.read(3.into()), ErrorKind::OffsetOutOfRange);
+    let mut reader = log
+        .consumer()
+        .options(manual())
+        .assign([&partition])
+        .unwrap();
+    assert_eq!(drain(&mut reader), ["4", "5", "6", "7", "8", "9"]);
+    assert_eq!(partition.delete_records(10.into()).unwrap(), 10);
+    assert!(partition.read(10.into()).unwrap().is_empty());
+    assert_eq!(put(&topic, 0, "next"), 10);
+    assert_eq!(drain(&mut reader), ["next"]);
+}
+
+#[test]
+fn a_record_of_a_deleted_segment_is_not_found_by_time() {
+    let (_log, topic, clock) = super::harness::with_topic(1);
+    let start = super::harness::START;
+    for number in 0..5 {
+        put(&topic, 0, &number.to_string());
+        clock.advance(MINUTE);
+    }
+    let partition = topic.partition(0).unwrap();
+    partition.delete_records(3.into()).unwrap();
+    let found = partition.offset_for_time(start).unwrap().unwrap();
+    assert_eq!(found, (3.into(), start + MINUTE * 3));
+    assert_eq!(partition.offset_for_time(start + MINUTE * 5).unwrap(), None);
+}
