@@ -395,6 +395,9 @@ impl Consumer {
         if self.closed {
             return Err(GroupError::Closed.into());
         }
+        if self.groups.catalog().is_closed() {
+            return Err(LogError::Closed.into());
+        }
         if self.in_listener && call == "poll" {
             let needs = "to be called outside the rebalance listener";
             return Err(InputError::State { call, needs }.into());

@@ -469,13 +469,26 @@ impl Consumer {
 
     fn leave(&mut self, departure: Departure, failure: &mut Option<Error>) {
         let given_up = self.assignment();
-        if self.membership.is_some() && !given_up.is_empty() {
+        if self.is_removed() {
+            self.lose_everything(failure);
+        } else if self.membership.is_some() && !given_up.is_empty() {
             self.tell(failure, |listener, consumer| {
                 listener.revoked(consumer, &given_up)
             });
         }
         self.remove_all();
         self.depart(departure);
+    }
+
+    /// Whether the group has removed the member and it does not know yet.
+    fn is_removed(&self) -> bool {
+        let (Some(membership), Some(cell)) = (&self.membership, &self.group) else {
+            return false;
+        };
+        let polled = self.groups.with(cell, |state, now| {
+            state.group.poll(now, &membership.member_id)
+        });
+        polled.is_err_and(|error| error.kind() == ErrorKind::Fenced)
     }
 
     fn depart(&mut self, departure: Departure) {

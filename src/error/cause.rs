@@ -162,6 +162,8 @@ pub(crate) enum TopicError {
     AlreadyExists,
     #[error("no such topic")]
     NotFound,
+    #[error("there is no log in the directory")]
+    NoLog,
     #[error("partitions can only be added partitions={now} asked={asked}")]
     FewerPartitions { now: u32, asked: u32 },
     #[error("topic is internal")]
@@ -178,7 +180,7 @@ impl TopicError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::AlreadyExists => ErrorKind::AlreadyExists,
-            Self::NotFound => ErrorKind::NotFound,
+            Self::NotFound | Self::NoLog => ErrorKind::NotFound,
             Self::FewerPartitions { .. } | Self::Internal => ErrorKind::InvalidInput,
             Self::Busy { .. } => ErrorKind::Busy,
             Self::Replaced => ErrorKind::Io,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::event_log::EventLog;
 use crate::clock::{Clock, SystemClock};
 use crate::consumer::Groups;
-use crate::error::{Error, InputError};
+use crate::error::{Error, InputError, TopicError};
 use crate::limits::{BUFFER_BYTES_DEFAULT, RETENTION_CHECK_DEFAULT};
 use crate::log::Accumulator;
 use crate::options::Durability;
@@ -157,7 +157,10 @@ impl EventLogBuilder {
                 } else {
                     DiskStorage::create(path)
                 };
-                let storage = storage.map_err(|error| Error::storage("open a log", path, error))?;
+                let storage = storage.map_err(|error| match error.kind() {
+                    std::io::ErrorKind::NotFound => Error::from(TopicError::NoLog).at_path(path),
+                    _ => Error::storage("open a log", path, error),
+                })?;
                 let storage: Arc<dyn Storage> = Arc::new(storage);
                 storage
             }

@@ -82,7 +82,8 @@ impl Accumulator {
     pub(super) fn wait_for_room(&self, bytes: u64, at_most: Duration) {
         let mut room = self.room.lock();
         self.waiting.fetch_add(1, Ordering::AcqRel);
-        if self.used.load(Ordering::Acquire).saturating_add(bytes) > self.limit {
+        let used = self.used.load(Ordering::Acquire);
+        if used > 0 && used.saturating_add(bytes) > self.limit {
             self.freed.wait_for(&mut room, at_most);
         }
         self.waiting.fetch_sub(1, Ordering::AcqRel);

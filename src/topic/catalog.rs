@@ -146,12 +146,7 @@ impl Catalog {
     ) -> Result<Arc<Self>, Error> {
         let storage = Arc::clone(&environment.storage);
         let Some(log_id) = read_log_id(&*storage)? else {
-            let problem = "there is no log in the directory";
-            return Err(Error::storage(
-                "open a log",
-                Path::new(""),
-                io::Error::new(io::ErrorKind::NotFound, problem),
-            ));
+            return Err(TopicError::NoLog.into());
         };
         let catalog = Arc::new(Self::new(
             environment,

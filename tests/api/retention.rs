@@ -30,7 +30,7 @@ fn consumer(log: &EventLog, topic: &Topic, reset: OffsetReset) -> Consumer {
 #[test]
 fn a_slow_consumer_is_reset_by_its_policy_and_never_skips_in_silence() {
     let (log, topic, clock) = short_lived();
-    let large = "x".repeat(600);
+    let large = "x".repeat(850);
     for _ in 0..5 {
         put(&topic, 0, &large);
     }
@@ -73,7 +73,7 @@ fn a_slow_consumer_is_reset_by_its_policy_and_never_skips_in_silence() {
 fn records_of_a_removed_segment_that_are_held_stay_readable() {
     let (log, topic, clock) = short_lived();
     for _ in 0..5 {
-        put(&topic, 0, &"x".repeat(600));
+        put(&topic, 0, &"x".repeat(850));
     }
     let mut reader = log
         .consumer()
@@ -87,9 +87,11 @@ fn records_of_a_removed_segment_that_are_held_stay_readable() {
     assert_eq!((offsets.log_start, offsets.log_end), (5.into(), 5.into()));
     assert!(
         held.iter()
-            .all(|record| record.value().unwrap().len() == 600)
+            .all(|record| record.value().unwrap().len() == 850)
     );
-    assert!(poll(&mut reader).is_empty() || reader.position(&place(&topic, 0)).unwrap().value() <= 5);
+    assert!(
+        poll(&mut reader).is_empty() || reader.position(&place(&topic, 0)).unwrap().value() <= 5
+    );
     put(&topic, 0, "new");
     assert_eq!(drain(&mut reader).last().unwrap(), "new");
 }
@@ -103,7 +105,7 @@ fn a_group_that_committed_below_the_start_is_reset() {
         .reset(&topic, topiclog::OffsetTarget::Earliest)
         .unwrap();
     clock.advance(MINUTE * 2);
-    put(&topic, 0, &"x".repeat(900));
+    put(&topic, 0, &"x".repeat(850));
     clock.advance(MINUTE * 2);
     log.run_housekeeping();
     put(&topic, 0, "b");
