@@ -275,7 +275,9 @@ impl Groups {
         committer: Committer<'_>,
         commits: Vec<OffsetCommit>,
     ) -> Result<Staged, Error> {
-        self.store.make()?;
+        if !commits.is_empty() {
+            self.store.make()?;
+        }
         let timestamp = self.wall();
         let topics = self.topics();
         let mut state = cell.state.lock();

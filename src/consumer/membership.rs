@@ -255,9 +255,10 @@ impl Consumer {
 
     fn commit_all(&mut self, only_new: bool) -> Result<(), Error> {
         let positions = self.positions(only_new);
-        if positions.is_empty() {
+        if positions.is_empty() && only_new {
             return Ok(());
         }
+        // Also without a position: whoever was removed has to learn it.
         let commits = positions
             .iter()
             .map(|(place, offset)| (place, (*offset).into()));
