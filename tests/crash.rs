@@ -116,13 +116,13 @@ fn a_topic_at_level_os_keeps_a_prefix_after_a_power_cut_at_any_operation() {
     cut_everywhere("os rolls", 20, |world| {
         workloads::rolls(world, Durability::Os)
     });
-    cut_everywhere("os delete records", 20, |world| {
+    cut_everywhere("os delete records", 12, |world| {
         workloads::delete_records(world, Durability::Os);
     });
-    cut_everywhere("os retention", 20, |world| {
+    cut_everywhere("os retention", 10, |world| {
         workloads::retention(world, Durability::Os)
     });
-    cut_everywhere("os close and open", 20, |world| {
+    cut_everywhere("os close and open", 12, |world| {
         workloads::reopen(world, Durability::Os)
     });
 }
@@ -135,30 +135,30 @@ fn a_topic_at_level_memory_keeps_a_prefix_after_a_power_cut_at_any_operation() {
     cut_everywhere("memory rolls", 10, |world| {
         workloads::rolls(world, Durability::Memory)
     });
-    cut_everywhere("memory close", 10, |world| {
+    cut_everywhere("memory close", 6, |world| {
         workloads::reopen(world, Durability::Memory)
     });
 }
 
 #[test]
 fn a_second_power_cut_at_any_operation_of_recovery_loses_nothing_more() {
-    cut_twice("rolls twice", 3, |world| {
+    cut_twice("rolls twice", 4, |world| {
         workloads::rolls(world, Durability::Disk)
     });
-    cut_twice("batches twice", 3, |world| {
+    cut_twice("batches twice", 7, |world| {
         workloads::batches(world, Durability::Disk)
     });
-    cut_twice("retention twice", 5, |world| {
+    cut_twice("retention twice", 9, |world| {
         workloads::retention(world, Durability::Disk)
     });
-    cut_twice("delete twice", 5, |world| {
+    cut_twice("delete twice", 8, |world| {
         workloads::delete_records(world, Durability::Disk)
     });
-    cut_twice("topics twice", 5, workloads::topics);
-    cut_twice("reopen twice", 5, |world| {
+    cut_twice("topics twice", 8, workloads::topics);
+    cut_twice("reopen twice", 8, |world| {
         workloads::reopen(world, Durability::Disk)
     });
-    cut_twice("os rolls twice", 5, |world| {
+    cut_twice("os rolls twice", 8, |world| {
         workloads::rolls(world, Durability::Os)
     });
 }
