@@ -34,7 +34,11 @@ fn filled() -> (SimulatedStorage, EventLog) {
             .index_interval_bytes(300)
             .timestamp_after_max(None)
             .retention(None);
-        let level = if name == "os" { Durability::Os } else { Durability::Disk };
+        let level = if name == "os" {
+            Durability::Os
+        } else {
+            Durability::Disk
+        };
         let topic = log.create_topic(name, options.durability(level)).unwrap();
         for _ in 0..RECORDS {
             common::send_next(&topic, tag, 0).unwrap();
@@ -64,7 +68,9 @@ struct Verdict {
 
 impl Verdict {
     fn is_whole(&self) -> bool {
-        TOPICS.iter().all(|(name, _, start)| self.read.get(name) == Some(&(*start, RECORDS)))
+        TOPICS
+            .iter()
+            .all(|(name, _, start)| self.read.get(name) == Some(&(*start, RECORDS)))
     }
 }
 
@@ -78,7 +84,11 @@ fn examine(storage: &SimulatedStorage, context: &str) -> Verdict {
             return verdict;
         }
     };
-    verdict.errors.extend(log.recovery_report().damaged().map(|(_, error)| error.clone()));
+    verdict.errors.extend(
+        log.recovery_report()
+            .damaged()
+            .map(|(_, error)| error.clone()),
+    );
     verdict.cut = log.recovery_report().cut_bytes();
     match log.verify() {
         Ok(report) => verdict.errors.extend(report.problems),
@@ -129,18 +139,26 @@ fn check(storage: &SimulatedStorage, path: Option<&Path>, context: &str) -> bool
     for error in &verdict.errors {
         assert!(error.path().is_some(), "{context}: {error:?} names no file");
     }
-    let Some(path) = path.filter(|path| path.extension().is_some_and(|suffix| suffix == "log")) else {
+    let Some(path) = path.filter(|path| path.extension().is_some_and(|suffix| suffix == "log"))
+    else {
         return false;
     };
     for (name, _, start) in TOPICS {
         let (read_start, end) = verdict.read[name];
-        let least = if path.to_str().unwrap().starts_with(&format!("topics/{}/", escaped(name))) {
+        let least = if path
+            .to_str()
+            .unwrap()
+            .starts_with(&format!("topics/{}/", escaped(name)))
+        {
             path.file_stem().unwrap().to_str().unwrap().parse().unwrap()
         } else {
             RECORDS
         };
         assert_eq!(read_start, start, "{context}");
-        assert!(end >= least.max(start), "{context}: {name} can be read only up to {end}");
+        assert!(
+            end >= least.max(start),
+            "{context}: {name} can be read only up to {end}"
+        );
     }
     false
 }
@@ -155,7 +173,9 @@ fn escaped(name: &str) -> String {
 
 fn files(storage: &SimulatedStorage) -> Vec<(PathBuf, Vec<u8>)> {
     let files = storage.files().into_iter();
-    files.map(|(path, _)| (path.clone(), storage.read_file(path).unwrap())).collect()
+    files
+        .map(|(path, _)| (path.clone(), storage.read_file(path).unwrap()))
+        .collect()
 }
 
 /// The same with one file's bytes changed.
@@ -193,7 +213,11 @@ fn every_length_cut_in_a_closed_log_is_reported_or_harmless() {
     for (path, good) in files(&storage) {
         for length in 0..good.len() {
             let context = format!("{} cut to {length}", path.display());
-            check(&with(&storage, &path, &good[..length]), Some(&path), &context);
+            check(
+                &with(&storage, &path, &good[..length]),
+                Some(&path),
+                &context,
+            );
             states += 1;
         }
     }
@@ -211,9 +235,16 @@ fn zeros_and_noise_in_a_closed_log_are_reported_or_harmless() {
             let (zeroed, noise) = (rng.chance(50), rng.next() as u8);
             let mut bad = good.clone();
             for byte in &mut bad[from..upto] {
-                *byte = if zeroed { 0 } else { byte.wrapping_mul(31) ^ noise };
+                *byte = if zeroed {
+                    0
+                } else {
+                    byte.wrapping_mul(31) ^ noise
+                };
             }
-            let context = format!("{} round {round}: {from}..{upto} overwritten", path.display());
+            let context = format!(
+                "{} round {round}: {from}..{upto} overwritten",
+                path.display()
+            );
             check(&with(&storage, &path, bad), Some(&path), &context);
         }
         for tail in [&[0; 1][..], &[0; 700], &[255; 3], &good] {
@@ -241,7 +272,11 @@ fn files_missing_swapped_and_doubled_are_reported_or_harmless() {
             }
             if path != other {
                 let copy = with(&storage, path, &other_bytes[..]);
-                check(&copy, None, &format!("{} over {}", other.display(), path.display()));
+                check(
+                    &copy,
+                    None,
+                    &format!("{} over {}", other.display(), path.display()),
+                );
             }
         }
         // A directory where a file is expected.
@@ -259,7 +294,11 @@ fn an_older_state_of_a_file_is_reported_or_harmless() {
     log.close().unwrap();
     let closed = storage.deep_copy();
     for (path, bytes) in old {
-        check(&with(&closed, &path, bytes), None, &format!("{} of before", path.display()));
+        check(
+            &with(&closed, &path, bytes),
+            None,
+            &format!("{} of before", path.display()),
+        );
     }
 }
 
@@ -282,15 +321,30 @@ fn strange_files_and_directories_are_left_alone() {
             let path = format!("{directory}{name}");
             let copy = with(&storage, Path::new(&path), &b"not ours"[..]);
             assert!(check(&copy, None, &path), "{path} is harmless");
-            assert_eq!(copy.read_file(&path).unwrap(), b"not ours", "{path} is left alone");
+            assert_eq!(
+                copy.read_file(&path).unwrap(),
+                b"not ours",
+                "{path} is left alone"
+            );
             let copy = storage.deep_copy();
-            copy.write_file(format!("{path}/inside"), &b"not ours"[..]).unwrap();
-            assert!(check(&copy, None, &path), "{path} as a directory is harmless");
-            assert_eq!(copy.read_file(format!("{path}/inside")).unwrap(), b"not ours");
+            copy.write_file(format!("{path}/inside"), &b"not ours"[..])
+                .unwrap();
+            assert!(
+                check(&copy, None, &path),
+                "{path} as a directory is harmless"
+            );
+            assert_eq!(
+                copy.read_file(format!("{path}/inside")).unwrap(),
+                b"not ours"
+            );
         }
     }
     // A segment that does not follow: put aside, not taken in, not thrown away.
-    let copy = with(&storage, Path::new("topics/first/0/00000000000000009999.log"), &b"noise"[..]);
+    let copy = with(
+        &storage,
+        Path::new("topics/first/0/00000000000000009999.log"),
+        &b"noise"[..],
+    );
     check(&copy, None, "a segment of noise");
     let kept = files(&copy).into_iter().any(|(_, bytes)| bytes == b"noise");
     assert!(kept, "its bytes are still there");
@@ -318,10 +372,15 @@ fn damage_below_what_is_proven_is_reported_after_a_crash_and_the_rest_is_kept_as
                 if (read_start, end) == (*start, RECORDS) || !verdict.errors.is_empty() {
                     continue;
                 }
-                assert_eq!((read_start, end), (*start, RECORDS - 1), "{context}: silent");
-                let kept = copy.files().iter().any(|(path, _)| {
-                    path.extension().is_some_and(|suffix| suffix == "cut")
-                });
+                assert_eq!(
+                    (read_start, end),
+                    (*start, RECORDS - 1),
+                    "{context}: silent"
+                );
+                let kept = copy
+                    .files()
+                    .iter()
+                    .any(|(path, _)| path.extension().is_some_and(|suffix| suffix == "cut"));
                 assert!(kept, "{context}: what was cut off is kept");
                 cut += 1;
             }

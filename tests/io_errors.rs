@@ -51,7 +51,11 @@ fn numbered(number: u64) -> Record<'static> {
 fn number_of(read: &Record<'_>) -> u64 {
     let value = read.value_bytes().unwrap();
     let number = std::str::from_utf8(&value[..6]).unwrap().parse().unwrap();
-    assert_eq!(numbered(number).value_bytes(), read.value_bytes(), "a record in its own words");
+    assert_eq!(
+        numbered(number).value_bytes(),
+        read.value_bytes(),
+        "a record in its own words"
+    );
     number
 }
 
@@ -77,7 +81,8 @@ impl Notes {
         for _ in 0..count {
             let number = self.next;
             self.next += 1;
-            if let Some(delivery) = self.keep(producer.send(numbered(number)).map_err(Error::from)) {
+            if let Some(delivery) = self.keep(producer.send(numbered(number)).map_err(Error::from))
+            {
                 deliveries.push((number, delivery));
             }
         }
@@ -104,19 +109,32 @@ impl Notes {
             let partition = topic.partition(0).unwrap();
             let offsets = partition.offsets();
             let start = self.start.get(name).copied().unwrap_or(0);
-            assert!(offsets.log_start <= Offset::new(start), "{context}: {name} {offsets:?}");
+            assert!(
+                offsets.log_start <= Offset::new(start),
+                "{context}: {name} {offsets:?}"
+            );
             let read = common::contents(&partition)
                 .unwrap_or_else(|error| panic!("{context}: {name}: {error:?}"));
             let mut seen = BTreeMap::new();
             for (offset, record) in &read {
                 let number = number_of(record);
-                assert_eq!(seen.insert(number, offset), None, "{context}: {name}: twice");
+                assert_eq!(
+                    seen.insert(number, offset),
+                    None,
+                    "{context}: {name}: twice"
+                );
             }
-            let read: BTreeMap<u64, u64> =
-                read.iter().map(|(offset, record)| (*offset, number_of(record))).collect();
+            let read: BTreeMap<u64, u64> = read
+                .iter()
+                .map(|(offset, record)| (*offset, number_of(record)))
+                .collect();
             for ((topic, offset), number) in &self.acknowledged {
                 if topic == name && *offset >= offsets.log_start.value() {
-                    assert_eq!(read.get(offset), Some(number), "{context}: {name} {offsets:?}");
+                    assert_eq!(
+                        read.get(offset),
+                        Some(number),
+                        "{context}: {name} {offsets:?}"
+                    );
                 }
             }
         }
@@ -127,13 +145,23 @@ impl Notes {
 }
 
 /// Opens, makes topics, sends, rolls, deletes, retains, alters, closes; goes on whatever fails.
-fn workload(storage: &SimulatedStorage, clock: &ManualClock, notes: &mut Notes) -> Option<EventLog> {
+fn workload(
+    storage: &SimulatedStorage,
+    clock: &ManualClock,
+    notes: &mut Notes,
+) -> Option<EventLog> {
     let log = notes.keep(common::try_open(storage.clone(), clock))?;
     for round in 0..3 {
         for name in ["one", "two"] {
-            let level = if name == "one" { Durability::Disk } else { Durability::Os };
+            let level = if name == "one" {
+                Durability::Disk
+            } else {
+                Durability::Os
+            };
             let made = log.open_or_create_topic(name, options().durability(level));
-            let Some(topic) = notes.keep(made) else { continue };
+            let Some(topic) = notes.keep(made) else {
+                continue;
+            };
             notes.send(&topic, 4);
             notes.send(&topic, 1);
             let partition = topic.partition(0).unwrap();
@@ -149,7 +177,12 @@ fn workload(storage: &SimulatedStorage, clock: &ManualClock, notes: &mut Notes) 
             notes.keep(common::contents(&partition));
         }
         if let Some(topic) = notes.keep(log.create_topic("short", options())) {
-            notes.keep(topic.producer().send(numbered(999_999)).map_err(Error::from));
+            notes.keep(
+                topic
+                    .producer()
+                    .send(numbered(999_999))
+                    .map_err(Error::from),
+            );
             notes.keep(topic.flush());
             notes.keep(log.delete_topic("short"));
         }
@@ -174,14 +207,21 @@ fn run(make: impl Fn() -> Fault, what: &str, at: u64, cuts: u64) {
             if topic.partition(0).unwrap().refusal().is_none() {
                 let before = notes.errors.len();
                 notes.send(&topic, 3);
-                assert_eq!(notes.errors.len(), before, "{context}: {:?}", notes.errors.last());
+                assert_eq!(
+                    notes.errors.len(),
+                    before,
+                    "{context}: {:?}",
+                    notes.errors.last()
+                );
             }
         }
         notes.check(log, &context);
     }
     // The process is killed here; or the power is cut, if all that matters was acknowledged at `Disk`.
     let killed = storage.kill();
-    let copies: Vec<_> = (0..cuts).map(|seed| storage.crash(Survival::Random, seed)).collect();
+    let copies: Vec<_> = (0..cuts)
+        .map(|seed| storage.crash(Survival::Random, seed))
+        .collect();
     drop(log);
     let context = format!("{context}, reopened");
     let log = open(&killed, &clock, &context);
@@ -246,7 +286,9 @@ fn at_every_operation(what: &str, make: impl Fn() -> Fault) {
 #[test]
 fn an_error_once_at_any_operation_loses_nothing_acknowledged() {
     for code in [EIO, ENOSPC, EDQUOT, EMFILE, EINTR] {
-        at_every_operation(&format!("error {code} once"), || Fault::error(code).partial_writes(7));
+        at_every_operation(&format!("error {code} once"), || {
+            Fault::error(code).partial_writes(7)
+        });
     }
 }
 
@@ -305,9 +347,17 @@ fn a_failed_sync_poisons_the_partition_and_is_never_repeated() {
         assert_eq!(error.kind(), ErrorKind::Poisoned);
         log.run_housekeeping();
     }
-    assert_eq!(storage.journal().len(), before, "nothing was written or synced again");
+    assert_eq!(
+        storage.journal().len(),
+        before,
+        "nothing was written or synced again"
+    );
     let partition = topic.partition(0).unwrap();
-    assert_eq!(partition.offsets().high_watermark, 3, "readers stop at what is durable");
+    assert_eq!(
+        partition.offsets().high_watermark,
+        3,
+        "readers stop at what is durable"
+    );
     assert_eq!(common::contents(&partition).unwrap().len(), 3);
     log.close().unwrap();
     // What the failed sync left in the cache is written anew before it counts.
@@ -317,7 +367,15 @@ fn a_failed_sync_poisons_the_partition_and_is_never_repeated() {
     let end = partition.offsets().log_end;
     let after = storage.crash(Survival::Nothing, 0);
     let log = common::open(&after, &clock());
-    assert_eq!(log.topic("t").unwrap().partition(0).unwrap().offsets().log_end, end);
+    assert_eq!(
+        log.topic("t")
+            .unwrap()
+            .partition(0)
+            .unwrap()
+            .offsets()
+            .log_end,
+        end
+    );
 }
 
 #[test]
@@ -367,7 +425,11 @@ fn check_whole(partition: &Partition) {
 
 #[test]
 fn no_descriptors_at_a_roll_heal_without_reopening_and_leave_nothing_that_blocks() {
-    for kind in [OperationKind::Open, OperationKind::SyncDir, OperationKind::Write] {
+    for kind in [
+        OperationKind::Open,
+        OperationKind::SyncDir,
+        OperationKind::Write,
+    ] {
         for hits in 1..6 {
             let (storage, log, topic) = one_topic(options());
             for _ in 0..2 {
@@ -420,4 +482,3 @@ fn a_topic_that_could_not_be_made_or_deleted_can_be_the_next_time() {
         }
     }
 }
-

@@ -21,18 +21,25 @@ use topiclog::{Durability, EventLog, Offset, TopicOptions};
 const DIRECTORY: &str = "TOPICLOG_KILL9_DIRECTORY";
 
 fn level(partition: u32) -> (&'static str, Durability) {
-    if partition == 0 { ("disk", Durability::Disk) } else { ("os", Durability::Os) }
+    if partition == 0 {
+        ("disk", Durability::Disk)
+    } else {
+        ("os", Durability::Os)
+    }
 }
 
 /// Not a test of its own: what the child does until it is killed.
 #[test]
 fn child() {
-    let Ok(directory) = std::env::var(DIRECTORY) else { return };
+    let Ok(directory) = std::env::var(DIRECTORY) else {
+        return;
+    };
     let log = EventLog::open(directory).unwrap();
     let options = TopicOptions::new().segment_bytes(20_000).retention(None);
     let topics = [0, 1].map(|number| {
         let (name, durability) = level(number);
-        log.open_or_create_topic(name, options.clone().durability(durability)).unwrap()
+        log.open_or_create_topic(name, options.clone().durability(durability))
+            .unwrap()
     });
     let mut out = std::io::stdout().lock();
     loop {
@@ -80,11 +87,17 @@ fn a_killed_process_keeps_what_it_acknowledged() {
             for records in partition.scan(Offset::ZERO) {
                 for read in &records.unwrap() {
                     assert_eq!(read.offset(), Offset::new(next), "round {round}");
-                    assert!(is_same(&read, &record(5, 0, next)), "round {round}: {read:?}");
+                    assert!(
+                        is_same(&read, &record(5, 0, next)),
+                        "round {round}: {read:?}"
+                    );
                     next += 1;
                 }
             }
-            assert!(next >= acknowledged, "round {round}: {next} of {acknowledged}");
+            assert!(
+                next >= acknowledged,
+                "round {round}: {next} of {acknowledged}"
+            );
         }
         assert!(log.verify().unwrap().is_sound(), "round {round}");
         if round % 2 == 0 {
@@ -95,8 +108,13 @@ fn a_killed_process_keeps_what_it_acknowledged() {
 
 #[cfg(unix)]
 fn note(line: &str, acknowledged: &mut [u64; 2]) -> bool {
-    let mut words = line.split(' ').skip_while(|word| !word.ends_with("ACK")).skip(1);
-    let (Some(number), Some(offset)) = (words.next(), words.next()) else { return false };
+    let mut words = line
+        .split(' ')
+        .skip_while(|word| !word.ends_with("ACK"))
+        .skip(1);
+    let (Some(number), Some(offset)) = (words.next(), words.next()) else {
+        return false;
+    };
     let number: usize = number.parse().unwrap();
     acknowledged[number] = offset.parse::<u64>().unwrap() + 1;
     true

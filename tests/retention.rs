@@ -32,7 +32,12 @@ fn kept(options: TopicOptions, times: &[i64]) -> Kept {
     let options = options.segment_bytes(1024).timestamp_after_max(None);
     let topic = log.create_topic("t", options).unwrap();
     let partition = topic.partition(0).unwrap();
-    let kept = Kept { clock, log, topic, partition };
+    let kept = Kept {
+        clock,
+        log,
+        topic,
+        partition,
+    };
     for time in times {
         kept.send(*time);
     }
@@ -42,7 +47,13 @@ fn kept(options: TopicOptions, times: &[i64]) -> Kept {
 impl Kept {
     fn send(&self, time: i64) -> Offset {
         let record = Record::new(vec![7; 350]).timestamp(Timestamp::from_millis(NOON + time));
-        self.topic.producer().send(record).unwrap().wait().unwrap().offset
+        self.topic
+            .producer()
+            .send(record)
+            .unwrap()
+            .wait()
+            .unwrap()
+            .offset
     }
 
     /// Start and end after retention at this time.
@@ -56,7 +67,10 @@ impl Kept {
 
 #[test]
 fn a_segment_goes_once_its_youngest_record_is_strictly_older_than_the_limit() {
-    let kept = kept(TopicOptions::new().retention(Some(AGE)), &[0, 1000, 2000, 3000, 4000]);
+    let kept = kept(
+        TopicOptions::new().retention(Some(AGE)),
+        &[0, 1000, 2000, 3000, 4000],
+    );
     assert_eq!(kept.partition.segment_count(), 3);
     assert_eq!(kept.after(101_000), (0, 5), "exactly as old as the limit");
     assert_eq!(kept.after(101_001), (2, 5));
@@ -73,7 +87,10 @@ fn the_youngest_record_decides_also_if_it_is_not_the_last() {
 
 #[test]
 fn a_future_timestamp_keeps_everything_behind_it() {
-    let kept = kept(TopicOptions::new().retention(Some(AGE)), &[0, 0, 900_000, 0, 0, 0]);
+    let kept = kept(
+        TopicOptions::new().retention(Some(AGE)),
+        &[0, 0, 900_000, 0, 0, 0],
+    );
     assert_eq!(kept.after(500_000), (2, 6));
     assert_eq!(kept.after(1_000_001), (6, 6));
 }
@@ -83,7 +100,11 @@ fn when_everything_expires_the_log_goes_on_at_its_end_in_a_new_segment() {
     let kept = kept(TopicOptions::new().retention(Some(AGE)), &[0, 0, 0]);
     assert_eq!(kept.after(200_000), (3, 3));
     assert_eq!(kept.partition.segment_count(), 1);
-    assert_eq!(kept.after(900_000), (3, 3), "an empty segment does not expire");
+    assert_eq!(
+        kept.after(900_000),
+        (3, 3),
+        "an empty segment does not expire"
+    );
     assert_eq!(kept.send(900_000), 3);
     assert_eq!(kept.after(900_000), (3, 4));
 }
@@ -101,7 +122,9 @@ fn a_segment_goes_by_size_only_while_the_rest_has_the_limit() {
     let total = kept.partition.size_bytes();
     let one = total / 3;
     let limit = |bytes| {
-        kept.topic.alter(|options| options.retention_bytes(Some(bytes))).unwrap();
+        kept.topic
+            .alter(|options| options.retention_bytes(Some(bytes)))
+            .unwrap();
         kept.after(0).0
     };
     assert_eq!(limit(total), 0);
@@ -120,7 +143,11 @@ fn what_lies_below_the_log_start_goes_first_and_offsets_are_never_used_again() {
     let kept = kept(TopicOptions::new().retention(None), &[0, 0, 0, 0, 0]);
     assert_eq!(kept.partition.delete_records(Offset::new(3)).unwrap(), 3);
     assert_eq!(kept.partition.segment_count(), 2);
-    assert_eq!(kept.partition.delete_records(Offset::new(1)).unwrap(), 3, "it never goes back");
+    assert_eq!(
+        kept.partition.delete_records(Offset::new(1)).unwrap(),
+        3,
+        "it never goes back"
+    );
     assert!(kept.partition.delete_records(Offset::new(6)).is_err());
     assert_eq!(kept.partition.delete_records(Offset::new(5)).unwrap(), 5);
     assert_eq!(kept.send(0), 5);
@@ -130,16 +157,31 @@ fn what_lies_below_the_log_start_goes_first_and_offsets_are_never_used_again() {
 
 #[test]
 fn a_record_found_by_time_is_never_one_that_was_deleted() {
-    let kept = kept(TopicOptions::new().retention(None), &[0, 50, 20, 10, 60, 70]);
+    let kept = kept(
+        TopicOptions::new().retention(None),
+        &[0, 50, 20, 10, 60, 70],
+    );
     let found = |time| {
         let time = Timestamp::from_millis(NOON + time);
-        kept.partition.offset_for_time(time).unwrap().map(|(offset, _)| offset.value())
+        kept.partition
+            .offset_for_time(time)
+            .unwrap()
+            .map(|(offset, _)| offset.value())
     };
-    assert_eq!((found(0), found(15), found(51), found(71)), (Some(0), Some(1), Some(4), None));
+    assert_eq!(
+        (found(0), found(15), found(51), found(71)),
+        (Some(0), Some(1), Some(4), None)
+    );
     kept.partition.delete_records(Offset::new(2)).unwrap();
-    assert_eq!((found(0), found(15), found(30)), (Some(2), Some(2), Some(4)));
+    assert_eq!(
+        (found(0), found(15), found(30)),
+        (Some(2), Some(2), Some(4))
+    );
     kept.partition.delete_records(Offset::new(3)).unwrap();
-    assert_eq!((found(0), found(15), found(70)), (Some(3), Some(4), Some(5)));
+    assert_eq!(
+        (found(0), found(15), found(70)),
+        (Some(3), Some(4), Some(5))
+    );
     kept.partition.delete_records(Offset::new(6)).unwrap();
     assert_eq!(found(0), None);
 }

@@ -174,7 +174,11 @@ impl<'f> Scanner<'f> {
     fn read_window(&self, window: &mut [u8], position: u64) -> io::Result<usize> {
         let left = saturating_usize(self.file_end.saturating_sub(position));
         let size = window.len().min(left);
-        read_exact_at(self.file, window.get_mut(..size).unwrap_or_default(), position)?;
+        read_exact_at(
+            self.file,
+            window.get_mut(..size).unwrap_or_default(),
+            position,
+        )?;
         Ok(size)
     }
 

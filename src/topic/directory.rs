@@ -351,7 +351,9 @@ struct NotMoved {
 /// Renames a topic's directory for good; or not at all, so that whoever is told may try again.
 fn move_directory(storage: &dyn Storage, from: &Path, to: &Path) -> Result<(), NotMoved> {
     let not = |error, at_target| NotMoved { error, at_target };
-    storage.rename(from, to).map_err(|error| not(error, false))?;
+    storage
+        .rename(from, to)
+        .map_err(|error| not(error, false))?;
     storage
         .sync_dir(Path::new(TOPICS))
         .map_err(|error| not(error, storage.rename(to, from).is_err()))
