@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use common::{Rng, clock, is_same, record};
-use topiclog::storage::{OpenMode, SimulatedStorage, Storage, Survival};
+use topiclog::storage::{SimulatedStorage, Storage, Survival};
 use topiclog::{Durability, Error, EventLog, Offset, TopicOptions};
 
 const TOPICS: [(&str, u64, u64); 3] = [("first", 1, 0), ("Second.one", 2, 4), ("os", 3, 0)];
@@ -193,7 +193,7 @@ fn every_byte_flipped_in_a_closed_log_is_reported_or_harmless() {
     let (mut states, mut reported) = (0, 0);
     for (path, good) in files(&storage) {
         for at in 0..good.len() {
-            for round in 0..common::scale() + 1 {
+            for round in 0..=common::scale() {
                 let mask = if round == 0 { 0xFF } else { 1 << rng.below(8) };
                 let mut bad = good.clone();
                 bad[at] ^= mask;

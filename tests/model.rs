@@ -9,6 +9,7 @@
     clippy::as_conversions,
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
     clippy::print_stderr,
     reason = "a test may panic"
 )]

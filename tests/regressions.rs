@@ -293,7 +293,7 @@ fn a_lost_start_offset_is_damage_and_nothing_is_cut_off() {
 fn segments(storage: &SimulatedStorage) -> Vec<(String, u64)> {
     let files = storage.files().into_iter();
     let files = files.map(|(path, length)| (path.to_str().unwrap().to_owned(), length));
-    files.filter(|(path, _)| path.ends_with(".log")).collect()
+    files.filter(|(path, _)| path.contains(".log")).collect()
 }
 
 /// A sealed segment lost its last batch before an empty one: recovery and `verify` saw nothing missing.
@@ -449,5 +449,5 @@ fn a_torn_tail_is_kept_aside_and_reported() {
         .read_file(format!("topics/t/0/{}", cut_files[0]))
         .unwrap();
     assert!(kept.ends_with(b"half a batch"));
-    assert_eq!(*cut_bytes, kept.len() as u64);
+    assert_eq!(usize::try_from(*cut_bytes).unwrap(), kept.len());
 }

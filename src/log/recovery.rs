@@ -294,15 +294,17 @@ fn scan_and_mend(
         };
         sound.then_some((index, scan_from))
     });
-    let (index, scan_from) = from.unwrap_or((
-        0,
-        ScanFrom {
-            segment: found.first().map_or(start, |first| first.base),
-            position: START,
-            offset: found.first().map_or(start, |first| first.base.min(start)),
-            max_timestamp: Timestamp::MIN,
-        },
-    ));
+    let (index, scan_from) = from.unwrap_or_else(|| {
+        (
+            0,
+            ScanFrom {
+                segment: found.first().map_or(start, |first| first.base),
+                position: START,
+                offset: found.first().map_or(start, |first| first.base.min(start)),
+                max_timestamp: Timestamp::MIN,
+            },
+        )
+    });
     let mut scan = scan(place, found, index, &scan_from, proof)?;
     if let Some(stop) = scan.stop.take_if(|stop| stop.is_final(scan.proof)) {
         return Ok(damaged(place, found, start, &scan, stop, start_error));
@@ -321,7 +323,7 @@ fn scan_and_mend(
         let stop = scan.stop.take().unwrap_or(stop);
         return Ok(damaged(place, found, start, &scan, stop, start_error));
     }
-    mend(place, durability, found, start, index, &scan_from, scan)
+    mend(place, durability, found, start, index, &scan_from, &scan)
 }
 
 impl Stop {
@@ -558,7 +560,7 @@ fn mend(
     start: Offset,
     scanned_from: usize,
     scan_from: &ScanFrom,
-    scan: Scan,
+    scan: &Scan,
 ) -> Result<Recovered, Error> {
     let mut kept = found.len();
     let (mut cut_bytes, mut cut_files) = (0, Vec::new());
