@@ -451,3 +451,21 @@ fn a_torn_tail_is_kept_aside_and_reported() {
     assert!(kept.ends_with(b"half a batch"));
     assert_eq!(usize::try_from(*cut_bytes).unwrap(), kept.len());
 }
+
+/// The file with the log start went missing after a clean close: deleted records silently came back.
+#[test]
+fn deleted_records_do_not_come_back_when_the_start_offset_is_lost() {
+    let (storage, log, topic) = log_with(Durability::Disk, 12);
+    topic
+        .partition(0)
+        .unwrap()
+        .delete_records(Offset::new(3))
+        .unwrap();
+    log.close().unwrap();
+    storage
+        .remove_file(Path::new("topics/t/0/start-offset"))
+        .unwrap();
+    let (log, partition) = reopened(&storage);
+    assert!(is_damaged(&log));
+    assert_eq!(whole(&partition), (3, 12));
+}

@@ -14,7 +14,8 @@ use std::sync::Arc;
 
 use super::Place;
 use super::files::{
-    cut_name, index_path, list_segments, read_checkpoint, read_start_offset, segment_path,
+    START_OFFSET, cut_name, index_path, list_segments, read_checkpoint, read_start_offset,
+    segment_path,
 };
 use super::offsets::LogOffsets;
 use super::report::Recovery;
@@ -34,6 +35,7 @@ const START: u64 = to_u64(SEGMENT_HEADER_BYTES);
 /// What a clean close left of a partition.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct CleanMark {
+    pub(crate) start: Offset,
     pub(crate) end: Offset,
     /// Base offset and length of the last segment, if there is one.
     pub(crate) segment: Option<(Offset, u64)>,
@@ -100,6 +102,18 @@ pub(super) fn recover(
             }
             Err(error) => return Err(error),
         };
+    // The records below the start that the log was closed with were deleted: they must not come back.
+    let closed_start = mark.map_or(Offset::ZERO, |mark| mark.start);
+    let (start, start_error) = if start < closed_start && start_error.is_none() {
+        let error = FormatError::Damaged {
+            what: "start offset",
+            problem: "it is missing, or older than the last close",
+        };
+        let path = place.directory.join(START_OFFSET);
+        (closed_start, Some(Error::from(error).at_path(&path)))
+    } else {
+        (start, start_error)
+    };
     let bases = if start_error.is_none() {
         drop_deleted(place, bases, start)?
     } else {
