@@ -446,7 +446,12 @@ impl Log {
         flushed?;
         let end = self.marks.log_end();
         self.marks.raise_recovery_point(end);
-        Ok(Some(CleanMark { end, segment }))
+        let start = self.marks.log_start();
+        Ok(Some(CleanMark {
+            start,
+            end,
+            segment,
+        }))
     }
 
     /// Accepts nothing more, writes nothing more: the topic is being deleted.

@@ -14,7 +14,8 @@ use std::sync::Arc;
 
 use super::Place;
 use super::files::{
-    cut_name, index_path, list_segments, read_checkpoint, read_start_offset, segment_path,
+    START_OFFSET, cut_name, index_path, list_segments, read_checkpoint, read_start_offset,
+    segment_path,
 };
 use super::offsets::LogOffsets;
 use super::report::Recovery;
@@ -34,6 +35,7 @@ const START: u64 = to_u64(SEGMENT_HEADER_BYTES);
 /// What a clean close left of a partition.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct CleanMark {
+    pub(crate) start: Offset,
     pub(crate) end: Offset,
     /// Base offset and length of the last segment, if there is one.
     pub(crate) segment: Option<(Offset, u64)>,
@@ -100,6 +102,18 @@ pub(super) fn recover(
             }
             Err(error) => return Err(error),
         };
+    // The records below the start that the log was closed with were deleted: they must not come back.
+    let closed_start = mark.map_or(Offset::ZERO, |mark| mark.start);
+    let (start, start_error) = if start < closed_start && start_error.is_none() {
+        let error = FormatError::Damaged {
+            what: "start offset",
+            problem: "it is missing, or older than the last close",
+        };
+        let path = place.directory.join(START_OFFSET);
+        (closed_start, Some(Error::from(error).at_path(&path)))
+    } else {
+        (start, start_error)
+    };
     let bases = if start_error.is_none() {
         drop_deleted(place, bases, start)?
     } else {
@@ -294,15 +308,17 @@ fn scan_and_mend(
         };
         sound.then_some((index, scan_from))
     });
-    let (index, scan_from) = from.unwrap_or((
-        0,
-        ScanFrom {
-            segment: found.first().map_or(start, |first| first.base),
-            position: START,
-            offset: found.first().map_or(start, |first| first.base.min(start)),
-            max_timestamp: Timestamp::MIN,
-        },
-    ));
+    let (index, scan_from) = from.unwrap_or_else(|| {
+        (
+            0,
+            ScanFrom {
+                segment: found.first().map_or(start, |first| first.base),
+                position: START,
+                offset: found.first().map_or(start, |first| first.base.min(start)),
+                max_timestamp: Timestamp::MIN,
+            },
+        )
+    });
     let mut scan = scan(place, found, index, &scan_from, proof)?;
     if let Some(stop) = scan.stop.take_if(|stop| stop.is_final(scan.proof)) {
         return Ok(damaged(place, found, start, &scan, stop, start_error));
@@ -321,7 +337,7 @@ fn scan_and_mend(
         let stop = scan.stop.take().unwrap_or(stop);
         return Ok(damaged(place, found, start, &scan, stop, start_error));
     }
-    mend(place, durability, found, start, index, &scan_from, scan)
+    mend(place, durability, found, start, index, &scan_from, &scan)
 }
 
 impl Stop {
@@ -558,7 +574,7 @@ fn mend(
     start: Offset,
     scanned_from: usize,
     scan_from: &ScanFrom,
-    scan: Scan,
+    scan: &Scan,
 ) -> Result<Recovered, Error> {
     let mut kept = found.len();
     let (mut cut_bytes, mut cut_files) = (0, Vec::new());

@@ -241,8 +241,8 @@ impl Segment {
     }
 
     /// Builds an index from the batches, each checked. What is damaged ends it early: the index is never
-    /// evidence, and whoever reads there will find the damage. Until then nobody knows how young the
-    /// records behind it are, so that none is passed over or expires.
+    /// evidence, and whoever reads there will find the damage. Until then nobody knows how many and how
+    /// young the records behind it are: none is passed over, and none expires.
     fn walk(&self, file: &dyn StorageFile, length: u64) -> io::Result<IndexFile> {
         let mut index = IndexFile {
             end_offset: self.base_offset,
@@ -254,7 +254,7 @@ impl Segment {
         let (mut end, mut indexed) = (START, START);
         while end < length {
             let Step::Batch { header, position } = scanner.step()? else {
-                index.max_timestamp = Timestamp::MAX;
+                (index.end_offset, index.max_timestamp) = (Offset::MAX, Timestamp::MAX);
                 break;
             };
             if position - indexed >= WALK_INTERVAL_BYTES {

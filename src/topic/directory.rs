@@ -70,6 +70,7 @@ struct CleanClose {
 struct ClosedPartition {
     topic: Id,
     partition: u32,
+    start: u64,
     end: u64,
     segment: Option<(u64, u64)>,
 }
@@ -175,6 +176,7 @@ pub(super) fn read_clean_close(
             .segment
             .map(|(base, length)| (Offset::new(base), length));
         let mark = CleanMark {
+            start: Offset::new(closed.start),
             end: Offset::new(closed.end),
             segment,
         };
@@ -202,6 +204,7 @@ pub(super) fn write_clean_close(
     let partition = |(topic, partition, mark): &PartitionMark| ClosedPartition {
         topic: *topic,
         partition: *partition,
+        start: mark.start.value(),
         end: mark.end.value(),
         segment: mark.segment.map(|(base, length)| (base.value(), length)),
     };

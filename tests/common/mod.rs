@@ -39,7 +39,8 @@ impl Rng {
     }
 
     pub(crate) fn pick<T: Clone>(&mut self, from: &[T]) -> T {
-        from[usize::try_from(self.below(from.len() as u64)).unwrap()].clone()
+        let count = u64::try_from(from.len()).unwrap();
+        from[usize::try_from(self.below(count)).unwrap()].clone()
     }
 }
 
@@ -96,7 +97,7 @@ pub(crate) fn record(tag: u64, partition: u32, offset: u64) -> Record<'static> {
             record = record
                 .header("a", "1")
                 .header("a", "2")
-                .header_without_value("none")
+                .header_without_value("none");
         }
         _ => {}
     }

@@ -96,7 +96,7 @@ impl Cuts {
         let mut states = 0;
         for k in (0..=self.journal.len()).step_by(every) {
             let expected = self.expected(k, Level::Disk);
-            for (survival, seed) in self.survivals(k, 5 + scale * 3) {
+            for (survival, seed) in self.survivals(k, 5 + scale) {
                 let first = self.journal.crash(k, survival, seed);
                 let log = common::open(&first, &self.world.clock);
                 let opening = first.journal();

@@ -74,8 +74,8 @@ pub(crate) fn retention(world: &mut World, durability: Durability) {
         short.clone().retention(Some(Duration::from_secs(10))),
     );
     let sized = world.make("sized", short.retention(None).retention_bytes(Some(3000)));
-    for _ in 0..4 {
-        for _ in 0..8 {
+    for _ in 0..3 {
+        for _ in 0..6 {
             world.send(aged, 0);
             world.send(sized, 0);
             world.wait(aged);

@@ -1,0 +1,471 @@
+//! Bugs that the proofs found, each by the shortest story that shows it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
+
+mod common;
+
+use std::path::Path;
+
+use common::{clock, is_same, record};
+use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Storage, Survival};
+use topiclog::{Durability, ErrorKind, EventLog, Offset, Partition, Recovery, Topic, TopicOptions};
+
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+
+fn options(durability: Durability) -> TopicOptions {
+    TopicOptions::new()
+        .durability(durability)
+        .segment_bytes(1400)
+        .timestamp_after_max(None)
+        .retention(None)
+}
+
+fn log_with(durability: Durability, records: u64) -> (SimulatedStorage, EventLog, Topic) {
+    let storage = SimulatedStorage::new();
+    let log = common::open(&storage, &clock());
+    let topic = log.create_topic("t", options(durability)).unwrap();
+    send(&topic, records);
+    (storage, log, topic)
+}
+
+fn send(topic: &Topic, records: u64) {
+    for _ in 0..records {
+        common::send_next(topic, 1, 0).unwrap();
+    }
+}
+
+fn reopened(storage: &SimulatedStorage) -> (EventLog, Partition) {
+    let log = common::open(storage, &clock());
+    let partition = log.topic("t").unwrap().partition(0).unwrap();
+    (log, partition)
+}
+
+/// Start and end; all in between is there and right.
+fn whole(partition: &Partition) -> (u64, u64) {
+    let start = partition.offsets().log_start.value();
+    let mut next = start;
+    for records in partition.scan(Offset::new(start)) {
+        for read in &records.unwrap() {
+            assert_eq!(read.offset(), Offset::new(next));
+            assert!(is_same(&read, &record(1, 0, next)), "{read:?}");
+            next += 1;
+        }
+    }
+    assert_eq!(partition.offsets().log_end, next);
+    (start, next)
+}
+
+fn is_damaged(log: &EventLog) -> bool {
+    log.recovery_report().damaged().count() > 0
+}
+
+/// A topic raised from `Os` to `Disk` synced its bytes, not the name of its partition's directory.
+#[test]
+fn raising_a_topic_to_level_disk_makes_its_names_durable() {
+    let (storage, _log, topic) = log_with(Durability::Os, 6);
+    topic
+        .alter(|options| options.durability(Durability::Disk))
+        .unwrap();
+    let (log, partition) = reopened(&storage.crash(Survival::Nothing, 0));
+    assert!(!is_damaged(&log));
+    assert_eq!(whole(&partition), (0, 6));
+}
+
+/// A clean close left its mark on disk and the directory of an `Os` partition not: "damaged" afterwards.
+#[test]
+fn a_clean_close_at_level_os_survives_a_power_cut() {
+    let (storage, log, _topic) = log_with(Durability::Os, 6);
+    log.close().unwrap();
+    let (log, partition) = reopened(&storage.crash(Survival::Nothing, 0));
+    assert!(!is_damaged(&log));
+    assert_eq!(whole(&partition), (0, 6));
+}
+
+/// Sealed segments that a killed process had not synced were never synced by the next, which closed.
+#[test]
+fn what_a_killed_process_left_unsynced_is_synced_by_the_next() {
+    let (storage, _log, _topic) = log_with(Durability::Os, 12);
+    let storage = storage.kill();
+    let (log, partition) = reopened(&storage);
+    assert!(partition.segment_count() > 2);
+    log.close().unwrap();
+    let (log, partition) = reopened(&storage.crash(Survival::Nothing, 0));
+    assert!(!is_damaged(&log));
+    assert_eq!(whole(&partition), (0, 12));
+}
+
+/// A segment begun just before a kill was found by its name, which nobody ever synced, and written to.
+#[test]
+fn a_segment_begun_before_a_kill_has_a_durable_name_before_it_is_used() {
+    let (storage, _log, _topic) = log_with(Durability::Disk, 1);
+    let journal = storage.journal();
+    for k in 0..=journal.len() {
+        let killed = journal.kill(k);
+        let log = common::open(&killed, &clock());
+        let topic = log
+            .open_or_create_topic("t", options(Durability::Disk))
+            .unwrap();
+        send(&topic, 2);
+        let end = topic.partition(0).unwrap().offsets().log_end;
+        let (log, partition) = reopened(&killed.crash(Survival::Nothing, 0));
+        assert!(!is_damaged(&log), "killed at {k}");
+        assert_eq!(whole(&partition), (0, end.value()), "killed at {k}");
+    }
+}
+
+/// The start was on disk and the records below it, at level `Os`, were not: a torn log called damaged.
+#[test]
+fn deleting_records_at_level_os_is_not_damage_after_a_power_cut() {
+    let (storage, _log, topic) = log_with(Durability::Os, 12);
+    topic
+        .partition(0)
+        .unwrap()
+        .delete_records(Offset::new(9))
+        .unwrap();
+    for seed in 0..40 {
+        let cut = storage.crash(Survival::Random, seed);
+        let (log, partition) = reopened(&cut);
+        assert!(!is_damaged(&log), "seed {seed}");
+        let (start, end) = whole(&partition);
+        assert!(start == 9 && (9..=12).contains(&end), "seed {seed}");
+        send(&log.topic("t").unwrap(), 1);
+        let (log, partition) = reopened(&cut.kill());
+        assert!(!is_damaged(&log), "seed {seed}");
+        assert_eq!(whole(&partition), (9, end + 1), "seed {seed}");
+    }
+}
+
+/// The first segment was lost and a later one not: the log went on from offset 0 in the later file.
+#[test]
+fn a_segment_that_follows_nothing_is_put_aside_whole() {
+    let (storage, _log, topic) = log_with(Durability::Os, 12);
+    let partition = topic.partition(0).unwrap();
+    assert!(partition.segment_count() > 2);
+    let killed = storage.kill();
+    killed
+        .remove_file(Path::new("topics/t/0/00000000000000000000.log"))
+        .unwrap();
+    let (log, partition) = reopened(&killed);
+    assert!(!is_damaged(&log));
+    assert_eq!(whole(&partition), (0, 0));
+    assert!(log.recovery_report().cut_bytes() > 0);
+    send(&log.topic("t").unwrap(), 5);
+    assert_eq!(whole(&partition), (0, 5));
+    let (_log, partition) = reopened(&killed.kill());
+    assert_eq!(whole(&partition), (0, 5));
+}
+
+/// The first write into a new segment failed: later ones went there, where no reader knew to look.
+#[test]
+fn a_segment_whose_first_write_failed_is_read_once_something_is_in_it() {
+    for hit in 0..6 {
+        let (storage, _log, topic) = log_with(Durability::Disk, 3);
+        for _ in 0..8 {
+            // The header of a new segment is one write, its first batch the next.
+            storage.fail(Fault::error(ENOSPC).after(hit).only(OperationKind::Write));
+            let _may_fail = common::send_next(&topic, 1, 0);
+            storage.heal();
+            send(&topic, 1);
+        }
+        let partition = topic.partition(0).unwrap();
+        assert!(whole(&partition).1 >= 11);
+    }
+}
+
+/// A failed roll left its file, the options changed so that the old segment went on beyond that file's
+/// name, and recovery took the file for the end of the log: what came after it was cut off.
+#[test]
+fn the_file_of_a_failed_roll_never_stands_between_segments() {
+    for level in [Durability::Os, Durability::Disk] {
+        for after in 0..12 {
+            let (storage, _log, topic) = log_with(level, 3);
+            let larger = |options: TopicOptions| options.segment_bytes(3000);
+            let smaller = |options: TopicOptions| options.segment_bytes(1024);
+            topic.alter(smaller).unwrap();
+            let write_and_remove = Fault::error(EIO).after(after).times(3);
+            let kinds = [
+                OperationKind::Write,
+                OperationKind::Remove,
+                OperationKind::SyncDir,
+            ];
+            storage.fail(
+                kinds
+                    .into_iter()
+                    .fold(write_and_remove, Fault::only)
+                    .partial_writes(5),
+            );
+            let _may_fail = common::send_next(&topic, 1, 0);
+            storage.heal();
+            topic.alter(larger).unwrap();
+            let partition = topic.partition(0).unwrap();
+            if partition.refusal().is_some() {
+                continue;
+            }
+            send(&topic, 12);
+            let end = partition.offsets().log_end.value();
+            let (log, partition) = reopened(&storage.kill());
+            assert!(!is_damaged(&log), "{level:?} after {after}");
+            assert_eq!(whole(&partition), (0, end), "{level:?} after {after}");
+        }
+    }
+}
+
+/// A delete failed half-way, its directory already renamed; records acknowledged after it were removed
+/// with the directory at the next open.
+#[test]
+fn nothing_is_acknowledged_in_the_directory_of_a_topic_that_is_half_deleted() {
+    let (storage, log, topic) = log_with(Durability::Disk, 2);
+    // The rename succeeds; its sync and the way back do not.
+    let kinds = [OperationKind::SyncDir, OperationKind::Rename];
+    storage.fail(
+        kinds
+            .into_iter()
+            .fold(Fault::error(EIO).after(1).forever(), Fault::only),
+    );
+    log.delete_topic("t").unwrap_err();
+    storage.heal();
+    let error = topic.producer().send(record(1, 0, 2)).unwrap_err();
+    assert_eq!(error.error().kind(), ErrorKind::NotFound);
+    // One that could be renamed back goes on.
+    let topic = log.create_topic("u", options(Durability::Disk)).unwrap();
+    storage.fail(Fault::error(EIO).only(OperationKind::SyncDir));
+    log.delete_topic("u").unwrap_err();
+    send(&topic, 2);
+    let log = common::open(&storage.kill(), &clock());
+    assert_eq!(
+        whole(&log.topic("u").unwrap().partition(0).unwrap()),
+        (0, 2)
+    );
+}
+
+/// A topic was made but for the last sync: the error said no, and making it again said it exists.
+#[test]
+fn a_topic_whose_making_failed_at_the_last_sync_can_be_made_again() {
+    let (storage, log, _topic) = log_with(Durability::Disk, 0);
+    for syncs in 0..3 {
+        let name = format!("again-{syncs}");
+        let kind = OperationKind::SyncDir;
+        storage.fail(Fault::error(EIO).after(syncs).times(1).only(kind));
+        let _may_fail = log.create_topic(&name, options(Durability::Disk));
+        storage.heal();
+        log.open_or_create_topic(&name, options(Durability::Disk))
+            .unwrap();
+    }
+}
+
+/// The start was lost, so the first segment followed nothing; its own proof was not looked at, and the
+/// whole log was cut off as a torn tail.
+#[test]
+fn a_lost_start_offset_is_damage_and_nothing_is_cut_off() {
+    let (storage, _log, topic) = log_with(Durability::Disk, 12);
+    topic
+        .partition(0)
+        .unwrap()
+        .delete_records(Offset::new(9))
+        .unwrap();
+    let path = Path::new("topics/t/0/start-offset");
+    let cut = storage.crash(Survival::Everything, 0);
+    cut.remove_file(path).unwrap();
+    let before: Vec<_> = segments(&cut);
+    let (log, _) = reopened(&cut);
+    assert!(is_damaged(&log));
+    assert_eq!(segments(&cut), before, "nothing was changed");
+
+    // Nor is anything cut off where the start cannot be read.
+    let cut = storage.crash(Survival::Everything, 0);
+    cut.flip_bit(path, 70).unwrap();
+    let last = segments(&cut).pop().unwrap().0;
+    let mut bytes = cut.read_file(&last).unwrap();
+    bytes.extend([255; 9]);
+    cut.write_file(&last, bytes).unwrap();
+    let before: Vec<_> = segments(&cut);
+    let (log, _) = reopened(&cut);
+    assert!(is_damaged(&log));
+    assert_eq!(segments(&cut), before, "nothing was changed");
+}
+
+fn segments(storage: &SimulatedStorage) -> Vec<(String, u64)> {
+    let files = storage.files().into_iter();
+    let files = files.map(|(path, length)| (path.to_str().unwrap().to_owned(), length));
+    files.filter(|(path, _)| path.contains(".log")).collect()
+}
+
+/// A sealed segment lost its last batch before an empty one: recovery and `verify` saw nothing missing.
+#[test]
+fn a_batch_missing_before_an_empty_segment_is_damage() {
+    let (storage, log, topic) = log_with(Durability::Disk, 4);
+    // Everything expires but the records are kept by hand: the log ends in an empty segment.
+    let sealed = segments(&storage);
+    let bytes: Vec<_> = sealed
+        .iter()
+        .map(|(path, _)| storage.read_file(path).unwrap())
+        .collect();
+    topic
+        .alter(|options| options.retention_bytes(Some(0)))
+        .unwrap();
+    log.run_housekeeping();
+    assert_eq!(topic.partition(0).unwrap().offsets().log_start, 4);
+    let cut = storage.crash(Survival::Everything, 0);
+    cut.remove_file(Path::new("topics/t/0/start-offset"))
+        .unwrap();
+    for ((path, _), bytes) in sealed.iter().zip(&bytes) {
+        cut.write_file(path, &bytes[..]).unwrap();
+    }
+    let (path, bytes) = (&sealed.last().unwrap().0, bytes.last().unwrap());
+    let batch = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    cut.write_file(path, &bytes[..80]).unwrap();
+    assert!(batch > 80);
+    let (log, _) = reopened(&cut);
+    assert!(is_damaged(&log));
+    assert!(!log.verify().unwrap().is_sound());
+}
+
+/// A file was cut while the log had it open: the reader asked for the missing bytes again and again.
+#[test]
+fn a_file_cut_under_an_open_log_is_an_error_and_not_a_hang() {
+    let (storage, _log, topic) = log_with(Durability::Disk, 12);
+    let partition = topic.partition(0).unwrap();
+    let (path, length) = segments(&storage).remove(0);
+    let bytes = storage.read_file(&path).unwrap();
+    for length in 80..usize::try_from(length).unwrap() {
+        storage.write_file(&path, &bytes[..length]).unwrap();
+        let mut seen = 0;
+        let error = partition
+            .scan(Offset::ZERO)
+            .find_map(|records| match records {
+                Ok(records) => {
+                    seen += records.len();
+                    None
+                }
+                Err(error) => Some(error),
+            });
+        assert_eq!(error.unwrap().kind(), ErrorKind::Corrupt, "cut to {length}");
+        assert!(seen < 12);
+        let last = record(1, 0, 1).timestamp_asked().unwrap();
+        let _error_or_right = partition.offset_for_time(last);
+    }
+}
+
+/// Without an index, damage hid how young the records behind it were: a search by time passed them over.
+#[test]
+fn a_search_by_time_meets_damage_and_does_not_pass_it_over() {
+    let (storage, log, _topic) = log_with(Durability::Disk, 12);
+    log.close().unwrap();
+    let (path, length) = segments(&storage).remove(0);
+    storage
+        .remove_file(Path::new(&path.replace(".log", ".index")))
+        .unwrap();
+    let good = storage.read_file(&path).unwrap();
+    for at in 80..usize::try_from(length).unwrap() {
+        let mut bad = good.clone();
+        bad[at] ^= 0x40;
+        let storage = storage.deep_copy();
+        storage.write_file(&path, bad).unwrap();
+        let (_log, partition) = reopened(&storage);
+        for offset in 0..2 {
+            let time = record(1, 0, offset).timestamp_asked().unwrap();
+            match partition.offset_for_time(time) {
+                Ok(found) => assert!(found.unwrap().0 <= Offset::new(offset), "byte {at}"),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Corrupt, "byte {at}"),
+            }
+        }
+    }
+}
+
+/// A read that returned nothing during recovery was taken for the end of the file, which was then cut.
+#[test]
+fn a_read_that_returns_nothing_during_recovery_cuts_nothing_off() {
+    let (storage, _log, _topic) = log_with(Durability::Disk, 9);
+    for at in 0..60 {
+        let killed = storage.kill();
+        killed.fail(Fault::zero().after(at).only(OperationKind::Read));
+        drop(common::try_open(killed.clone(), &clock()));
+        killed.heal();
+        let (log, partition) = reopened(&killed);
+        assert!(!is_damaged(&log), "read {at}");
+        assert_eq!(whole(&partition), (0, 9), "read {at}");
+    }
+}
+
+/// Lowering the level while a record had been written but not synced left its sender waiting for ever.
+#[test]
+fn lowering_the_level_leaves_nobody_waiting() {
+    let storage = SimulatedStorage::new();
+    let log = common::open(&storage, &clock());
+    let small = options(Durability::Disk).batch_bytes(200);
+    let topic = log.create_topic("t", small).unwrap();
+    let producer = topic.producer();
+    let sent: Vec<_> = (0..9)
+        .map(|n| producer.send(record(1, 0, n)).unwrap())
+        .collect();
+    topic
+        .alter(|options| options.durability(Durability::Memory))
+        .unwrap();
+    for (delivery, offset) in sent.iter().zip(0..) {
+        assert_eq!(delivery.wait().unwrap().offset, Offset::new(offset));
+    }
+    send(&topic, 3);
+    topic.flush().unwrap();
+    assert_eq!(whole(&topic.partition(0).unwrap()), (0, 12));
+}
+
+/// Small synced batches were followed by 256 KiB of zeros even in segments of a few KiB.
+#[test]
+fn a_segment_is_not_filled_ahead_beyond_its_size() {
+    let (storage, _log, _topic) = log_with(Durability::Disk, 3);
+    assert!(segments(&storage).iter().all(|(_, length)| *length <= 1400));
+}
+
+/// What a torn tail is cut off is said in the report, with the file that keeps it.
+#[test]
+fn a_torn_tail_is_kept_aside_and_reported() {
+    let (storage, _log, _topic) = log_with(Durability::Disk, 2);
+    let killed = storage.kill();
+    let path = "topics/t/0/00000000000000000000.log";
+    let mut bytes = killed.read_file(path).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    bytes.truncate(end);
+    bytes.extend(b"half a batch");
+    killed.write_file(path, bytes).unwrap();
+    let (log, partition) = reopened(&killed);
+    assert!(whole(&partition).1 >= 1);
+    let recovery = &log.recovery_report().partitions[0].recovery;
+    let Recovery::Recovered {
+        cut_files,
+        cut_bytes,
+        ..
+    } = recovery
+    else {
+        panic!("{recovery:?}");
+    };
+    assert_eq!(cut_files.len(), 1);
+    let kept = killed
+        .read_file(format!("topics/t/0/{}", cut_files[0]))
+        .unwrap();
+    assert!(kept.ends_with(b"half a batch"));
+    assert_eq!(usize::try_from(*cut_bytes).unwrap(), kept.len());
+}
+
+/// The file with the log start went missing after a clean close: deleted records silently came back.
+#[test]
+fn deleted_records_do_not_come_back_when_the_start_offset_is_lost() {
+    let (storage, log, topic) = log_with(Durability::Disk, 12);
+    topic
+        .partition(0)
+        .unwrap()
+        .delete_records(Offset::new(3))
+        .unwrap();
+    log.close().unwrap();
+    storage
+        .remove_file(Path::new("topics/t/0/start-offset"))
+        .unwrap();
+    let (log, partition) = reopened(&storage);
+    assert!(is_damaged(&log));
+    assert_eq!(whole(&partition), (3, 12));
+}
