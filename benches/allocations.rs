@@ -8,7 +8,6 @@
     clippy::unwrap_used,
     clippy::as_conversions,
     clippy::cast_precision_loss,
-    missing_docs,
     reason = "a bench prints, and stops at the first surprise"
 )]
 
@@ -38,7 +37,8 @@ fn count(name: &str, records: usize, work: impl FnOnce()) {
 }
 
 fn main() {
-    let root = std::env::var("TOPICLOG_BENCH_DIR").unwrap_or(env!("CARGO_TARGET_TMPDIR").into());
+    let root =
+        std::env::var("TOPICLOG_BENCH_DIR").unwrap_or_else(|_| env!("CARGO_TARGET_TMPDIR").into());
     let path = format!("{root}/topiclog-allocations-{}", std::process::id());
     let value = [7; 100];
     println!(

@@ -6,15 +6,14 @@
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
+    clippy::type_complexity,
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::as_conversions,
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    clippy::missing_panics_doc,
     unreachable_pub,
-    missing_docs,
     reason = "a bench prints, and stops at the first surprise"
 )]
 

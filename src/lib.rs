@@ -42,9 +42,9 @@ pub use error::{Error, ErrorKind};
 pub use event_log::{EventLog, EventLogBuilder, Housekeeping};
 pub use group::{
     AssignableMember, AssignableTopic, Assignment, AssignmentRequest, Assignor,
-    CooperativeStickyAssignor, Eager, Generation, GroupDescription, GroupState, MemberDescription,
-    MemberId, MemberSubscription, PartitionIndex, RangeAssignor, RebalanceProtocol,
-    RoundRobinAssignor, StickyAssignor,
+    CooperativeStickyAssignor, Departure, Eager, Generation, GroupDescription, GroupState,
+    MemberDescription, MemberId, MemberSubscription, PartitionIndex, RangeAssignor,
+    RebalanceProtocol, RoundRobinAssignor, StickyAssignor,
 };
 pub use log::{LogOffsets, Recovery};
 pub use name::{GroupId, Id, TopicName, TopicPartition};

@@ -544,8 +544,17 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// The first failure; the consumer is closed all the same. Closing twice does nothing.
-    pub fn close(mut self) -> Result<(), Error> {
+    /// The first failure; the consumer is closed all the same.
+    pub fn close(self) -> Result<(), Error> {
+        self.close_with(Departure::Default)
+    }
+
+    /// Closes as [`close`](Self::close) does, and says what becomes of its place in the group.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`close`](Self::close).
+    pub fn close_with(mut self, departure: Departure) -> Result<(), Error> {
         if self.closed {
             return Ok(());
         }
@@ -554,7 +563,7 @@ impl Consumer {
         if self.membership.is_some() && !self.groups.catalog().is_closed() {
             self.commit_before_giving_up(&mut failure);
         }
-        self.leave(Departure::Default, &mut failure);
+        self.leave(departure, &mut failure);
         self.closed = true;
         match failure {
             Some(error) => Err(error),

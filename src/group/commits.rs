@@ -170,15 +170,6 @@ impl Group {
         self.roster.is_empty() && self.offsets.iter().next().is_none()
     }
 
-    /// Since when the group is known to be without members. Keep it with the group's offsets, so that a
-    /// restart does not make them live longer.
-    pub(crate) fn empty_since(&self) -> Option<Timestamp> {
-        match self.offsets.empty_since {
-            EmptySince::Known(since) if self.roster.is_empty() => Some(since),
-            _ => None,
-        }
-    }
-
     /// Tells a group that is read back that it has had members, and since when it has none. Without a
     /// time, since now.
     pub(crate) fn restore_empty_since(&mut self, since: Option<Timestamp>) {

@@ -51,9 +51,11 @@ impl Default for GroupOptions {
     }
 }
 
-/// How a member says goodbye. Kafka: `CloseOptions.GroupMembershipOperation`.
+/// What becomes of a member's place when its consumer is closed. Kafka:
+/// `CloseOptions.GroupMembershipOperation`, KIP-1092.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) enum Departure {
+#[non_exhaustive]
+pub enum Departure {
     /// A dynamic member leaves, a static one keeps its place until the end of its session timeout.
     #[default]
     Default,
@@ -155,22 +157,14 @@ impl Group {
         }
     }
 
-    /// Goes on from the generation that an earlier life of the group had reached.
-    pub(crate) fn restore_generation(&mut self, generation: Generation) {
-        self.generation = generation.max(self.generation);
-    }
-
-    /// The group's id.
-    pub(crate) fn id(&self) -> &GroupId {
-        &self.id
-    }
-
     /// The number of the current assignment.
+    #[cfg(test)]
     pub(crate) fn generation(&self) -> Generation {
         self.generation
     }
 
     /// How many members there are, those that are away included.
+    #[cfg(test)]
     pub(crate) fn member_count(&self) -> usize {
         self.roster.len()
     }

@@ -67,14 +67,16 @@ pub use assignor::{
 };
 pub(crate) use catalog::{TopicCatalog, TopicShape};
 pub(crate) use commits::{Committer, OffsetCommit};
-pub(crate) use coordinator::{
-    Departure, Effects, Expired, ExpiryReason, Group, GroupOptions, Joined,
-};
+pub use coordinator::Departure;
+#[cfg(test)]
+pub(crate) use coordinator::{Effects, ExpiryReason, Joined};
+pub(crate) use coordinator::{Group, GroupOptions};
 pub use describe::{GroupDescription, GroupState, MemberDescription};
 pub use generation::Generation;
 pub use member::MemberId;
 pub(crate) use member::{
-    JoinRequest, MAX_POLL_INTERVAL_DEFAULT, SESSION_TIMEOUT_DEFAULT, Subscription, TopicPattern,
+    JoinRequest, MAX_POLL_INTERVAL_DEFAULT, SESSION_TIMEOUT_DEFAULT, Subscription,
 };
 pub(crate) use offsets::Committed;
-pub(crate) use reconcile::{AssignedPartition, Reconcile};
+#[cfg(test)]
+pub(crate) use reconcile::Reconcile;

@@ -49,11 +49,7 @@ mod tests {
             ("", 275_646_681),
         ] {
             let hash: i32 = hash;
-            assert_eq!(
-                murmur2(key.as_bytes()),
-                u32::from_ne_bytes(hash.to_ne_bytes()),
-                "{key}"
-            );
+            assert_eq!(murmur2(key.as_bytes()), hash.cast_unsigned(), "{key}");
         }
     }
 }

@@ -162,6 +162,7 @@ impl Partitioner for Sticky {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::to_usize;
 
     fn topic() -> TopicName {
         TopicName::new("t").unwrap()
@@ -172,7 +173,7 @@ mod tests {
         let (round_robin, mut counts) = (RoundRobin::new(), [0; 3]);
         for _ in 0..30 {
             let record = Record::new("x").key("same");
-            counts[round_robin.partition(&topic(), &record, 3) as usize] += 1;
+            counts[to_usize(round_robin.partition(&topic(), &record, 3))] += 1;
         }
         assert_eq!(counts, [10, 10, 10]);
     }
@@ -185,7 +186,7 @@ mod tests {
         for _ in 0..16 * 100 {
             let partition = sticky.partition(&topic(), &Record::new(&value), 4);
             switches += usize::from(partition != last);
-            seen[partition as usize] = true;
+            seen[to_usize(partition)] = true;
             last = partition;
         }
         assert!(switches <= 100, "{switches}");

@@ -346,7 +346,11 @@ mod tests {
         assert_eq!(deliveries.len(), 300);
         deliveries.wait().unwrap();
         for partition in 0..3 {
-            let expected: Vec<_> = numbers.iter().skip(partition as usize).step_by(3).collect();
+            let expected: Vec<_> = numbers
+                .iter()
+                .skip(crate::limits::to_usize(partition))
+                .step_by(3)
+                .collect();
             let found = values(&topic, partition);
             assert!(found.iter().eq(expected.iter().map(|text| text.as_bytes())));
         }

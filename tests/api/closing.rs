@@ -47,9 +47,9 @@ fn closing_the_log_wakes_consumers_that_wait() {
                 .collect();
             began.iter().take(3).for_each(drop);
             if drops {
-                drop(log)
+                drop(log);
             } else {
-                log.close().unwrap()
+                log.close().unwrap();
             }
             for thread in threads {
                 refused(thread.join().unwrap(), ErrorKind::Closed);

@@ -136,7 +136,7 @@ fn a_member_that_stops_polling_loses_its_partitions_and_comes_back_at_its_next_p
     assert_eq!(taken.len(), 3);
     let (id, lost) = (a.member_id().unwrap().clone(), a.assignment());
 
-    clock.advance(INTERVAL - Duration::from_nanos(1));
+    clock.advance(INTERVAL.saturating_sub(Duration::from_nanos(1)));
     drain(&mut b);
     log.run_housekeeping();
     settle(&mut [&mut b]);
@@ -175,7 +175,7 @@ fn a_member_that_polls_is_alive_however_little_it_gets() {
         idle.member_id().unwrap().clone(),
     ];
     for _ in 0..10 {
-        clock.advance(INTERVAL - Duration::from_secs(1));
+        clock.advance(INTERVAL.saturating_sub(Duration::from_secs(1)));
         log.run_housekeeping();
         poll(&mut a);
         poll(&mut idle);
@@ -192,7 +192,7 @@ fn a_member_that_polls_is_alive_however_little_it_gets() {
     let all = owner.assignment();
     owner.pause(&all).unwrap();
     for _ in 0..3 {
-        clock.advance(INTERVAL - Duration::from_secs(1));
+        clock.advance(INTERVAL.saturating_sub(Duration::from_secs(1)));
         log.run_housekeeping();
         poll(&mut owner);
         assert_eq!(owner.paused(), all);
@@ -225,10 +225,7 @@ fn partitions_that_do_not_move_keep_their_place_and_what_was_read_ahead() {
     // Nothing was committed: a goes on where it was, b begins at the start of its own.
     seen += drain(&mut a).len();
     let paused = a.paused().len();
-    assert_eq!(
-        seen + paused * 10 - usize::from(paused > 0) * 0,
-        seen + paused * 10
-    );
+    assert!(seen >= (2 - paused) * 10);
     let positions: Vec<_> = a.assignment();
     for at in positions {
         let expected = if a.paused().contains(&at) { 0 } else { 10 };
@@ -304,9 +301,9 @@ fn a_static_member_gets_its_partitions_back_without_a_rebalance() {
     let (before, generation) = (a.assignment(), b.generation());
     for closes in [true, false] {
         if closes {
-            a.close().unwrap()
+            a.close().unwrap();
         } else {
-            drop(a)
+            drop(a);
         }
         clock.advance(Duration::from_secs(44));
         log.run_housekeeping();

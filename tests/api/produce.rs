@@ -48,7 +48,7 @@ fn a_key_goes_where_kafkas_java_client_sends_it() {
                 .unwrap();
             assert_eq!(
                 at.partition,
-                (hash & 0x7fff_ffff) as u32 % partitions,
+                u32::try_from(hash & 0x7fff_ffff).unwrap() % partitions,
                 "{key:?}"
             );
         }

@@ -35,7 +35,7 @@ fn a_topic_is_made_once_and_found_by_its_name() {
 #[test]
 fn every_bad_name_is_refused_with_the_rule_it_breaks() {
     let log = memory(&clock());
-    let long = "x".repeat(250);
+    let too_long = "x".repeat(250);
     for (name, rule) in [
         ("", "must not be empty"),
         (".", "must not be \".\""),
@@ -48,7 +48,7 @@ fn every_bad_name_is_refused_with_the_rule_it_breaks() {
         ("nul\0", "must consist of"),
         ("line\nfeed", "must consist of"),
         ("käse", "must consist of"),
-        (&long, "at most 249"),
+        (&too_long, "at most 249"),
     ] {
         for error in [
             refused(
@@ -66,7 +66,8 @@ fn every_bad_name_is_refused_with_the_rule_it_breaks() {
         }
     }
     assert!(log.topics().is_empty());
-    log.create_topic(&long[1..], TopicOptions::new()).unwrap();
+    log.create_topic(&too_long[1..], TopicOptions::new())
+        .unwrap();
     // Names that a file system might confuse are two topics.
     log.create_topic("A.b_c", TopicOptions::new()).unwrap();
     log.create_topic("a.b_c", TopicOptions::new()).unwrap();

@@ -23,7 +23,7 @@ use super::{
     TopicCatalog, TopicShape,
 };
 use crate::Result;
-use crate::error::{Cause, Error, GroupError};
+use crate::error::{Cause, Error};
 use crate::name::{GroupId, Id, TopicName, TopicPartition};
 use crate::offset::Offset;
 use crate::timestamp::Timestamp;
