@@ -412,11 +412,11 @@ fn changing_the_level_under_senders_leaves_nobody_waiting_and_gives_no_offset_tw
                     let value = format!("{name}{number}");
                     (producer.send(Record::new(value.clone())).unwrap(), value)
                 };
-                let sent: Vec<_> = (0..4000).map(send).collect();
+                let deliveries: Vec<_> = (0..4000).map(send).collect();
                 let at = |(delivery, value): (Delivery, _)| {
                     (delivery.wait().unwrap().offset.value(), value)
                 };
-                sent.into_iter().map(at).collect()
+                deliveries.into_iter().map(at).collect()
             }
         };
         let senders = [scope.spawn(sender("a")), scope.spawn(sender("b"))];
