@@ -10,10 +10,13 @@
 mod common;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{clock, is_same, record};
 use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Storage, Survival};
-use topiclog::{Durability, ErrorKind, EventLog, Offset, Partition, Recovery, Topic, TopicOptions};
+use topiclog::{
+    Delivery, Durability, ErrorKind, EventLog, Offset, Partition, Record, Topic, TopicOptions,
+};
 
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
@@ -65,13 +68,11 @@ fn is_damaged(log: &EventLog) -> bool {
     log.recovery_report().damaged().count() > 0
 }
 
-/// A topic raised from `Os` to `Disk` synced its bytes, not the name of its partition's directory.
+/// A sync of an `Os` partition synced its bytes, not the name of its directory.
 #[test]
-fn raising_a_topic_to_level_disk_makes_its_names_durable() {
+fn syncing_a_partition_at_level_os_makes_its_names_durable() {
     let (storage, _log, topic) = log_with(Durability::Os, 6);
-    topic
-        .alter(|options| options.durability(Durability::Disk))
-        .unwrap();
+    topic.partition(0).unwrap().sync().unwrap();
     let (log, partition) = reopened(&storage.crash(Survival::Nothing, 0));
     assert!(!is_damaged(&log));
     assert_eq!(whole(&partition), (0, 6));
@@ -164,7 +165,7 @@ fn a_segment_that_follows_nothing_is_put_aside_whole() {
 /// The first write into a new segment failed: later ones went there, where no reader knew to look.
 #[test]
 fn a_segment_whose_first_write_failed_is_read_once_something_is_in_it() {
-    for hit in 0..6 {
+    for hit in 0..16 {
         let (storage, _log, topic) = log_with(Durability::Disk, 3);
         for _ in 0..8 {
             // The header of a new segment is one write, its first batch the next.
@@ -184,7 +185,7 @@ fn a_segment_whose_first_write_failed_is_read_once_something_is_in_it() {
 fn the_file_of_a_failed_roll_never_stands_between_segments() {
     for level in [Durability::Os, Durability::Disk] {
         for after in 0..12 {
-            let (storage, _log, topic) = log_with(level, 3);
+            let (storage, _log, topic) = log_with(level, 5);
             let larger = |options: TopicOptions| options.segment_bytes(3000);
             let smaller = |options: TopicOptions| options.segment_bytes(1024);
             topic.alter(smaller).unwrap();
@@ -248,10 +249,10 @@ fn nothing_is_acknowledged_in_the_directory_of_a_topic_that_is_half_deleted() {
 #[test]
 fn a_topic_whose_making_failed_at_the_last_sync_can_be_made_again() {
     let (storage, log, _topic) = log_with(Durability::Disk, 0);
-    for syncs in 0..3 {
-        let name = format!("again-{syncs}");
+    for after in 0..12 {
+        let name = format!("again-{after}");
         let kind = OperationKind::SyncDir;
-        storage.fail(Fault::error(EIO).after(syncs).times(1).only(kind));
+        storage.fail(Fault::error(EIO).after(after).only(kind));
         let _may_fail = log.create_topic(&name, options(Durability::Disk));
         storage.heal();
         log.open_or_create_topic(&name, options(Durability::Disk))
@@ -393,26 +394,57 @@ fn a_read_that_returns_nothing_during_recovery_cuts_nothing_off() {
     }
 }
 
-/// Lowering the level while a record had been written but not synced left its sender waiting for ever.
+/// The level was lowered between a record's write and its sync: its sender waited for ever. Or to
+/// `Memory` while records waited to be written: offsets were promised that those had.
 #[test]
-fn lowering_the_level_leaves_nobody_waiting() {
+fn changing_the_level_under_senders_leaves_nobody_waiting_and_gives_no_offset_twice() {
     let storage = SimulatedStorage::new();
     let log = common::open(&storage, &clock());
     let small = options(Durability::Disk).batch_bytes(200);
     let topic = log.create_topic("t", small).unwrap();
-    let producer = topic.producer();
-    let sent: Vec<_> = (0..9)
-        .map(|n| producer.send(record(1, 0, n)).unwrap())
-        .collect();
-    topic
-        .alter(|options| options.durability(Durability::Memory))
-        .unwrap();
-    for (delivery, offset) in sent.iter().zip(0..) {
-        assert_eq!(delivery.wait().unwrap().offset, Offset::new(offset));
-    }
-    send(&topic, 3);
+    let levels = [Durability::Disk, Durability::Os, Durability::Memory];
+    let done = AtomicBool::new(false);
+    let mut offsets = std::thread::scope(|scope| {
+        let sender = |name: &'static str| {
+            let producer = topic.producer();
+            move || -> Vec<(u64, String)> {
+                let send = |number| {
+                    let value = format!("{name}{number}");
+                    (producer.send(Record::new(value.clone())).unwrap(), value)
+                };
+                let deliveries: Vec<_> = (0..4000).map(send).collect();
+                let at = |(delivery, value): (Delivery, _)| {
+                    (delivery.wait().unwrap().offset.value(), value)
+                };
+                deliveries.into_iter().map(at).collect()
+            }
+        };
+        let senders = [scope.spawn(sender("a")), scope.spawn(sender("b"))];
+        let alters = scope.spawn(|| {
+            for level in levels.into_iter().cycle() {
+                topic.alter(|options| options.durability(level)).unwrap();
+                if done.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        });
+        let offsets = senders.map(|sender| sender.join().unwrap()).concat();
+        done.store(true, Ordering::Relaxed);
+        alters.join().unwrap();
+        offsets
+    });
     topic.flush().unwrap();
-    assert_eq!(whole(&topic.partition(0).unwrap()), (0, 12));
+    offsets.sort();
+    let read = common::contents(&topic.partition(0).unwrap()).unwrap();
+    assert_eq!(read.len(), 8000);
+    for ((offset, record), (promised, value)) in read.iter().zip(&offsets) {
+        assert_eq!(offset, promised);
+        assert_eq!(
+            record.value_bytes(),
+            Some(value.as_bytes()),
+            "offset {offset}"
+        );
+    }
 }
 
 /// Small synced batches were followed by 256 KiB of zeros even in segments of a few KiB.
@@ -420,36 +452,6 @@ fn lowering_the_level_leaves_nobody_waiting() {
 fn a_segment_is_not_filled_ahead_beyond_its_size() {
     let (storage, _log, _topic) = log_with(Durability::Disk, 3);
     assert!(segments(&storage).iter().all(|(_, length)| *length <= 1400));
-}
-
-/// What a torn tail is cut off is said in the report, with the file that keeps it.
-#[test]
-fn a_torn_tail_is_kept_aside_and_reported() {
-    let (storage, _log, _topic) = log_with(Durability::Disk, 2);
-    let killed = storage.kill();
-    let path = "topics/t/0/00000000000000000000.log";
-    let mut bytes = killed.read_file(path).unwrap();
-    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
-    bytes.truncate(end);
-    bytes.extend(b"half a batch");
-    killed.write_file(path, bytes).unwrap();
-    let (log, partition) = reopened(&killed);
-    assert!(whole(&partition).1 >= 1);
-    let recovery = &log.recovery_report().partitions[0].recovery;
-    let Recovery::Recovered {
-        cut_files,
-        cut_bytes,
-        ..
-    } = recovery
-    else {
-        panic!("{recovery:?}");
-    };
-    assert_eq!(cut_files.len(), 1);
-    let kept = killed
-        .read_file(format!("topics/t/0/{}", cut_files[0]))
-        .unwrap();
-    assert!(kept.ends_with(b"half a batch"));
-    assert_eq!(usize::try_from(*cut_bytes).unwrap(), kept.len());
 }
 
 /// The file with the log start went missing after a clean close: deleted records silently came back.
