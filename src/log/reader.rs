@@ -56,7 +56,7 @@ impl Log {
         buffer: &mut Vec<u8>,
         bytes_max: usize,
     ) -> Result<Fetched, Error> {
-        let high_watermark = self.marks.high_watermark();
+        let mut high_watermark = self.marks.high_watermark();
         let from = place.offset;
         if from >= high_watermark || from < self.marks.log_start() {
             let offsets = self.offsets();
@@ -72,6 +72,8 @@ impl Log {
             if from >= offsets.high_watermark {
                 return Ok(Fetched { bytes: 0, from });
             }
+            // It may have risen between the two looks, and only the later one says that there is something.
+            high_watermark = offsets.high_watermark;
         }
         let mut at = match place.at.take() {
             Some(at) => at,
