@@ -471,3 +471,33 @@ fn deleted_records_do_not_come_back_when_the_start_offset_is_lost() {
     assert!(is_damaged(&log));
     assert_eq!(whole(&partition), (3, 12));
 }
+
+/// Recovery removed several segments below the start and then an empty one, all in one go with the
+/// directory unsynced: a second cut brought only the oldest back, which looked like lost records.
+#[test]
+fn a_second_cut_leaves_no_segment_that_ends_below_the_start() {
+    let (storage, log, topic) = log_with(Durability::Disk, 12);
+    topic
+        .alter(|options| options.retention_bytes(Some(0)))
+        .unwrap();
+    let before = storage.journal().len();
+    log.run_housekeeping();
+    assert_eq!(topic.partition(0).unwrap().offsets().log_start, 12);
+    drop((topic, log));
+    let journal = storage.journal();
+    let mut recovered = 0;
+    for k in before..=journal.len() {
+        let first = journal.crash(k, Survival::NamesOnly, 0);
+        drop(common::open(&first, &clock()));
+        let opening = first.journal();
+        for j in 0..=opening.len() {
+            for seed in 0..16 {
+                let (log, partition) = reopened(&opening.crash(j, Survival::Random, seed));
+                assert!(!is_damaged(&log), "k={k} j={j} seed={seed}");
+                whole(&partition);
+                recovered += 1;
+            }
+        }
+    }
+    assert!(recovered > 1000, "{recovered}");
+}

@@ -165,6 +165,10 @@ fn drop_deleted(place: &Place, bases: Vec<Offset>, start: Offset) -> Result<Vec<
     for base in bases.iter().take(gone) {
         Segment::new(&place.directory, &place.identity, *base, 0).remove(&*place.storage)?;
     }
+    if gone > 0 {
+        // Before anything else goes: of all segments, the oldest must not be what a power cut leaves.
+        place.sync_directory()?;
+    }
     Ok(bases.into_iter().skip(gone).collect())
 }
 
