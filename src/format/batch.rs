@@ -244,27 +244,34 @@ pub(crate) struct Stamp {
     pub(crate) seed: u32,
 }
 
-/// A batch that records are being added to.
+/// A batch that records are being added to, at the end of a buffer that may hold others before it.
 #[derive(Debug)]
 pub(crate) struct BatchBuilder {
-    /// Room for the header, then the records.
-    bytes: Vec<u8>,
+    start: usize,
+    /// Header and records.
+    length: usize,
     count: u32,
     base_timestamp: Timestamp,
     max_timestamp: Timestamp,
 }
 
 impl BatchBuilder {
-    /// An empty batch over a buffer, whose contents are dropped and whose room is kept.
-    pub(crate) fn new(mut bytes: Vec<u8>) -> Self {
-        bytes.clear();
-        bytes.resize(BATCH_HEADER_BYTES, 0);
+    /// An empty batch behind what is in the buffer. Until the next one begins, nobody else may add to it.
+    pub(crate) fn begin(buffer: &mut Vec<u8>) -> Self {
+        let start = buffer.len();
+        buffer.resize(start + BATCH_HEADER_BYTES, 0);
         Self {
-            bytes,
+            start,
+            length: BATCH_HEADER_BYTES,
             count: 0,
             base_timestamp: Timestamp::EPOCH,
             max_timestamp: Timestamp::MIN,
         }
+    }
+
+    /// Where in its buffer the batch begins.
+    pub(crate) fn start(&self) -> usize {
+        self.start
     }
 
     /// The number of records.
@@ -274,7 +281,7 @@ impl BatchBuilder {
 
     /// The length so far, header included.
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+        self.length
     }
 
     /// The youngest record's timestamp.
@@ -301,25 +308,26 @@ impl BatchBuilder {
 
     /// Adds a record; its timestamp must be one that the batch [`spans`](Self::spans).
     #[inline]
-    pub(crate) fn push(&mut self, record: &Record<'_>, timestamp: Timestamp) {
+    pub(crate) fn push(&mut self, buffer: &mut Vec<u8>, record: &Record<'_>, timestamp: Timestamp) {
         if self.count == 0 {
             self.base_timestamp = timestamp;
         }
         let delta = self.time_delta(timestamp).unwrap_or(0);
-        records::encode(&mut self.bytes, record, self.count, delta);
+        records::encode(buffer, record, self.count, delta);
+        self.length = buffer.len() - self.start;
         self.count += 1;
         self.max_timestamp = self.max_timestamp.max(timestamp);
     }
 
-    /// Fills in the header, and returns the batch's bytes.
-    pub(crate) fn finish(&mut self, stamp: &Stamp) -> &[u8] {
+    /// Fills in the header, in the buffer that the batch was built in.
+    pub(crate) fn finish(&self, buffer: &mut [u8], stamp: &Stamp) {
         let (time_type, max_timestamp) = match stamp.append_time {
             Some(time) => (LOG_APPEND_TIME, time),
             None => (0, self.max_timestamp),
         };
         let attributes = time_type | if stamp.skips { SKIPS } else { 0 };
         let header = BatchHeader {
-            length: to_u32(self.bytes.len()),
+            length: to_u32(self.length),
             attributes,
             base_offset: stamp.base_offset,
             last_offset_delta: self.count.saturating_sub(1),
@@ -332,16 +340,12 @@ impl BatchBuilder {
             base_sequence: -1,
             leader_epoch: -1,
         };
-        header.encode(&mut self.bytes);
-        let (_, covered) = self.bytes.split_at(4);
+        let whole = buffer.get_mut(self.start..self.start + self.length);
+        let bytes = whole.unwrap_or_default();
+        header.encode(bytes);
+        let (_, covered) = bytes.split_at(4);
         let crc = checksum(stamp.seed, covered);
-        put(&mut self.bytes, 0, crc.to_le_bytes());
-        &self.bytes
-    }
-
-    /// Gives the buffer back, for the next batch.
-    pub(crate) fn into_buffer(self) -> Vec<u8> {
-        self.bytes
+        put(bytes, 0, crc.to_le_bytes());
     }
 }
 
@@ -350,9 +354,12 @@ mod tests {
     use super::*;
 
     fn sample() -> Vec<u8> {
-        let mut builder = BatchBuilder::new(Vec::new());
-        builder.push(&Record::new("first").key("k"), Timestamp::from_millis(1000));
-        builder.push(&Record::new("second"), Timestamp::from_millis(900));
+        let mut bytes = Vec::new();
+        let mut builder = BatchBuilder::begin(&mut bytes);
+        let first = Record::new("first").key("k");
+        builder.push(&mut bytes, &first, Timestamp::from_millis(1000));
+        let second = Record::new("second");
+        builder.push(&mut bytes, &second, Timestamp::from_millis(900));
         let stamp = Stamp {
             base_offset: Offset::new(40),
             durable_upto: Offset::new(38),
@@ -360,7 +367,8 @@ mod tests {
             skips: false,
             seed: 7,
         };
-        builder.finish(&stamp).to_vec()
+        builder.finish(&mut bytes, &stamp);
+        bytes
     }
 
     #[test]
@@ -382,8 +390,9 @@ mod tests {
 
     #[test]
     fn log_append_time_replaces_every_records_time() {
-        let mut builder = BatchBuilder::new(Vec::new());
-        builder.push(&Record::new("x"), Timestamp::from_millis(5));
+        let mut bytes = Vec::new();
+        let mut builder = BatchBuilder::begin(&mut bytes);
+        builder.push(&mut bytes, &Record::new("x"), Timestamp::from_millis(5));
         let append_time = Some(Timestamp::from_millis(77));
         let stamp = Stamp {
             base_offset: Offset::ZERO,
@@ -392,7 +401,7 @@ mod tests {
             skips: true,
             seed: 0,
         };
-        let bytes = builder.finish(&stamp).to_vec();
+        builder.finish(&mut bytes, &stamp);
         let Frame::Batch(batch) = Batch::parse(&bytes, 0) else {
             panic!("not a batch")
         };

@@ -1,19 +1,21 @@
 //! [`Accumulator`]: what the partitions of one event log share while records wait to be written: the
 //! bound on their memory, the buffers, and the list of partitions that have something waiting.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::Log;
+use super::queue::{RUN_BYTES, Run};
 use crate::sync::{Condvar, Mutex};
 
-/// Buffers kept for the next batches; more are given back to the allocator.
-const SPARE_BUFFERS_MAX: usize = 8;
+/// Runs kept for the next batches; more are given back to the allocator.
+const SPARE_RUNS_MAX: usize = 8;
 
-/// A buffer that grew larger than this for one large record is not kept.
-const SPARE_BUFFER_BYTES_MAX: usize = 256 * 1024;
+/// A run whose buffer grew larger than this, for one large record, is not kept.
+const SPARE_BUFFER_BYTES_MAX: usize = 2 * RUN_BYTES;
 
 /// Shared by all partitions of an event log.
 pub(crate) struct Accumulator {
@@ -22,7 +24,7 @@ pub(crate) struct Accumulator {
     waiting: AtomicUsize,
     room: Mutex<()>,
     freed: Condvar,
-    spare: Mutex<Vec<Vec<u8>>>,
+    spare: Mutex<Vec<Run>>,
     listed: Mutex<Vec<Arc<Log>>>,
     wake: Box<dyn Fn() + Send + Sync>,
 }
@@ -89,18 +91,22 @@ impl Accumulator {
         self.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 
-    pub(super) fn buffer(&self, bytes: usize) -> Vec<u8> {
-        self.spare
-            .lock()
-            .pop()
-            .unwrap_or_else(|| Vec::with_capacity(bytes))
+    /// An empty run, with room for so many bytes if it is a new one.
+    pub(super) fn run(&self, bytes: usize) -> Run {
+        self.spare.lock().pop().unwrap_or_else(|| Run {
+            bytes: Vec::with_capacity(bytes),
+            batches: VecDeque::new(),
+        })
     }
 
-    pub(super) fn recycle(&self, buffer: Vec<u8>) {
-        if buffer.capacity() <= SPARE_BUFFER_BYTES_MAX {
+    /// Takes a run back that has been written.
+    pub(super) fn recycle(&self, mut run: Run) {
+        if run.bytes.capacity() <= SPARE_BUFFER_BYTES_MAX {
+            run.bytes.clear();
+            run.batches.clear();
             let mut spare = self.spare.lock();
-            if spare.len() < SPARE_BUFFERS_MAX {
-                spare.push(buffer);
+            if spare.len() < SPARE_RUNS_MAX {
+                spare.push(run);
             }
         }
     }

@@ -10,13 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::queue::{Acknowledged, Pending, Queue, Ticket};
-use super::writer::{Outcome, Writer, Written};
+use super::queue::{Acknowledged, Pending, Queue, RUN_BYTES, Run, Ticket};
+use super::writer::{Outcome, Writer};
 use super::{Log, Refusal};
 use crate::error::{Error, InputError, LogError};
 use crate::format::{BATCH_HEADER_BYTES, BatchBuilder, SEGMENT_HEADER_BYTES, encoded_bytes};
 use crate::limits::{to_u64, to_usize};
-use crate::offset::Offset;
 use crate::options::{Durability, TopicOptions};
 use crate::record::Record;
 use crate::sync::MutexGuard;
@@ -35,7 +34,7 @@ const PUBLISH_INTERVAL: Duration = Duration::from_millis(50);
 /// How much one who writes for others does before letting somebody else.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Goal {
-    /// Write the full batches.
+    /// Write the full runs.
     Full,
     /// Write everything, the open batch too.
     Written,
@@ -55,9 +54,9 @@ pub(crate) struct Queued {
 /// What one round of writing has to do, and did. Kept for the next round, so that one allocates nothing.
 #[derive(Debug, Default)]
 pub(super) struct Round {
-    batches: VecDeque<Pending>,
+    runs: VecDeque<Run>,
     sync: bool,
-    written: Vec<(Arc<Ticket>, Result<Written, Error>)>,
+    written: Vec<(Arc<Ticket>, Result<Acknowledged, Error>)>,
     synced: Option<Result<(), Error>>,
     poisoned: bool,
 }
@@ -136,22 +135,24 @@ impl Log {
                 None => None,
             };
             let room = to_usize(options.batch_bytes.min(options.batch_bytes_max));
-            if let Some(open) = &mut state.open {
+            if state.open
+                && let Some(open) = state.filling.batches.back_mut()
+            {
                 let timestamp = explicit.unwrap_or(open.opened);
                 let fits = open.builder.len() + size <= room && open.builder.spans(timestamp);
                 if opened || fits {
-                    open.builder.push(record, timestamp);
+                    open.builder
+                        .push(&mut state.filling.bytes, record, timestamp);
                     if options.durability == Durability::Memory {
                         state.next_offset = state.next_offset.next();
                     }
                     return Ok((note(open, timestamp), opened));
                 }
-                state.close_batch();
+                state.open = false;
             }
             let batch_room = room.max(size + BATCH_HEADER_BYTES);
             if self.accumulator.reserve(to_u64(batch_room)) {
-                let pending = self.open_batch(state, batch_room, explicit);
-                state.open = Some(pending);
+                self.open_batch(state, batch_room, explicit);
                 opened = true;
             } else if waited >= max_block {
                 return Err(LogError::BufferFull { waited }.into());
@@ -198,12 +199,7 @@ impl Log {
         };
     }
 
-    fn open_batch(
-        self: &Arc<Self>,
-        queue: &mut Queue,
-        room: usize,
-        explicit: Option<Timestamp>,
-    ) -> Pending {
+    fn open_batch(self: &Arc<Self>, queue: &mut Queue, room: usize, explicit: Option<Timestamp>) {
         let ticket = Arc::new(Ticket::new(Arc::clone(self)));
         let append_time = queue.options.timestamp_type == TimestampType::LogAppendTime;
         let opened = explicit.unwrap_or_else(|| self.place.clock.wall());
@@ -216,14 +212,19 @@ impl Log {
                 append_time,
             }));
         }
-        let builder = BatchBuilder::new(self.accumulator.buffer(room));
-        Pending {
+        if queue.filling.bytes.len() + room > RUN_BYTES || queue.filling.bytes.capacity() == 0 {
+            queue.close_run(self.accumulator.run(room));
+        }
+        let builder = BatchBuilder::begin(&mut queue.filling.bytes);
+        queue.filling.batches.push_back(Pending {
             builder,
             ticket,
             reserved: to_u64(room),
             opened,
             promised,
-        }
+            stamped: None,
+        });
+        queue.open = true;
     }
 
     fn check_timestamp(
@@ -329,7 +330,7 @@ impl Log {
     /// Writes what waits, unless somebody is at it, to free its memory.
     pub(super) fn write_pending(&self) {
         let mut queue = self.queue.lock();
-        if !queue.busy && (queue.open.is_some() || !queue.full.is_empty()) {
+        if !queue.busy && queue.has_unwritten() {
             self.drive(&mut queue, Goal::Written);
         }
     }
@@ -339,14 +340,7 @@ impl Log {
     pub(super) fn tick(&self, now: Duration) -> bool {
         let mut queue = self.queue.lock();
         let published = self.publish(now);
-        let first = queue
-            .unsynced
-            .front()
-            .map(|(ticket, _)| ticket)
-            .or_else(|| queue.full.front().map(|batch| &batch.ticket))
-            .or_else(|| queue.open.as_ref().map(|batch| &batch.ticket))
-            .cloned();
-        let Some(first) = first else {
+        let Some(first) = queue.waiting().next().cloned() else {
             queue.seen = None;
             queue.idle_ticks += 1;
             if queue.idle_ticks < IDLE_TICKS || !published || queue.busy {
@@ -417,20 +411,22 @@ impl Log {
         let mut writer = self.writer.lock();
         let durable = options.durability == Durability::Disk;
         let mut failed: Option<Error> = None;
-        while let Some(mut batch) = round.batches.pop_front() {
+        while let Some(mut run) = round.runs.pop_front() {
             let result = match &failed {
                 // Those behind a failed batch fail too, so that what is in the log is in order.
                 Some(error) => Err(error.clone()),
-                None => self.write_batch(&mut writer, &mut batch, options, &mut round.poisoned),
+                None => self.write_run(&mut writer, &mut run, options, round),
             };
-            if let Err(error) = &result
-                && batch.promised.is_none()
-            {
-                failed = Some(error.clone());
+            if let Err(error) = result {
+                for batch in run.batches.drain(..) {
+                    if batch.promised.is_none() {
+                        failed = Some(error.clone());
+                    }
+                    self.accumulator.release(batch.reserved);
+                    round.written.push((batch.ticket, Err(error.clone())));
+                }
             }
-            self.accumulator.release(batch.reserved);
-            self.accumulator.recycle(batch.builder.into_buffer());
-            round.written.push((batch.ticket, result));
+            self.accumulator.recycle(run);
             if round.poisoned {
                 break;
             }
@@ -454,35 +450,41 @@ impl Log {
         self.listeners.notify();
     }
 
-    fn write_batch(
+    /// Writes batches from the front of a run until none is left. After an error, those that are left
+    /// are not in the log.
+    fn write_run(
         &self,
         writer: &mut Writer,
-        batch: &mut Pending,
+        run: &mut Run,
         options: &TopicOptions,
-        poisoned: &mut bool,
-    ) -> Result<Written, Error> {
-        let log_end = self.marks.log_end();
-        if log_end + u64::from(batch.builder.count()) > Offset::MAX {
-            return Err(self.name(LogError::OffsetsExhausted.into()));
+        round: &mut Round,
+    ) -> Result<(), Error> {
+        while !run.batches.is_empty() {
+            let log_end = self.marks.log_end();
+            let durable_upto = self.marks.recovery_point();
+            let mut outcome = Outcome::default();
+            let written = writer.append(
+                &self.place,
+                options,
+                run,
+                log_end,
+                durable_upto,
+                &mut outcome,
+            );
+            round.poisoned |= outcome.poisoned;
+            // Also if the write failed: the next batch goes into this segment.
+            if let Some(segment) = outcome.rolled {
+                self.add_segment(segment);
+            }
+            let written = written.map_err(|error| self.name(error))?;
+            for batch in run.batches.drain(..written.batches) {
+                self.accumulator.release(batch.reserved);
+                let stamped = batch.stamped.unwrap_or_default();
+                round.written.push((batch.ticket, Ok(stamped)));
+            }
+            self.marks.raise_log_end(written.end_offset);
         }
-        let durable_upto = self.marks.recovery_point();
-        let mut outcome = Outcome::default();
-        let written = writer.append(
-            &self.place,
-            options,
-            batch,
-            log_end,
-            durable_upto,
-            &mut outcome,
-        );
-        *poisoned |= outcome.poisoned;
-        // Also if the batch failed: the next one goes into this segment.
-        if let Some(segment) = outcome.rolled {
-            self.add_segment(segment);
-        }
-        let written = written.map_err(|error| self.name(error))?;
-        self.marks.raise_log_end(written.end_offset);
-        Ok(written)
+        Ok(())
     }
 
     /// Tells the senders, with the queue locked again.
@@ -490,15 +492,7 @@ impl Log {
         let durable = options.durability == Durability::Disk;
         for (ticket, result) in round.written.drain(..) {
             match result {
-                Ok(Written {
-                    base_offset,
-                    append_time,
-                    ..
-                }) => {
-                    let acknowledged = Acknowledged {
-                        base_offset,
-                        append_time,
-                    };
+                Ok(acknowledged) => {
                     if durable {
                         queue.unsynced.push_back((ticket, acknowledged));
                     } else {
@@ -527,7 +521,7 @@ impl Log {
             let error = self.name(LogError::Poisoned.into());
             self.poison(queue, &error);
         }
-        for batch in round.batches.drain(..) {
+        for batch in round.runs.drain(..).flat_map(|run| run.batches) {
             let error = self.name(LogError::Poisoned.into());
             queue.note_failure(&error);
             batch.ticket.settle(Err(error));
@@ -547,8 +541,9 @@ impl Log {
 
     /// Tells everybody whose records are not acknowledged yet that they will not be.
     pub(super) fn fail_waiting(&self, queue: &mut Queue, error: &Error) {
-        queue.close_batch();
-        let batches = queue.full.drain(..).map(|batch| {
+        queue.close_run(Run::default());
+        let batches = queue.full.drain(..).flat_map(|run| run.batches);
+        let batches = batches.map(|batch| {
             self.accumulator.release(batch.reserved);
             batch.ticket
         });
@@ -576,10 +571,10 @@ impl Queue {
 
 fn begin_round(queue: &mut Queue, goal: Goal) -> Round {
     if goal != Goal::Full {
-        queue.close_batch();
+        queue.close_run(Run::default());
     }
     let mut round = queue.spare_round.take().unwrap_or_default();
-    std::mem::swap(&mut round.batches, &mut queue.full);
+    std::mem::swap(&mut round.runs, &mut queue.full);
     // What was written under `Disk` waits for its sync, whatever the level is now.
     round.sync = goal == Goal::Acknowledged
         && (queue.options.durability == Durability::Disk || !queue.unsynced.is_empty());

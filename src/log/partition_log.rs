@@ -325,7 +325,7 @@ impl Log {
             let mut queue = self.queue.lock();
             if !queue.busy {
                 // What was sent in this moment is promised nothing yet, and comes first.
-                let waiting = queue.full.iter().chain(&queue.open);
+                let waiting = queue.unwritten();
                 let waiting = waiting.map(|batch| u64::from(batch.builder.count()));
                 let end = self.marks.log_end() + waiting.sum::<u64>();
                 queue.next_offset = queue.next_offset.max(end);

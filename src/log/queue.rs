@@ -15,7 +15,7 @@ use crate::sync::Condvar;
 use crate::timestamp::Timestamp;
 
 /// Where a batch went, once it is acknowledged.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Acknowledged {
     pub(crate) base_offset: Offset,
     pub(crate) append_time: Option<Timestamp>,
@@ -59,7 +59,7 @@ impl Ticket {
     }
 }
 
-/// A batch on its way to the file.
+/// A batch on its way to the file; its bytes are in its [`Run`].
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) builder: BatchBuilder,
@@ -70,16 +70,31 @@ pub(super) struct Pending {
     pub(super) opened: Timestamp,
     /// Given already when the batch was opened, if its topic acknowledges from memory.
     pub(super) promised: Option<Offset>,
+    /// Given by the writer.
+    pub(super) stamped: Option<Acknowledged>,
+}
+
+/// About how many bytes of batches are written at once when nobody waits for them: beyond this a larger
+/// write is no cheaper by the byte.
+pub(super) const RUN_BYTES: usize = 256 * 1024;
+
+/// Batches one behind the other in one buffer, so that one write takes them all.
+#[derive(Debug, Default)]
+pub(super) struct Run {
+    pub(super) bytes: Vec<u8>,
+    pub(super) batches: VecDeque<Pending>,
 }
 
 /// What is waiting, in the order in which it was sent.
 #[derive(Debug)]
 pub(super) struct Queue {
     pub(super) options: Arc<TopicOptions>,
-    /// Takes more records.
-    pub(super) open: Option<Pending>,
+    /// Takes more batches.
+    pub(super) filling: Run,
+    /// Whether the last batch of `filling` takes more records.
+    pub(super) open: bool,
     /// Take no more, and are not being written yet.
-    pub(super) full: VecDeque<Pending>,
+    pub(super) full: VecDeque<Run>,
     /// Written, and waiting for a sync.
     pub(super) unsynced: VecDeque<(Arc<Ticket>, Acknowledged)>,
     /// Whether somebody is writing or syncing for everybody.
@@ -103,7 +118,8 @@ impl Queue {
     pub(super) fn new(options: Arc<TopicOptions>, next_offset: Offset) -> Self {
         Self {
             options,
-            open: None,
+            filling: Run::default(),
+            open: false,
             full: VecDeque::new(),
             unsynced: VecDeque::new(),
             busy: false,
@@ -118,15 +134,34 @@ impl Queue {
         }
     }
 
-    /// Whether records wait for somebody to write or sync them.
-    pub(super) fn has_work(&self) -> bool {
-        self.open.is_some() || !self.full.is_empty() || !self.unsynced.is_empty()
+    /// Whether records wait for somebody to write them.
+    pub(super) fn has_unwritten(&self) -> bool {
+        !self.filling.batches.is_empty() || !self.full.is_empty()
     }
 
-    /// Takes no more records into the open batch.
-    pub(super) fn close_batch(&mut self) {
-        if let Some(open) = self.open.take() {
-            self.full.push_back(open);
+    /// Whether records wait for somebody to write or sync them.
+    pub(super) fn has_work(&self) -> bool {
+        self.has_unwritten() || !self.unsynced.is_empty()
+    }
+
+    /// The batches that are not being written yet, in order.
+    pub(super) fn unwritten(&self) -> impl Iterator<Item = &Pending> {
+        let runs = self.full.iter().chain([&self.filling]);
+        runs.flat_map(|run| &run.batches)
+    }
+
+    /// What waits for somebody to write or sync it, in order.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &Arc<Ticket>> {
+        let unsynced = self.unsynced.iter().map(|(ticket, _)| ticket);
+        unsynced.chain(self.unwritten().map(|batch| &batch.ticket))
+    }
+
+    /// Takes no more batches into the run that is being filled; another one begins with `next`.
+    pub(super) fn close_run(&mut self, next: Run) {
+        self.open = false;
+        let run = std::mem::replace(&mut self.filling, next);
+        if !run.batches.is_empty() {
+            self.full.push_back(run);
         }
     }
 
@@ -137,13 +172,7 @@ impl Queue {
 
     /// Wakes one sender who waits for what is still to be done, to do it for all.
     pub(super) fn wake_successor(&self) {
-        let tickets = self
-            .unsynced
-            .iter()
-            .map(|(ticket, _)| ticket)
-            .chain(self.full.iter().map(|batch| &batch.ticket))
-            .chain(self.open.iter().map(|batch| &batch.ticket));
-        for ticket in tickets {
+        for ticket in self.waiting() {
             if ticket.sleepers.load(Ordering::Relaxed) > 0 {
                 ticket.done.notify_one();
                 return;

@@ -50,6 +50,16 @@ pub(super) struct Summary {
     pub(super) max_timestamp: Timestamp,
 }
 
+/// A batch that was written, and whether it is to be entered in the index.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NotedBatch {
+    pub(super) position: u64,
+    pub(super) base_offset: Offset,
+    pub(super) end_offset: Offset,
+    pub(super) max_timestamp: Timestamp,
+    pub(super) in_index: bool,
+}
+
 const START: u64 = to_u64(SEGMENT_HEADER_BYTES);
 
 impl Segment {
@@ -111,26 +121,23 @@ impl Segment {
         self.state.lock().file = Some(file);
     }
 
-    /// Takes note of a batch that was written at `position`, and enters it in the index if asked.
-    pub(super) fn note_batch(
-        &self,
-        position: u64,
-        base_offset: Offset,
-        end_offset: Offset,
-        max_timestamp: Timestamp,
-        in_index: bool,
-    ) {
+    /// Takes note of batches that were written.
+    pub(super) fn note_batches(&self, batches: impl Iterator<Item = NotedBatch>) {
         let mut state = self.state.lock();
-        let before = state
-            .summary
-            .map_or(Timestamp::MIN, |summary| summary.max_timestamp);
-        if in_index && let Some(entry) = self.entry(position, base_offset, before) {
-            state.entries.push(entry);
+        for batch in batches {
+            let before = state
+                .summary
+                .map_or(Timestamp::MIN, |summary| summary.max_timestamp);
+            if batch.in_index
+                && let Some(entry) = self.entry(batch.position, batch.base_offset, before)
+            {
+                state.entries.push(entry);
+            }
+            state.summary = Some(Summary {
+                end_offset: batch.end_offset,
+                max_timestamp: before.max(batch.max_timestamp),
+            });
         }
-        state.summary = Some(Summary {
-            end_offset,
-            max_timestamp: before.max(max_timestamp),
-        });
     }
 
     fn entry(&self, position: u64, offset: Offset, before: Timestamp) -> Option<IndexEntry> {

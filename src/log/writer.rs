@@ -11,12 +11,12 @@ use std::sync::Arc;
 
 use super::Place;
 use super::files::{segment_path, write_checkpoint};
-use super::queue::Pending;
+use super::queue::{Acknowledged, Pending, Run};
 use super::recovery::ActiveFile;
-use super::segment::{Segment, offsets_fit};
-use crate::error::{Error, TopicError};
+use super::segment::{NotedBatch, Segment, offsets_fit};
+use crate::error::{Error, LogError, TopicError};
 use crate::format::{Checkpoint, SEGMENT_HEADER_BYTES, SegmentHeader, Stamp};
-use crate::limits::{to_u64, to_usize};
+use crate::limits::{saturating_usize, to_u64, to_usize};
 use crate::offset::Offset;
 use crate::options::{Durability, TopicOptions};
 use crate::storage::{OpenMode, StorageFile, write_all_at};
@@ -69,22 +69,52 @@ struct Unsynced {
 struct Active {
     segment: Arc<Segment>,
     file: Arc<dyn StorageFile>,
-    /// The end of the last whole batch.
-    position: u64,
-    /// The file is written up to here, beyond `position` with zeros.
+    end: End,
+    /// The file is written up to here, beyond its end with zeros.
     filled: u64,
     /// Where the next batch would begin another segment: no use in filling beyond it.
     full_at: u64,
-    first_timestamp: Option<Timestamp>,
     since_index: u64,
 }
 
-/// Where a batch went.
+/// The end of a segment's last whole batch.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    position: u64,
+    /// Of the segment's first record, from which its age counts.
+    first_timestamp: Option<Timestamp>,
+}
+
+/// What a batch asks of the segment that takes it.
+struct Claim {
+    base_offset: Offset,
+    end_offset: Offset,
+    length: u64,
+    base_timestamp: Timestamp,
+    max_timestamp: Timestamp,
+}
+
+impl Claim {
+    fn new(batch: &Pending, log_end: Offset, append_time: Option<Timestamp>) -> Self {
+        let builder = &batch.builder;
+        let promised = batch.promised;
+        let base_offset = promised.map_or(log_end, |promised| promised.max(log_end));
+        Self {
+            base_offset,
+            end_offset: base_offset + u64::from(builder.count()),
+            length: to_u64(builder.len()),
+            base_timestamp: append_time.unwrap_or_else(|| builder.base_timestamp()),
+            max_timestamp: append_time.unwrap_or_else(|| builder.max_timestamp()),
+        }
+    }
+}
+
+/// What an append has written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Written {
-    pub(super) base_offset: Offset,
+    /// So many from the front of the run.
+    pub(super) batches: usize,
     pub(super) end_offset: Offset,
-    pub(super) append_time: Option<Timestamp>,
 }
 
 /// What an append has done besides, whether it succeeded or not.
@@ -105,10 +135,12 @@ impl Writer {
         self.active = Some(Active {
             segment,
             file: active.file,
-            position,
+            end: End {
+                position,
+                first_timestamp: active.first_timestamp,
+            },
             filled: position,
             full_at: 0,
-            first_timestamp: active.first_timestamp,
             since_index: 0,
         });
     }
@@ -123,8 +155,8 @@ impl Writer {
         self.since_sync == 0 && self.unsynced.is_empty()
     }
 
-    /// Writes a batch at the log's end, or at the offset it was promised, in a new segment if the active
-    /// one is full.
+    /// Writes batches from the front of a run at the log's end, or at the offsets they were promised:
+    /// as many as go into one segment, a new one if the active one is full. All of them with one write.
     ///
     /// # Durability
     ///
@@ -132,110 +164,98 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// On an error nothing of the batch is left, though a segment may have been begun. If that cannot be
+    /// On an error none of the batches is left, though a segment may have been begun. If that cannot be
     /// made sure, `outcome.poisoned` is set.
     pub(super) fn append(
         &mut self,
         place: &Place,
         options: &TopicOptions,
-        batch: &mut Pending,
+        run: &mut Run,
         log_end: Offset,
         durable_upto: Offset,
         outcome: &mut Outcome,
     ) -> Result<Written, Error> {
-        let base_offset = batch
-            .promised
-            .map_or(log_end, |promised| promised.max(log_end));
         let append_time = match options.timestamp_type {
             TimestampType::LogAppendTime => Some(place.clock.wall()),
             TimestampType::CreateTime => None,
         };
         self.remove_orphan(place)?;
-        if self.must_roll(options, batch, base_offset, append_time) {
-            let poisoned = &mut outcome.poisoned;
+        let Some(first) = run.batches.front() else {
+            return Ok(Written {
+                batches: 0,
+                end_offset: log_end,
+            });
+        };
+        let start = first.builder.start();
+        let claim = Claim::new(first, log_end, append_time);
+        if claim.end_offset > Offset::MAX {
+            return Err(LogError::OffsetsExhausted.into());
+        }
+        let takes = |active: &Active| active.takes(options, &claim, active.end);
+        if !self.active.as_ref().is_some_and(takes) {
+            let (base_offset, poisoned) = (claim.base_offset, &mut outcome.poisoned);
             outcome.rolled =
                 Some(self.roll(place, options, base_offset, durable_upto, poisoned)?);
         }
         let Some(active) = &mut self.active else {
             return Err(TopicError::Replaced.into());
         };
-        let builder = &mut batch.builder;
-        let (base_timestamp, max_timestamp) = match append_time {
-            Some(time) => (time, time),
-            None => (builder.base_timestamp(), builder.max_timestamp()),
-        };
-        let end_offset = base_offset + u64::from(builder.count());
         let seed = active.segment.seed();
-        let skips = base_offset > log_end;
-        let bytes = builder.finish(&Stamp {
-            base_offset,
-            durable_upto,
-            append_time,
-            skips,
-            seed,
-        });
-        if let Err(error) = write_all_at(&*active.file, bytes, active.position) {
-            // The rest of the batch must not be taken for one after a crash.
-            if active.file.set_len(active.position).is_err() {
+        let (mut end, mut end_offset, mut batches) = (active.end, log_end, 0);
+        for batch in &mut run.batches {
+            let next = Claim::new(batch, end_offset, append_time);
+            if batches > 0 && (next.end_offset > Offset::MAX || !active.takes(options, &next, end))
+            {
+                break;
+            }
+            batch.builder.finish(
+                &mut run.bytes,
+                &Stamp {
+                    base_offset: next.base_offset,
+                    durable_upto,
+                    append_time,
+                    skips: next.base_offset > end_offset,
+                    seed,
+                },
+            );
+            batch.stamped = Some(Acknowledged {
+                base_offset: next.base_offset,
+                append_time,
+            });
+            end.position += next.length;
+            end.first_timestamp.get_or_insert(next.base_timestamp);
+            end_offset = next.end_offset;
+            batches += 1;
+        }
+        let length = end.position - active.end.position;
+        let bytes = run.bytes.get(start..start + saturating_usize(length));
+        if let Err(error) = write_all_at(
+            &*active.file,
+            bytes.unwrap_or_default(),
+            active.end.position,
+        ) {
+            // The rest of the batches must not be taken for some after a crash.
+            if active.file.set_len(active.end.position).is_err() {
                 outcome.poisoned = true;
             }
-            active.filled = active.position;
+            active.filled = active.end.position;
             return Err(Error::storage(
                 "write a batch",
                 active.segment.path(),
                 error,
             ));
         }
-        let length = to_u64(bytes.len());
-        let interval = u64::from(options.index_interval_bytes);
-        let in_index = active.since_index >= interval;
-        if in_index {
-            active.since_index = 0;
-        }
-        active.since_index += length;
-        active.segment.note_batch(
-            active.position,
-            base_offset,
-            end_offset,
-            max_timestamp,
-            in_index,
-        );
-        active.position += length;
+        active.note(options, run.batches.iter().take(batches));
+        active.end = end;
+        active.filled = active.filled.max(end.position);
         active.full_at = options.segment_bytes.into();
-        active.filled = active.filled.max(active.position);
-        active.first_timestamp.get_or_insert(base_timestamp);
-        active.segment.set_length(active.position);
+        active.segment.set_length(end.position);
         self.since_sync += length;
         self.since_checkpoint += length;
         Ok(Written {
-            base_offset,
+            batches,
             end_offset,
-            append_time,
         })
-    }
-
-    /// Kafka's rule (`LogSegment.shouldRoll`): before a batch that would make the segment too long, or
-    /// that is too much younger than the segment's first record, or whose offset is too far away.
-    fn must_roll(
-        &self,
-        options: &TopicOptions,
-        batch: &Pending,
-        base_offset: Offset,
-        append_time: Option<Timestamp>,
-    ) -> bool {
-        let Some(active) = &self.active else {
-            return true;
-        };
-        if active.position <= to_u64(SEGMENT_HEADER_BYTES) {
-            return false;
-        }
-        let length = to_u64(batch.builder.len());
-        let max_timestamp = append_time.unwrap_or_else(|| batch.builder.max_timestamp());
-        let too_long = active.position + length > u64::from(options.segment_bytes);
-        let too_old = active
-            .first_timestamp
-            .is_some_and(|first| max_timestamp.since(first) > options.segment_age);
-        too_long || too_old || !offsets_fit(active.segment.base_offset(), base_offset)
     }
 
     /// Seals the active segment, if there is one, and begins the next.
@@ -293,10 +313,10 @@ impl Writer {
         ));
         segment.begin(Arc::clone(&file));
         if let Some(old) = self.active.take() {
-            let filled_ahead = old.filled > old.position;
+            let filled_ahead = old.filled > old.end.position;
             if filled_ahead {
                 // Only tidiness: zeros behind the last batch are read as its end.
-                let _tidy = old.file.set_len(old.position);
+                let _tidy = old.file.set_len(old.end.position);
             }
             old.segment.seal(storage);
             if filled_ahead || !durable {
@@ -309,10 +329,12 @@ impl Writer {
         self.active = Some(Active {
             segment: Arc::clone(&segment),
             file,
-            position: start,
+            end: End {
+                position: start,
+                first_timestamp: None,
+            },
             filled: start,
             full_at: 0,
-            first_timestamp: None,
             since_index: 0,
         });
         self.since_sync += start;
@@ -342,7 +364,7 @@ impl Writer {
     pub(super) fn sync(&mut self, place: &Place) -> Result<(), Error> {
         if self.since_sync < SMALL_SYNC_BYTES
             && let Some(active) = &mut self.active
-            && active.filled == active.position
+            && active.filled == active.end.position
         {
             active.fill_ahead();
         }
@@ -408,7 +430,7 @@ impl Writer {
         if self.is_synced() {
             self.scan_from = ScanFrom {
                 segment: active.segment.base_offset(),
-                position: active.position,
+                position: active.end.position,
                 offset: recovery_point,
                 max_timestamp: active.segment.known_max_timestamp(),
             };
@@ -437,30 +459,68 @@ impl Writer {
             return Ok(None);
         };
         let fail = |error| Error::storage("close a segment", active.segment.path(), error);
-        if active.filled > active.position {
-            active.file.set_len(active.position).map_err(fail)?;
+        if active.filled > active.end.position {
+            active.file.set_len(active.end.position).map_err(fail)?;
         }
         active.file.sync_all().map_err(fail)?;
         place.sync_directory()?;
         active.segment.save_index(&*place.storage);
         self.since_sync = 0;
-        Ok(Some((active.segment.base_offset(), active.position)))
+        Ok(Some((active.segment.base_offset(), active.end.position)))
     }
 }
 
 impl Active {
+    /// Whether a batch goes behind this end. Kafka's rule (`LogSegment.shouldRoll`): not if it would make
+    /// the segment too long, is too much younger than the segment's first record, or its offset is too far
+    /// away.
+    fn takes(&self, options: &TopicOptions, batch: &Claim, end: End) -> bool {
+        if end.position <= to_u64(SEGMENT_HEADER_BYTES) {
+            return true;
+        }
+        let too_long = end.position + batch.length > u64::from(options.segment_bytes);
+        let too_old = end
+            .first_timestamp
+            .is_some_and(|first| batch.max_timestamp.since(first) > options.segment_age);
+        !too_long && !too_old && offsets_fit(self.segment.base_offset(), batch.base_offset)
+    }
+
+    /// Takes note of batches that were written at the end.
+    fn note<'b>(&mut self, options: &TopicOptions, batches: impl Iterator<Item = &'b Pending>) {
+        let interval = u64::from(options.index_interval_bytes);
+        let (mut position, since_index) = (self.end.position, &mut self.since_index);
+        self.segment.note_batches(batches.map(|batch| {
+            let length = to_u64(batch.builder.len());
+            let Acknowledged {
+                base_offset,
+                append_time,
+            } = batch.stamped.unwrap_or_default();
+            let in_index = *since_index >= interval;
+            if in_index {
+                *since_index = 0;
+            }
+            *since_index += length;
+            position += length;
+            NotedBatch {
+                position: position - length,
+                base_offset,
+                end_offset: base_offset + u64::from(batch.builder.count()),
+                max_timestamp: append_time.unwrap_or_else(|| batch.builder.max_timestamp()),
+                in_index,
+            }
+        }));
+    }
+
     /// Writes zeros behind the last batch. Whether it works or not, the batches are what they were.
     fn fill_ahead(&mut self) {
-        let end = (self.position + ZERO_FILL_BYTES).min(self.full_at);
+        let end = (self.end.position + ZERO_FILL_BYTES).min(self.full_at);
         while self.filled < end {
-            let count = ZEROS
-                .len()
-                .min(crate::limits::saturating_usize(end - self.filled));
+            let count = ZEROS.len().min(saturating_usize(end - self.filled));
             let zeros = ZEROS.get(..count).unwrap_or_default();
             if write_all_at(&*self.file, zeros, self.filled).is_err() {
                 // A full disk must not keep zeros where records could go.
-                let _tidy = self.file.set_len(self.position);
-                self.filled = self.position;
+                let _tidy = self.file.set_len(self.end.position);
+                self.filled = self.end.position;
                 return;
             }
             self.filled += to_u64(count);
