@@ -25,7 +25,8 @@ use crate::timestamp::TimestampType;
 #[non_exhaustive]
 pub enum Durability {
     /// Acknowledged once it lies in this process's memory. Survives nothing: not the end of the process,
-    /// not a full disk. It is written when its batch is full or its linger ends.
+    /// not a full disk. It is written when 256 KiB of batches are full or its linger ends; if that fails,
+    /// the next [`flush`](crate::Producer::flush) says so.
     Memory,
     /// Acknowledged once written to the operating system. Survives the death of this process, not a
     /// power cut or a crash of the system. This is what Kafka's single node does.

@@ -11,6 +11,7 @@ mod common;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use common::{clock, is_same, record};
 use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Storage, Survival};
@@ -500,4 +501,40 @@ fn a_second_cut_leaves_no_segment_that_ends_below_the_start() {
         }
     }
     assert!(recovered > 1000, "{recovered}");
+}
+
+/// Records acknowledged from memory met a full disk when they were written, and nobody was ever told.
+#[test]
+fn a_flush_tells_of_records_acknowledged_from_memory_and_lost_since() {
+    let (storage, clock) = (SimulatedStorage::new(), clock());
+    let log = common::open(&storage, &clock);
+    let topic = log.create_topic("t", options(Durability::Memory)).unwrap();
+    send(&topic, 3);
+    topic.producer().flush().unwrap();
+    storage.fail(Fault::error(ENOSPC).only(OperationKind::Write).forever());
+    let producer = topic.producer();
+    for number in 3..5 {
+        producer.send(record(1, 0, number)).unwrap().wait().unwrap();
+    }
+    for _ in 0..2 {
+        clock.advance(Duration::from_millis(10));
+        log.run_housekeeping();
+    }
+    storage.heal();
+    producer.send(record(1, 0, 5)).unwrap();
+    let error = producer.flush().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Full);
+    producer.flush().unwrap();
+    let partition = topic.partition(0).unwrap();
+    let offsets: Vec<_> = partition
+        .scan(Offset::ZERO)
+        .flat_map(|records| {
+            records
+                .unwrap()
+                .iter()
+                .map(|record| record.offset().value())
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(offsets, [0, 1, 2, 5]);
 }

@@ -1,7 +1,6 @@
 //! [`Accumulator`]: what the partitions of one event log share while records wait to be written: the
 //! bound on their memory, the buffers, and the list of partitions that have something waiting.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -95,15 +94,14 @@ impl Accumulator {
     pub(super) fn run(&self, bytes: usize) -> Run {
         self.spare.lock().pop().unwrap_or_else(|| Run {
             bytes: Vec::with_capacity(bytes),
-            batches: VecDeque::new(),
+            ..Run::default()
         })
     }
 
     /// Takes a run back that has been written.
     pub(super) fn recycle(&self, mut run: Run) {
         if run.bytes.capacity() <= SPARE_BUFFER_BYTES_MAX {
-            run.bytes.clear();
-            run.batches.clear();
+            run.clear();
             let mut spare = self.spare.lock();
             if spare.len() < SPARE_RUNS_MAX {
                 spare.push(run);

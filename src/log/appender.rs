@@ -1,46 +1,32 @@
 //! Sending: records into the open batch, batches into the file, acknowledgements back.
 //!
 //! Whoever needs it does it. A sender puts its record into the partition's open batch under a short
-//! lock. The batch is written when it is full, when a sender waits for it, when a consumer waits at the
-//! end of the partition, or when its linger ends; whoever comes first writes, and syncs, for everyone
-//! queued, while the others fill the next batch. So there is group commit without a timer.
+//! lock. Batches are written when a run of them is full, when a sender waits for one, when a consumer
+//! waits at the end of the partition, or when their linger ends; whoever comes first writes, and syncs,
+//! for everyone queued. So there is group commit without a timer.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::queue::{Acknowledged, Pending, Queue, RUN_BYTES, Run, Ticket};
-use super::writer::{Outcome, Writer};
-use super::{Log, Refusal};
+use super::Log;
+use super::queue::{Acknowledged, Queue, RUN_BYTES, Ticket};
+use super::round::Goal;
 use crate::error::{Error, InputError, LogError};
-use crate::format::{BATCH_HEADER_BYTES, BatchBuilder, SEGMENT_HEADER_BYTES, encoded_bytes};
+use crate::format::{BATCH_HEADER_BYTES, SEGMENT_HEADER_BYTES, encoded_bytes};
 use crate::limits::{to_u64, to_usize};
 use crate::options::{Durability, TopicOptions};
-use crate::record::Record;
-use crate::sync::MutexGuard;
+use crate::record::{Record, RecordMetadata};
+use crate::sync::{MutexGuard, park, park_timeout};
 use crate::timestamp::{Timestamp, TimestampType};
 
-/// Written but unsynced bytes that a `Disk` topic may gather before a sender that fills a batch syncs
-/// them, when nobody waits.
-const UNSYNCED_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// A buffer for records that go straight to the file is kept with its partition if it is this small.
+const SPARE_BYTES_MAX: usize = 2048;
 
 /// Ticks without work after which a partition leaves the list of those that are looked at.
 const IDLE_TICKS: u32 = 40;
 
 /// The time between two checkpoints that tell a reader in another process how far it may go.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(50);
-
-/// How much one who writes for others does before letting somebody else.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Goal {
-    /// Write the full runs.
-    Full,
-    /// Write everything, the open batch too.
-    Written,
-    /// Write everything and bring it to the topic's durability.
-    Acknowledged,
-}
 
 /// Where a record was put.
 #[derive(Clone, Debug)]
@@ -49,16 +35,6 @@ pub(crate) struct Queued {
     /// The record's place in its batch.
     pub(crate) index: u32,
     pub(crate) timestamp: Timestamp,
-}
-
-/// What one round of writing has to do, and did. Kept for the next round, so that one allocates nothing.
-#[derive(Debug, Default)]
-pub(super) struct Round {
-    runs: VecDeque<Run>,
-    sync: bool,
-    written: Vec<(Arc<Ticket>, Result<Acknowledged, Error>)>,
-    synced: Option<Result<(), Error>>,
-    poisoned: bool,
 }
 
 impl Log {
@@ -71,10 +47,12 @@ impl Log {
     ) -> Result<Queued, Error> {
         let mut queue = self.queue.lock();
         let (queued, opened) =
-            self.put(&mut queue, record, max_block, |open, timestamp| Queued {
-                ticket: Arc::clone(&open.ticket),
-                index: open.builder.count().saturating_sub(1),
-                timestamp,
+            self.put(&mut queue, record, max_block, |ticket, index, timestamp| {
+                Queued {
+                    ticket: Arc::clone(ticket),
+                    index,
+                    timestamp,
+                }
             })?;
         self.after_sending(queue, opened);
         Ok(queued)
@@ -91,12 +69,17 @@ impl Log {
         let mut queue = self.queue.lock();
         let (mut taken, mut opened, mut result) = (0, false, Ok(()));
         for record in records {
-            let put = self.put(&mut queue, record, max_block, |open, _timestamp| {
-                let last = tickets.last();
-                if !last.is_some_and(|last| Arc::ptr_eq(last, &open.ticket)) {
-                    tickets.push(Arc::clone(&open.ticket));
-                }
-            });
+            let put = self.put(
+                &mut queue,
+                record,
+                max_block,
+                |ticket, _index, _timestamp| {
+                    let last = tickets.last();
+                    if !last.is_some_and(|last| Arc::ptr_eq(last, ticket)) {
+                        tickets.push(Arc::clone(ticket));
+                    }
+                },
+            );
             match put {
                 Ok(((), new)) => opened |= new,
                 Err(error) => {
@@ -110,33 +93,26 @@ impl Log {
         (taken, result)
     }
 
-    /// Puts a record into the open batch, or into one opened for it, and shows that to `note`. Returns
-    /// also whether one was opened.
+    /// Puts a record into the open batch, or into one opened for it, and shows its place to `note`.
+    /// Returns also whether a batch was opened.
     #[inline]
     fn put<T>(
         self: &Arc<Self>,
         queue: &mut MutexGuard<'_, Queue>,
         record: &Record<'_>,
         max_block: Duration,
-        note: impl FnOnce(&Pending, Timestamp) -> T,
+        note: impl FnOnce(&Arc<Ticket>, u32, Timestamp) -> T,
     ) -> Result<(T, bool), Error> {
         let size = encoded_bytes(record);
         let (mut opened, mut waited) = (false, Duration::ZERO);
         loop {
             let state = &mut **queue;
-            if let Some(refusal) = &state.refusal {
-                return Err(refusal.clone());
-            }
+            let explicit = self.admit(state, record, size)?;
             let options = &*state.options;
-            check_size(record, size, options)?;
-            let explicit = match record.timestamp_asked() {
-                Some(timestamp) => Some(self.check_timestamp(timestamp, options)?),
-                None if self.place.manual_clock => Some(self.place.clock.wall()),
-                None => None,
-            };
             let room = to_usize(options.batch_bytes.min(options.batch_bytes_max));
             if state.open
-                && let Some(open) = state.filling.batches.back_mut()
+                && let Some(open) = state.filling.batches.last_mut()
+                && let Some(ticket) = state.filling.tickets.last()
             {
                 let timestamp = explicit.unwrap_or(open.opened);
                 let fits = open.builder.len() + size <= room && open.builder.spans(timestamp);
@@ -146,7 +122,8 @@ impl Log {
                     if options.durability == Durability::Memory {
                         state.next_offset = state.next_offset.next();
                     }
-                    return Ok((note(open, timestamp), opened));
+                    let index = open.builder.count().saturating_sub(1);
+                    return Ok((note(ticket, index, timestamp), opened));
                 }
                 state.open = false;
             }
@@ -161,6 +138,71 @@ impl Log {
                     self.make_room(to_u64(batch_room), max_block, &mut waited);
                 });
             }
+        }
+    }
+
+    /// Refuses what cannot be sent. Returns the record's own time if it has one.
+    #[inline]
+    fn admit(
+        &self,
+        queue: &Queue,
+        record: &Record<'_>,
+        size: usize,
+    ) -> Result<Option<Timestamp>, Error> {
+        if let Some(refusal) = &queue.refusal {
+            return Err(refusal.clone());
+        }
+        check_size(record, size, &queue.options)?;
+        match record.timestamp_asked() {
+            Some(timestamp) => self.check_timestamp(timestamp, &queue.options).map(Some),
+            None if self.place.manual_clock => Ok(Some(self.place.clock.wall())),
+            None => Ok(None),
+        }
+    }
+
+    /// Sends a record and waits for it. Where nobody else is sending, it goes straight to the file, and
+    /// whoever comes meanwhile queues up behind it.
+    pub(crate) fn send_and_wait(
+        self: &Arc<Self>,
+        record: &Record<'_>,
+        max_block: Duration,
+    ) -> Result<RecordMetadata, Error> {
+        let mut queue = self.queue.lock();
+        if queue.busy || queue.has_work() || queue.options.durability == Durability::Memory {
+            drop(queue);
+            let queued = self.enqueue(record, max_block)?;
+            let acknowledged = self.wait(&queued.ticket, None)?;
+            return Ok(self.metadata(acknowledged, queued.index, queued.timestamp));
+        }
+        let explicit = self.admit(&queue, record, encoded_bytes(record))?;
+        let timestamp = explicit.unwrap_or_else(|| self.place.clock.wall());
+        let list = !std::mem::replace(&mut queue.listed, true);
+        let mut run = std::mem::take(&mut queue.spare_run);
+        run.begin_batch(timestamp, None);
+        run.push(record, timestamp);
+        let acknowledged = self.write_alone(&mut queue, &mut run);
+        run.clear();
+        if run.bytes.capacity() <= SPARE_BYTES_MAX {
+            queue.spare_run = run;
+        }
+        drop(queue);
+        if list {
+            self.accumulator.list(self);
+        }
+        acknowledged.map(|acknowledged| self.metadata(acknowledged, 0, timestamp))
+    }
+
+    /// What the sender of a record learns of its place.
+    pub(crate) fn metadata(
+        &self,
+        acknowledged: Acknowledged,
+        index: u32,
+        timestamp: Timestamp,
+    ) -> RecordMetadata {
+        RecordMetadata {
+            partition: self.place.name.partition(),
+            offset: acknowledged.base_offset + u64::from(index),
+            timestamp: acknowledged.append_time.unwrap_or(timestamp),
         }
     }
 
@@ -207,23 +249,19 @@ impl Log {
             (queue.options.durability == Durability::Memory).then_some(queue.next_offset);
         if let Some(base_offset) = promised {
             let append_time = append_time.then_some(opened);
-            ticket.settle(Ok(Acknowledged {
+            let acknowledged = Acknowledged {
                 base_offset,
                 append_time,
-            }));
+            };
+            // Nobody has it yet, so nobody waits.
+            ticket.settle(Ok(acknowledged), &mut Vec::new());
         }
         if queue.filling.bytes.len() + room > RUN_BYTES || queue.filling.bytes.capacity() == 0 {
             queue.close_run(self.accumulator.run(room));
         }
-        let builder = BatchBuilder::begin(&mut queue.filling.bytes);
-        queue.filling.batches.push_back(Pending {
-            builder,
-            ticket,
-            reserved: to_u64(room),
-            opened,
-            promised,
-            stamped: None,
-        });
+        queue.filling.begin_batch(opened, promised);
+        queue.filling.tickets.push(ticket);
+        queue.filling.reserved += to_u64(room);
         queue.open = true;
     }
 
@@ -267,40 +305,65 @@ impl Log {
         ticket: &Ticket,
         timeout: Option<Duration>,
     ) -> Result<Acknowledged, Error> {
-        if let Some(outcome) = ticket.outcome() {
-            return outcome.clone();
-        }
         let start = timeout.map(|_| self.place.clock.monotonic());
-        let mut queue = self.queue.lock();
         loop {
             if let Some(outcome) = ticket.outcome() {
                 return outcome.clone();
+            }
+            let mut queue = self.queue.lock();
+            if ticket.outcome().is_some() {
+                continue;
             }
             if !queue.busy {
                 self.drive(&mut queue, Goal::Acknowledged);
                 continue;
             }
-            ticket.sleepers.fetch_add(1, Ordering::Relaxed);
-            let timed_out = if let (Some(timeout), Some(start)) = (timeout, start) {
-                let passed = self.place.clock.monotonic().saturating_sub(start);
-                ticket
-                    .done
-                    .wait_for(&mut queue, timeout.saturating_sub(passed))
-                    .timed_out()
-            } else {
-                ticket.done.wait(&mut queue);
-                false
-            };
-            ticket.sleepers.fetch_sub(1, Ordering::Relaxed);
-            if timed_out && ticket.outcome().is_none() {
-                let waited = timeout.unwrap_or_default();
-                return Err(LogError::WaitTimeout { waited }.into());
+            ticket.lie_down();
+            drop(queue);
+            self.sleep(ticket, timeout, start)?;
+        }
+    }
+
+    /// Sleeps until the batch is settled or it is this thread's turn to write.
+    fn sleep(
+        &self,
+        ticket: &Ticket,
+        timeout: Option<Duration>,
+        start: Option<Duration>,
+    ) -> Result<(), Error> {
+        let (Some(timeout), Some(start)) = (timeout, start) else {
+            loop {
+                park();
+                if ticket.outcome().is_some() {
+                    return Ok(());
+                }
+                let _queue = self.queue.lock();
+                if !ticket.lies() {
+                    return Ok(());
+                }
+            }
+        };
+        loop {
+            let passed = self.place.clock.monotonic().saturating_sub(start);
+            park_timeout(timeout.saturating_sub(passed));
+            if ticket.outcome().is_some() {
+                return Ok(());
+            }
+            let _queue = self.queue.lock();
+            if !ticket.lies() {
+                return Ok(());
+            }
+            let passed = self.place.clock.monotonic().saturating_sub(start);
+            // A clock that a test holds still must not make this wait for ever.
+            if passed >= timeout || self.place.manual_clock {
+                ticket.get_up();
+                return Err(LogError::WaitTimeout { waited: timeout }.into());
             }
         }
     }
 
     /// Blocks until everything sent before is acknowledged or has failed. Returns the last failure
-    /// among it.
+    /// meanwhile, or one of a record that had been acknowledged from memory, which nobody was told yet.
     pub(crate) fn flush(&self) -> Result<(), Error> {
         let mut queue = self.queue.lock();
         let failures = queue.failures;
@@ -312,6 +375,9 @@ impl Log {
         }
         if queue.has_work() {
             self.drive(&mut queue, Goal::Acknowledged);
+        }
+        if let Some(error) = queue.untold.take() {
+            return Err(error);
         }
         match &queue.last_failure {
             Some(error) if queue.failures != failures => Err(error.clone()),
@@ -382,204 +448,6 @@ impl Log {
         (published.high_watermark, published.at) = (high_watermark, now);
         true
     }
-
-    /// Writes, and syncs if it comes to that, for everyone queued. Called by whoever needs it first.
-    fn drive(&self, queue: &mut MutexGuard<'_, Queue>, mut goal: Goal) {
-        queue.busy = true;
-        loop {
-            let mut round = begin_round(queue, goal);
-            let options = Arc::clone(&queue.options);
-            MutexGuard::unlocked(queue, || self.perform(&mut round, &options));
-            self.settle(queue, &mut round, &options);
-            queue.spare_round = Some(round);
-            // While this was going on others may have filled batches and gone on without writing them.
-            if queue.full.is_empty() {
-                break;
-            }
-            goal = Goal::Full;
-        }
-        queue.busy = false;
-        queue.wake_successor();
-        if queue.has_work() {
-            // A reader that came to the end meanwhile left the writing to whoever was busy with it.
-            self.listeners.notify();
-        }
-    }
-
-    /// The part that takes time: writing and syncing, with the queue open to senders.
-    fn perform(&self, round: &mut Round, options: &TopicOptions) {
-        let mut writer = self.writer.lock();
-        let durable = options.durability == Durability::Disk;
-        let mut failed: Option<Error> = None;
-        while let Some(mut run) = round.runs.pop_front() {
-            let result = match &failed {
-                // Those behind a failed batch fail too, so that what is in the log is in order.
-                Some(error) => Err(error.clone()),
-                None => self.write_run(&mut writer, &mut run, options, round),
-            };
-            if let Err(error) = result {
-                for batch in run.batches.drain(..) {
-                    if batch.promised.is_none() {
-                        failed = Some(error.clone());
-                    }
-                    self.accumulator.release(batch.reserved);
-                    round.written.push((batch.ticket, Err(error.clone())));
-                }
-            }
-            self.accumulator.recycle(run);
-            if round.poisoned {
-                break;
-            }
-        }
-        let many = durable && writer.since_sync() > UNSYNCED_BYTES_MAX;
-        if !round.poisoned && (round.sync || many) {
-            let end = self.marks.log_end();
-            let synced = writer.sync(&self.place);
-            if synced.is_ok() {
-                self.marks.raise_recovery_point(end);
-                self.marks.raise_high_watermark(end);
-                if writer.wants_checkpoint() {
-                    writer.checkpoint(&self.place, end, end);
-                }
-            }
-            round.synced = Some(synced);
-        } else if !durable {
-            self.marks.raise_high_watermark(self.marks.log_end());
-        }
-        drop(writer);
-        self.listeners.notify();
-    }
-
-    /// Writes batches from the front of a run until none is left. After an error, those that are left
-    /// are not in the log.
-    fn write_run(
-        &self,
-        writer: &mut Writer,
-        run: &mut Run,
-        options: &TopicOptions,
-        round: &mut Round,
-    ) -> Result<(), Error> {
-        while !run.batches.is_empty() {
-            let log_end = self.marks.log_end();
-            let durable_upto = self.marks.recovery_point();
-            let mut outcome = Outcome::default();
-            let written = writer.append(
-                &self.place,
-                options,
-                run,
-                log_end,
-                durable_upto,
-                &mut outcome,
-            );
-            round.poisoned |= outcome.poisoned;
-            // Also if the write failed: the next batch goes into this segment.
-            if let Some(segment) = outcome.rolled {
-                self.add_segment(segment);
-            }
-            let written = written.map_err(|error| self.name(error))?;
-            for batch in run.batches.drain(..written.batches) {
-                self.accumulator.release(batch.reserved);
-                let stamped = batch.stamped.unwrap_or_default();
-                round.written.push((batch.ticket, Ok(stamped)));
-            }
-            self.marks.raise_log_end(written.end_offset);
-        }
-        Ok(())
-    }
-
-    /// Tells the senders, with the queue locked again.
-    fn settle(&self, queue: &mut Queue, round: &mut Round, options: &TopicOptions) {
-        let durable = options.durability == Durability::Disk;
-        for (ticket, result) in round.written.drain(..) {
-            match result {
-                Ok(acknowledged) => {
-                    if durable {
-                        queue.unsynced.push_back((ticket, acknowledged));
-                    } else {
-                        ticket.settle(Ok(acknowledged));
-                    }
-                }
-                Err(error) => {
-                    queue.note_failure(&error);
-                    ticket.settle(Err(error));
-                }
-            }
-        }
-        match round.synced.take() {
-            Some(Ok(())) => {
-                for (ticket, acknowledged) in queue.unsynced.drain(..) {
-                    ticket.settle(Ok(acknowledged));
-                }
-            }
-            Some(Err(error)) => {
-                let error = self.name(error);
-                self.poison(queue, &error);
-            }
-            None => {}
-        }
-        if round.poisoned {
-            let error = self.name(LogError::Poisoned.into());
-            self.poison(queue, &error);
-        }
-        for batch in round.runs.drain(..).flat_map(|run| run.batches) {
-            let error = self.name(LogError::Poisoned.into());
-            queue.note_failure(&error);
-            batch.ticket.settle(Err(error));
-            self.accumulator.release(batch.reserved);
-        }
-        if options.durability != Durability::Memory {
-            queue.next_offset = self.marks.log_end();
-        }
-    }
-
-    /// A write or sync has failed so that nobody knows what the disk holds: nothing more is accepted,
-    /// and everybody who waits is told. Readers go on up to what was durable before.
-    fn poison(&self, queue: &mut Queue, error: &Error) {
-        self.fail_waiting(queue, error);
-        queue.refuse(self.name(LogError::Poisoned.into()), Refusal::Poisoned);
-    }
-
-    /// Tells everybody whose records are not acknowledged yet that they will not be.
-    pub(super) fn fail_waiting(&self, queue: &mut Queue, error: &Error) {
-        queue.close_run(Run::default());
-        let batches = queue.full.drain(..).flat_map(|run| run.batches);
-        let batches = batches.map(|batch| {
-            self.accumulator.release(batch.reserved);
-            batch.ticket
-        });
-        let tickets: Vec<_> = queue
-            .unsynced
-            .drain(..)
-            .map(|(ticket, _)| ticket)
-            .chain(batches)
-            .collect();
-        for ticket in tickets {
-            queue.note_failure(error);
-            ticket.settle(Err(error.clone()));
-        }
-    }
-}
-
-impl Queue {
-    /// Accepts no more records, for this reason; the first reason stays, but for a close.
-    pub(super) fn refuse(&mut self, error: Error, refusal: Refusal) {
-        if self.refusal.is_none() || refusal == Refusal::Closed {
-            self.refusal = Some(error);
-        }
-    }
-}
-
-fn begin_round(queue: &mut Queue, goal: Goal) -> Round {
-    if goal != Goal::Full {
-        queue.close_run(Run::default());
-    }
-    let mut round = queue.spare_round.take().unwrap_or_default();
-    std::mem::swap(&mut round.runs, &mut queue.full);
-    // What was written under `Disk` waits for its sync, whatever the level is now.
-    round.sync = goal == Goal::Acknowledged
-        && (queue.options.durability == Durability::Disk || !queue.unsynced.is_empty());
-    round.poisoned = false;
-    round
 }
 
 /// A record must fit into a batch of its own, and that into a segment.

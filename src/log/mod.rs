@@ -1,6 +1,7 @@
 //! Floor 3: the log of one partition: segments on a storage, with everything that keeps them true.
 //!
-//! - [`appender`](self): records in, acknowledgements out; whoever needs it writes for everybody queued.
+//! - `appender`: records in, acknowledgements out; `queue`: what waits in between.
+//! - `round`: whoever needs it writes, and syncs, for everybody queued.
 //! - `writer`: batches into the active segment; rolling; syncing.
 //! - `reader`: checked batches out, by offset or by time.
 //! - `recovery`: what opening finds, cuts off, and refuses to touch.
@@ -23,6 +24,7 @@ mod reader;
 mod recovery;
 mod report;
 mod retention;
+mod round;
 mod scan;
 mod segment;
 mod verify;

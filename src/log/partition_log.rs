@@ -22,7 +22,7 @@ use crate::name::TopicPartition;
 use crate::offset::Offset;
 use crate::options::{Durability, TopicOptions};
 use crate::storage::{OpenMode, Storage, StorageLock};
-use crate::sync::{Mutex, RwLock};
+use crate::sync::{Mutex, RwLock, Thread};
 
 /// Where a log lives, and what it needs from outside.
 #[derive(Debug)]
@@ -458,10 +458,12 @@ impl Log {
     pub(crate) fn abandon(self: &Arc<Self>, error: &Error) {
         self.accumulator.unlist(self);
         let mut queue = self.queue.lock();
-        self.fail_waiting(&mut queue, error);
+        let mut woken = Vec::new();
+        self.fail_waiting(&mut queue, error, &mut woken);
         queue.refuse(error.clone(), Refusal::Closed);
         queue.seen = None;
         drop(queue);
+        woken.iter().for_each(Thread::unpark);
         self.listeners.notify();
     }
 }

@@ -1,17 +1,17 @@
 //! [`Queue`]: records accepted but not yet acknowledged, and [`Ticket`], what a sender waits on.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::Log;
-use super::appender::Round;
+use super::round::Round;
 use crate::error::Error;
 use crate::format::BatchBuilder;
 use crate::offset::Offset;
 use crate::options::TopicOptions;
-use crate::sync::Condvar;
+use crate::record::Record;
+use crate::sync::{Mutex, Thread, current_thread};
 use crate::timestamp::Timestamp;
 
 /// Where a batch went, once it is acknowledged.
@@ -26,10 +26,9 @@ pub(crate) struct Acknowledged {
 pub(crate) struct Ticket {
     log: Arc<Log>,
     outcome: OnceLock<Result<Acknowledged, Error>>,
-    /// Counted under the queue's lock, so that nobody is woken for nothing.
-    pub(super) sleepers: AtomicU32,
-    /// Waits with the queue's lock.
-    pub(super) done: Condvar,
+    /// Changed with the queue locked only. Threads are woken one by one, without a lock that all of them
+    /// would have to take in turn.
+    sleepers: Mutex<Vec<Thread>>,
 }
 
 impl Ticket {
@@ -37,8 +36,7 @@ impl Ticket {
         Self {
             log,
             outcome: OnceLock::new(),
-            sleepers: AtomicU32::new(0),
-            done: Condvar::new(),
+            sleepers: Mutex::new(Vec::new()),
         }
     }
 
@@ -51,11 +49,37 @@ impl Ticket {
         self.outcome.get()
     }
 
-    /// Settles the batch; the first settlement counts. To be called with the queue locked.
-    pub(super) fn settle(&self, outcome: Result<Acknowledged, Error>) {
-        if self.outcome.set(outcome).is_ok() && self.sleepers.load(Ordering::Relaxed) > 0 {
-            self.done.notify_all();
+    /// Settles the batch; the first settlement counts. Those who wait for it are added to `woken`.
+    pub(super) fn settle(&self, outcome: Result<Acknowledged, Error>, woken: &mut Vec<Thread>) {
+        if self.outcome.set(outcome).is_ok() {
+            woken.append(&mut self.sleepers.lock());
         }
+    }
+
+    /// Lays the calling thread down to be woken once.
+    pub(super) fn lie_down(&self) {
+        self.sleepers.lock().push(current_thread());
+    }
+
+    /// Whether the calling thread was not woken yet.
+    pub(super) fn lies(&self) -> bool {
+        let this = current_thread().id();
+        let sleepers = self.sleepers.lock();
+        sleepers.iter().any(|thread| thread.id() == this)
+    }
+
+    /// Takes the calling thread away without its having been woken.
+    pub(super) fn get_up(&self) {
+        let this = current_thread().id();
+        let mut sleepers = self.sleepers.lock();
+        if let Some(place) = sleepers.iter().position(|thread| thread.id() == this) {
+            sleepers.swap_remove(place);
+        }
+    }
+
+    /// One of those who wait.
+    fn wake_one(&self) -> Option<Thread> {
+        self.sleepers.lock().pop()
     }
 }
 
@@ -63,9 +87,6 @@ impl Ticket {
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) builder: BatchBuilder,
-    pub(super) ticket: Arc<Ticket>,
-    /// Bytes taken from the accumulator's allowance.
-    pub(super) reserved: u64,
     /// Stamped on records that have no time of their own.
     pub(super) opened: Timestamp,
     /// Given already when the batch was opened, if its topic acknowledges from memory.
@@ -82,7 +103,43 @@ pub(super) const RUN_BYTES: usize = 256 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Run {
     pub(super) bytes: Vec<u8>,
-    pub(super) batches: VecDeque<Pending>,
+    pub(super) batches: Vec<Pending>,
+    /// One for each batch; none if the only sender is writing it.
+    pub(super) tickets: Vec<Arc<Ticket>>,
+    /// Bytes taken from the accumulator's allowance.
+    pub(super) reserved: u64,
+    /// So many batches are in the log.
+    pub(super) written: usize,
+    /// Why not all are.
+    pub(super) failure: Option<Error>,
+}
+
+impl Run {
+    /// Begins another batch.
+    pub(super) fn begin_batch(&mut self, opened: Timestamp, promised: Option<Offset>) {
+        let builder = BatchBuilder::begin(&mut self.bytes);
+        self.batches.push(Pending {
+            builder,
+            opened,
+            promised,
+            stamped: None,
+        });
+    }
+
+    /// Adds a record to the last batch.
+    pub(super) fn push(&mut self, record: &Record<'_>, timestamp: Timestamp) {
+        if let Some(last) = self.batches.last_mut() {
+            last.builder.push(&mut self.bytes, record, timestamp);
+        }
+    }
+
+    /// Makes it like new, but for the room it has.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.batches.clear();
+        self.tickets.clear();
+        (self.reserved, self.written, self.failure) = (0, 0, None);
+    }
 }
 
 /// What is waiting, in the order in which it was sent.
@@ -106,12 +163,16 @@ pub(super) struct Queue {
     /// How many batches have failed, and how the last one did.
     pub(super) failures: u64,
     pub(super) last_failure: Option<Error>,
+    /// How records failed that had been acknowledged from memory: their senders do not know.
+    pub(super) untold: Option<Error>,
     /// Whether the accumulator has this log on its list.
     pub(super) listed: bool,
     /// What the last tick saw, and when.
     pub(super) seen: Option<(Arc<Ticket>, Duration)>,
     pub(super) idle_ticks: u32,
     pub(super) spare_round: Option<Round>,
+    /// For a record that goes straight to the file.
+    pub(super) spare_run: Run,
 }
 
 impl Queue {
@@ -127,10 +188,12 @@ impl Queue {
             refusal: None,
             failures: 0,
             last_failure: None,
+            untold: None,
             listed: false,
             seen: None,
             idle_ticks: 0,
             spare_round: None,
+            spare_run: Run::default(),
         }
     }
 
@@ -153,7 +216,8 @@ impl Queue {
     /// What waits for somebody to write or sync it, in order.
     pub(super) fn waiting(&self) -> impl Iterator<Item = &Arc<Ticket>> {
         let unsynced = self.unsynced.iter().map(|(ticket, _)| ticket);
-        unsynced.chain(self.unwritten().map(|batch| &batch.ticket))
+        let runs = self.full.iter().chain([&self.filling]);
+        unsynced.chain(runs.flat_map(|run| &run.tickets))
     }
 
     /// Takes no more batches into the run that is being filled; another one begins with `next`.
@@ -165,18 +229,23 @@ impl Queue {
         }
     }
 
+    /// Tells the senders of a batch that it is not in the log.
+    pub(super) fn fail(&mut self, ticket: &Ticket, error: &Error, woken: &mut Vec<Thread>) {
+        self.note_failure(error);
+        if ticket.outcome().is_some() {
+            self.untold = Some(error.clone());
+        } else {
+            ticket.settle(Err(error.clone()), woken);
+        }
+    }
+
     pub(super) fn note_failure(&mut self, error: &Error) {
         self.failures += 1;
         self.last_failure = Some(error.clone());
     }
 
-    /// Wakes one sender who waits for what is still to be done, to do it for all.
-    pub(super) fn wake_successor(&self) {
-        for ticket in self.waiting() {
-            if ticket.sleepers.load(Ordering::Relaxed) > 0 {
-                ticket.done.notify_one();
-                return;
-            }
-        }
+    /// One sender who waits for what is still to be done: woken, he does it for all.
+    pub(super) fn successor(&self) -> Option<Thread> {
+        self.waiting().find_map(|ticket| ticket.wake_one())
     }
 }

@@ -109,14 +109,6 @@ impl Claim {
     }
 }
 
-/// What an append has written.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Written {
-    /// So many from the front of the run.
-    pub(super) batches: usize,
-    pub(super) end_offset: Offset,
-}
-
 /// What an append has done besides, whether it succeeded or not.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
@@ -155,8 +147,9 @@ impl Writer {
         self.since_sync == 0 && self.unsynced.is_empty()
     }
 
-    /// Writes batches from the front of a run at the log's end, or at the offsets they were promised:
+    /// Writes the next batches of a run at the log's end, or at the offsets they were promised:
     /// as many as go into one segment, a new one if the active one is full. All of them with one write.
+    /// Returns the log's end after them.
     ///
     /// # Durability
     ///
@@ -174,17 +167,14 @@ impl Writer {
         log_end: Offset,
         durable_upto: Offset,
         outcome: &mut Outcome,
-    ) -> Result<Written, Error> {
+    ) -> Result<Offset, Error> {
         let append_time = match options.timestamp_type {
             TimestampType::LogAppendTime => Some(place.clock.wall()),
             TimestampType::CreateTime => None,
         };
         self.remove_orphan(place)?;
-        let Some(first) = run.batches.front() else {
-            return Ok(Written {
-                batches: 0,
-                end_offset: log_end,
-            });
+        let Some(first) = run.batches.get(run.written) else {
+            return Ok(log_end);
         };
         let start = first.builder.start();
         let claim = Claim::new(first, log_end, append_time);
@@ -202,7 +192,7 @@ impl Writer {
         };
         let seed = active.segment.seed();
         let (mut end, mut end_offset, mut batches) = (active.end, log_end, 0);
-        for batch in &mut run.batches {
+        for batch in run.batches.iter_mut().skip(run.written) {
             let next = Claim::new(batch, end_offset, append_time);
             if batches > 0 && (next.end_offset > Offset::MAX || !active.takes(options, &next, end))
             {
@@ -245,17 +235,16 @@ impl Writer {
                 error,
             ));
         }
-        active.note(options, run.batches.iter().take(batches));
+        let written = run.batches.iter().skip(run.written).take(batches);
+        active.note(options, written);
+        run.written += batches;
         active.end = end;
         active.filled = active.filled.max(end.position);
         active.full_at = options.segment_bytes.into();
         active.segment.set_length(end.position);
         self.since_sync += length;
         self.since_checkpoint += length;
-        Ok(Written {
-            batches,
-            end_offset,
-        })
+        Ok(end_offset)
     }
 
     /// Seals the active segment, if there is one, and begins the next.

@@ -76,11 +76,7 @@ impl Delivery {
     fn settle(&self, timeout: Option<Duration>) -> Result<RecordMetadata, Error> {
         let log = self.ticket.log();
         let acknowledged = log.wait(&self.ticket, timeout)?;
-        Ok(RecordMetadata {
-            partition: log.partition().partition(),
-            offset: acknowledged.base_offset + u64::from(self.index),
-            timestamp: acknowledged.append_time.unwrap_or(self.timestamp),
-        })
+        Ok(log.metadata(acknowledged, self.index, self.timestamp))
     }
 }
 

@@ -229,17 +229,25 @@ impl Producer {
     ///
     /// Those of both. The record comes back from either.
     pub fn send_and_wait(&self, record: Record<'_>) -> Result<RecordMetadata, SendError> {
-        match self.try_send(&record).and_then(|delivery| delivery.wait()) {
+        match self.try_send_and_wait(&record) {
             Ok(metadata) => Ok(metadata),
             Err(error) => Err(SendError::new(record, error)),
         }
+    }
+
+    fn try_send_and_wait(&self, record: &Record<'_>) -> Result<RecordMetadata, Error> {
+        self.check_open()?;
+        let log = self.log_for(record)?;
+        log.send_and_wait(record, self.max_block)
     }
 
     /// Waits until everything sent to the topic before, by any producer, is acknowledged or has failed.
     ///
     /// # Errors
     ///
-    /// The last failure among it; each [`Delivery`] tells its own.
+    /// The last failure among it; each [`Delivery`] tells its own. In a topic of level
+    /// [`Memory`](crate::Durability::Memory) a record is acknowledged before it is written: if that failed
+    /// since the last flush, this is where it is told, once.
     pub fn flush(&self) -> Result<(), Error> {
         let mut failure = None;
         for log in self.topic.logs() {

@@ -151,7 +151,9 @@ pub(crate) fn clock() -> ManualClock {
 pub(crate) fn send_next(topic: &Topic, tag: u64, partition: u32) -> Result<u64, Error> {
     topic.flush()?;
     let end = topic.partition(partition)?.offsets().log_end.value();
-    let sent = topic.producer().send(record(tag, partition, end))?.wait()?;
+    let sent = topic
+        .producer()
+        .send_and_wait(record(tag, partition, end))?;
     assert_eq!(
         sent.offset,
         Offset::new(end),

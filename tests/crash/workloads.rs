@@ -18,8 +18,7 @@ pub(crate) fn waited(world: &mut World, durability: Durability) {
     let first = world.make("waited", options(durability));
     let second = world.make("Other.Topic", options(durability).partitions(2));
     for round in 0..12 {
-        world.send(first, 0);
-        world.wait(first);
+        world.send_and_wait(first, 0);
         world.send(second, round % 2);
         world.wait(second);
     }
@@ -60,6 +59,8 @@ pub(crate) fn rolls(world: &mut World, durability: Durability) {
         }
         if round % 2 == 0 {
             world.wait(small);
+            // Rolls, and goes straight to the file.
+            world.send_and_wait(small, 0);
         }
     }
     world.flush(small);

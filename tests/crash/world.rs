@@ -188,6 +188,23 @@ impl World {
         made.sent.insert(partition, end + 1);
     }
 
+    /// Sends one record that nobody else is sending beside, so that it goes straight to the file.
+    pub(crate) fn send_and_wait(&mut self, topic: usize, partition: u32) {
+        let end = *self.topics[topic].sent.get(&partition).unwrap_or(&0);
+        self.note(Note::Sending {
+            topic,
+            partition,
+            end: end + 1,
+        });
+        let record = common::record(self.topics[topic].tag, partition, end);
+        let producer = self.handle(topic).producer();
+        producer.send_and_wait(record).unwrap();
+        let made = &mut self.topics[topic];
+        made.sent.insert(partition, end + 1);
+        let level = made.level;
+        self.note_sent(topic, level);
+    }
+
     /// Waits for everything sent to the topic.
     pub(crate) fn wait(&mut self, topic: usize) {
         for delivery in std::mem::take(&mut self.topics[topic].waiting) {

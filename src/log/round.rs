@@ -1,0 +1,308 @@
+//! [`Round`]: one writes, and syncs, for everyone queued, while the others fill the next run.
+//!
+//! **Invariants**
+//! - One thread at a time is `busy`; it hands on to one who waits for what was queued meanwhile.
+//! - Senders are told in the order of their records, and only once these are at the topic's durability.
+//! - After a write or sync that leaves doubt about what the disk holds, nothing more is accepted.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::queue::{Acknowledged, Queue, Run};
+use super::writer::{Outcome, Writer};
+use super::{Log, Refusal};
+use crate::error::{Error, LogError};
+use crate::options::{Durability, TopicOptions};
+use crate::sync::{MutexGuard, Thread};
+
+/// Written but unsynced bytes that a `Disk` topic may gather before a sender that fills a batch syncs
+/// them, when nobody waits.
+const UNSYNCED_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// How much one who writes for others does before letting somebody else.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Goal {
+    /// Write the full runs.
+    Full,
+    /// Write everything, the open batch too.
+    Written,
+    /// Write everything and bring it to the topic's durability.
+    Acknowledged,
+}
+
+/// What one round of writing has to do, and did. Kept for the next round, so that one allocates nothing.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    runs: VecDeque<Run>,
+    sync: bool,
+    synced: Option<Result<(), Error>>,
+    poisoned: bool,
+    /// Those whose records were acknowledged or have failed.
+    woken: Vec<Thread>,
+}
+
+impl Log {
+    /// Writes, and syncs if it comes to that, for everyone queued. Called by whoever needs it first.
+    pub(super) fn drive(&self, queue: &mut MutexGuard<'_, Queue>, mut goal: Goal) {
+        queue.busy = true;
+        loop {
+            let mut round = begin_round(queue, goal);
+            let options = Arc::clone(&queue.options);
+            MutexGuard::unlocked(queue, || self.perform(&mut round, &options));
+            self.settle(queue, &mut round, &options);
+            // While this was going on others may have filled runs and gone on without writing them.
+            let more = !queue.full.is_empty();
+            self.hand_on(queue, &mut round.woken, more);
+            queue.spare_round = Some(round);
+            if !more {
+                return;
+            }
+            goal = Goal::Full;
+        }
+    }
+
+    /// Writes one record for its only sender.
+    pub(super) fn write_alone(
+        &self,
+        queue: &mut MutexGuard<'_, Queue>,
+        run: &mut Run,
+    ) -> Result<Acknowledged, Error> {
+        queue.busy = true;
+        let options = Arc::clone(&queue.options);
+        let durable = options.durability == Durability::Disk;
+        let mut poisoned = false;
+        let synced = MutexGuard::unlocked(queue, || {
+            let mut writer = self.writer.lock();
+            self.write_run(&mut writer, run, &options, &mut poisoned);
+            let sync = durable && !poisoned && run.failure.is_none();
+            let synced = self.acknowledge(&mut writer, &options, sync);
+            drop(writer);
+            self.listeners.notify();
+            synced
+        });
+        let failure = run.failure.take();
+        if let Some(error) = &failure {
+            queue.note_failure(error);
+        }
+        let mut woken = Vec::new();
+        let failure = failure.or(self.settle_sync(queue, synced, poisoned, &mut woken));
+        queue.next_offset = self.marks.log_end();
+        let more = !queue.full.is_empty();
+        self.hand_on(queue, &mut woken, more);
+        if more {
+            self.drive(queue, Goal::Full);
+        }
+        match (failure, run.batches.first().and_then(|batch| batch.stamped)) {
+            (None, Some(stamped)) => Ok(stamped),
+            (failure, _) => Err(failure.unwrap_or_else(|| self.name(LogError::Poisoned.into()))),
+        }
+    }
+
+    /// Wakes those whose records are settled, and unless this thread has more to do, one of those who
+    /// wait for theirs, to do it for all.
+    fn hand_on(&self, queue: &mut MutexGuard<'_, Queue>, woken: &mut Vec<Thread>, more: bool) {
+        let mut successor = None;
+        if !more {
+            queue.busy = false;
+            if queue.has_work() {
+                successor = queue.successor();
+                if successor.is_none() {
+                    // A reader that came to the end meanwhile left the writing to whoever was busy.
+                    self.listeners.notify();
+                }
+            }
+        }
+        if successor.is_some() || !woken.is_empty() {
+            MutexGuard::unlocked(queue, || {
+                for thread in successor.into_iter().chain(woken.drain(..)) {
+                    thread.unpark();
+                }
+            });
+        }
+    }
+
+    /// The part that takes time: writing and syncing, with the queue open to senders.
+    fn perform(&self, round: &mut Round, options: &TopicOptions) {
+        let mut writer = self.writer.lock();
+        let mut failed: Option<Error> = None;
+        for run in &mut round.runs {
+            match &failed {
+                // Those behind a failed batch fail too, so that what is in the log is in order.
+                Some(error) => run.failure = Some(error.clone()),
+                None => self.write_run(&mut writer, run, options, &mut round.poisoned),
+            }
+            if round.poisoned {
+                break;
+            }
+            if options.durability != Durability::Memory {
+                failed.clone_from(&run.failure);
+            }
+        }
+        let many =
+            options.durability == Durability::Disk && writer.since_sync() > UNSYNCED_BYTES_MAX;
+        let sync = !round.poisoned && (round.sync || many);
+        round.synced = self.acknowledge(&mut writer, options, sync);
+        drop(writer);
+        self.listeners.notify();
+    }
+
+    /// Writes a run until its end, or until it fails.
+    fn write_run(
+        &self,
+        writer: &mut Writer,
+        run: &mut Run,
+        options: &TopicOptions,
+        poisoned: &mut bool,
+    ) {
+        while run.written < run.batches.len() {
+            let log_end = self.marks.log_end();
+            let durable_upto = self.marks.recovery_point();
+            let mut outcome = Outcome::default();
+            let end = writer.append(
+                &self.place,
+                options,
+                run,
+                log_end,
+                durable_upto,
+                &mut outcome,
+            );
+            *poisoned |= outcome.poisoned;
+            // Also if the write failed: the next batch goes into this segment.
+            if let Some(segment) = outcome.rolled {
+                self.add_segment(segment);
+            }
+            match end {
+                Ok(end) => self.marks.raise_log_end(end),
+                Err(error) => {
+                    run.failure = Some(self.name(error));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Syncs if asked to, and moves the marks.
+    fn acknowledge(
+        &self,
+        writer: &mut Writer,
+        options: &TopicOptions,
+        sync: bool,
+    ) -> Option<Result<(), Error>> {
+        let end = self.marks.log_end();
+        if !sync {
+            if options.durability != Durability::Disk {
+                self.marks.raise_high_watermark(end);
+            }
+            return None;
+        }
+        let synced = writer.sync(&self.place);
+        if synced.is_ok() {
+            self.marks.raise_recovery_point(end);
+            self.marks.raise_high_watermark(end);
+            if writer.wants_checkpoint() {
+                writer.checkpoint(&self.place, end, end);
+            }
+        }
+        Some(synced)
+    }
+
+    /// Tells the senders, with the queue locked again.
+    fn settle(&self, queue: &mut Queue, round: &mut Round, options: &TopicOptions) {
+        let durable = options.durability == Durability::Disk;
+        for mut run in round.runs.drain(..) {
+            let failure = run.failure.take();
+            let (batches, written) = (run.batches.iter(), run.written);
+            for ((index, ticket), batch) in run.tickets.drain(..).enumerate().zip(batches) {
+                match batch.stamped.filter(|_| index < written) {
+                    Some(acknowledged) if durable => {
+                        queue.unsynced.push_back((ticket, acknowledged));
+                    }
+                    Some(acknowledged) => ticket.settle(Ok(acknowledged), &mut round.woken),
+                    None => {
+                        let error = failure.clone();
+                        let error = error.unwrap_or_else(|| self.name(LogError::Poisoned.into()));
+                        queue.fail(&ticket, &error, &mut round.woken);
+                    }
+                }
+            }
+            self.accumulator.release(run.reserved);
+            self.accumulator.recycle(run);
+        }
+        let _told = self.settle_sync(queue, round.synced.take(), round.poisoned, &mut round.woken);
+        if options.durability != Durability::Memory {
+            queue.next_offset = self.marks.log_end();
+        }
+    }
+
+    /// Tells those who wait for a sync how it went. Returns why nothing more is accepted, if that is so.
+    fn settle_sync(
+        &self,
+        queue: &mut Queue,
+        synced: Option<Result<(), Error>>,
+        poisoned: bool,
+        woken: &mut Vec<Thread>,
+    ) -> Option<Error> {
+        let mut failure = None;
+        match synced {
+            Some(Ok(())) => {
+                for (ticket, acknowledged) in queue.unsynced.drain(..) {
+                    ticket.settle(Ok(acknowledged), woken);
+                }
+            }
+            Some(Err(error)) => {
+                let error = self.name(error);
+                self.poison(queue, &error, woken);
+                failure = Some(error);
+            }
+            None => {}
+        }
+        if poisoned {
+            let error = self.name(LogError::Poisoned.into());
+            self.poison(queue, &error, woken);
+            failure = failure.or(Some(error));
+        }
+        failure
+    }
+
+    /// A write or sync has failed so that nobody knows what the disk holds: nothing more is accepted,
+    /// and everybody who waits is told. Readers go on up to what was durable before.
+    pub(super) fn poison(&self, queue: &mut Queue, error: &Error, woken: &mut Vec<Thread>) {
+        self.fail_waiting(queue, error, woken);
+        queue.refuse(self.name(LogError::Poisoned.into()), Refusal::Poisoned);
+    }
+
+    /// Tells everybody whose records are not acknowledged yet that they will not be.
+    pub(super) fn fail_waiting(&self, queue: &mut Queue, error: &Error, woken: &mut Vec<Thread>) {
+        queue.close_run(Run::default());
+        let mut tickets: Vec<_> = queue.unsynced.drain(..).map(|(ticket, _)| ticket).collect();
+        for run in queue.full.drain(..) {
+            self.accumulator.release(run.reserved);
+            tickets.extend(run.tickets);
+        }
+        for ticket in tickets {
+            queue.fail(&ticket, error, woken);
+        }
+    }
+}
+
+impl Queue {
+    /// Accepts no more records, for this reason; the first reason stays, but for a close.
+    pub(super) fn refuse(&mut self, error: Error, refusal: Refusal) {
+        if self.refusal.is_none() || refusal == Refusal::Closed {
+            self.refusal = Some(error);
+        }
+    }
+}
+
+fn begin_round(queue: &mut Queue, goal: Goal) -> Round {
+    if goal != Goal::Full {
+        queue.close_run(Run::default());
+    }
+    let mut round = queue.spare_round.take().unwrap_or_default();
+    std::mem::swap(&mut round.runs, &mut queue.full);
+    // What was written under `Disk` waits for its sync, whatever the level is now.
+    round.sync = goal == Goal::Acknowledged
+        && (queue.options.durability == Durability::Disk || !queue.unsynced.is_empty());
+    round.poisoned = false;
+    round
+}
