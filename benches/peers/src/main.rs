@@ -14,7 +14,7 @@ mod workloads;
 use std::path::{Path, PathBuf};
 
 use report::Row;
-use store::{Outcome, Subject};
+use store::Outcome;
 use workloads::{WORKLOADS, Workload};
 
 const USAGE: &str = "usage: topiclog-peers [FILTER] [--rounds N] [--quick]";
@@ -94,7 +94,7 @@ fn measure(workload: &Workload, row: &mut Row, records: usize) -> Outcome {
     if row.failure.is_some() || row.subject.promise(workload.level()).is_err() {
         return Ok(());
     }
-    let directory = Directory::new(workload, row.subject)?;
+    let directory = Directory::new()?;
     match cell::measure(workload, row.subject, records, &directory.0) {
         Ok(took) => row.took.push(took),
         Err(error) => row.failure = Some(error.to_string()),
@@ -106,20 +106,13 @@ fn measure(workload: &Workload, row: &mut Row, records: usize) -> Outcome {
 struct Directory(PathBuf);
 
 impl Directory {
-    fn new(workload: &Workload, subject: &Subject) -> Outcome<Self> {
+    fn new() -> Outcome<Self> {
         let root = match std::env::var_os("TOPICLOG_BENCH_DIR") {
             Some(root) => PathBuf::from(root),
             None => Path::new(env!("CARGO_MANIFEST_DIR")).join("target/data"),
         };
-        let number = std::process::id();
-        let place = workload
-            .subjects()
-            .position(|known| known.name == subject.name);
-        let path = root.join(format!(
-            "peers-{number}-{}-{}",
-            workload.name,
-            place.unwrap_or(0)
-        ));
+        // One at a time is in use.
+        let path = root.join(format!("topiclog-peers-{}", std::process::id()));
         std::fs::create_dir_all(&path)?;
         Ok(Self(path))
     }

@@ -46,9 +46,9 @@ pub(crate) fn print(workload: &Workload, records: usize, rows: &[Row]) {
             "records/s | MB/s |"
         }
     );
-    baselines
-        .iter()
-        .for_each(|baseline| print!(" x {} |", baseline.subject.name));
+    for baseline in baselines {
+        print!(" x {} |", baseline.subject.name);
+    }
     print!("\n|---|---|--:|{}", if is_open { "" } else { "--:|" });
     println!("{}", "--:|".repeat(baselines.len()));
     for row in rows {
