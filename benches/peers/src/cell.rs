@@ -57,17 +57,18 @@ fn spawn(
         subject.name,
         &records.to_string(),
     ]);
-    cell.arg(directory).stdin(Stdio::null());
+    cell.arg(directory)
+        .stdin(Stdio::null())
+        .env("RUST_BACKTRACE", "0");
     Ok(cell.output()?)
 }
 
 fn last_words(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
-    let words = text
+    let lines = text
         .lines()
-        .next_back()
-        .unwrap_or("no result and no message");
-    words.to_owned()
+        .filter(|line| !line.is_empty() && !line.starts_with("note: "));
+    lines.collect::<Vec<_>>().join(" ")
 }
 
 /// The child's side.

@@ -73,6 +73,11 @@ fn main() -> Outcome {
     for workload in wanted {
         let records = workload.records / if arguments.quick { 10 } else { 1 };
         let mut rows: Vec<Row> = workload.subjects().map(Row::new).collect();
+        // A virtual machine may get the memory of its page cache only now: that is not the first one's
+        // cost, so its first time does not count.
+        if let Some(first) = workload.subjects().next() {
+            measure(workload, &mut Row::new(first), records)?;
+        }
         for round in 1..=arguments.rounds {
             // In turns, since a shared machine changes its speed by the minute.
             for row in &mut rows {

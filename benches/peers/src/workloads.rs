@@ -121,7 +121,9 @@ pub(crate) static WORKLOADS: [Workload; 8] = [
         name: "open-1024",
         title: "Open after the writer has died, and append one record of 1 KiB",
         work: Work::Open,
-        records: 100_000,
+        // No multiple of 100,000: commitlog panics at an append after opening if its index, which has
+        // room for so many, is exactly full.
+        records: 120_000,
         record_bytes: 1024,
     },
 ];
