@@ -83,7 +83,10 @@ fn files_below(directory: &Path, ending: &str, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            files_below(&path, ending, into);
+            // What a crate within this one has built is nobody's style.
+            if !path.ends_with("target") {
+                files_below(&path, ending, into);
+            }
         } else if path
             .extension()
             .is_some_and(|extension| extension == ending)
