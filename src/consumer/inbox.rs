@@ -10,14 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::log::Listener;
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex, comes_soon};
 
 /// Where news for one consumer arrives.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     state: Mutex<State>,
     arrived: Condvar,
-    /// Whether the group may have something for the member: cheaper to read than the state.
+    /// Whether the state has something that the consumer did not take: cheaper to read than the state.
+    news: AtomicBool,
+    /// Whether the group may have something for the member.
     group: AtomicBool,
     interrupted: AtomicBool,
 }
@@ -34,6 +36,7 @@ impl Inbox {
     fn push(&self, watch: usize) {
         let mut state = self.state.lock();
         state.ready.push(watch);
+        self.news.store(true, Ordering::Release);
         if state.sleeping {
             self.arrived.notify_one();
         }
@@ -42,6 +45,7 @@ impl Inbox {
     fn ring(&self) {
         let mut state = self.state.lock();
         state.rung = true;
+        self.news.store(true, Ordering::Release);
         if state.sleeping {
             self.arrived.notify_one();
         }
@@ -75,11 +79,16 @@ impl Inbox {
 
     /// Moves the numbers of the partitions that have something into `into`.
     pub(super) fn take_ready(&self, into: &mut Vec<usize>) {
-        into.append(&mut self.state.lock().ready);
+        if self.news.load(Ordering::Acquire) {
+            let mut state = self.state.lock();
+            into.append(&mut state.ready);
+            self.news.store(state.rung, Ordering::Release);
+        }
     }
 
     /// Sleeps until something arrives, at most so long.
     pub(super) fn sleep(&self, at_most: Duration) {
+        comes_soon(|| self.news.load(Ordering::Acquire));
         let mut state = self.state.lock();
         if state.ready.is_empty() && !std::mem::take(&mut state.rung) {
             state.sleeping = true;
@@ -87,6 +96,7 @@ impl Inbox {
             state.sleeping = false;
             state.rung = false;
         }
+        self.news.store(!state.ready.is_empty(), Ordering::Release);
     }
 }
 
