@@ -159,6 +159,11 @@ impl<'a> Record<'a> {
             .map(|(key, value)| (key.as_bytes(), value.as_ref().map(Payload::as_bytes)))
     }
 
+    #[inline]
+    pub(crate) fn has_headers(&self) -> bool {
+        !self.headers.is_empty()
+    }
+
     /// The create time asked for, if any.
     pub fn timestamp_asked(&self) -> Option<Timestamp> {
         self.timestamp

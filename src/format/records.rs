@@ -41,6 +41,7 @@ pub(crate) fn encoded_bytes(record: &Record<'_>) -> usize {
 }
 
 /// Appends a record to a batch that is being built.
+#[inline]
 pub(super) fn encode(
     buffer: &mut Vec<u8>,
     record: &Record<'_>,
@@ -61,8 +62,12 @@ pub(super) fn encode(
         *time_word = time_delta.to_le_bytes();
     }
     buffer.extend_from_slice(&fixed);
-    buffer.extend_from_slice(key.unwrap_or_default());
-    buffer.extend_from_slice(value.unwrap_or_default());
+    if let Some(key) = key {
+        buffer.extend_from_slice(key);
+    }
+    if let Some(value) = value {
+        buffer.extend_from_slice(value);
+    }
     if flag != 0 {
         let bytes: usize = record
             .headers()

@@ -104,6 +104,22 @@ impl Log {
         note: impl FnOnce(&Arc<Ticket>, u32, Timestamp) -> T,
     ) -> Result<(T, bool), Error> {
         let size = encoded_bytes(record);
+        if let Some((index, timestamp)) = queue.add(record, size)
+            && let Some(ticket) = queue.filling.tickets.last()
+        {
+            return Ok((note(ticket, index, timestamp), false));
+        }
+        self.put_carefully(queue, record, size, max_block, note)
+    }
+
+    fn put_carefully<T>(
+        self: &Arc<Self>,
+        queue: &mut MutexGuard<'_, Queue>,
+        record: &Record<'_>,
+        size: usize,
+        max_block: Duration,
+        note: impl FnOnce(&Arc<Ticket>, u32, Timestamp) -> T,
+    ) -> Result<(T, bool), Error> {
         let (mut opened, mut waited) = (false, Duration::ZERO);
         loop {
             let state = &mut **queue;
@@ -119,13 +135,17 @@ impl Log {
                 if opened || fits {
                     open.builder
                         .push(&mut state.filling.bytes, record, timestamp);
-                    if options.durability == Durability::Memory {
+                    if open.promised.is_some() {
                         state.next_offset = state.next_offset.next();
                     }
                     let index = open.builder.count().saturating_sub(1);
-                    return Ok((note(ticket, index, timestamp), opened));
+                    let left = room.min(largest_batch(options));
+                    let left = left.saturating_sub(open.builder.len());
+                    let noted = note(ticket, index, timestamp);
+                    state.open_batch(if self.place.manual_clock { 0 } else { left });
+                    return Ok((noted, opened));
                 }
-                state.open = false;
+                state.close_batch();
             }
             let batch_room = room.max(size + BATCH_HEADER_BYTES);
             if self.accumulator.reserve(to_u64(batch_room)) {
@@ -262,7 +282,7 @@ impl Log {
         queue.filling.begin_batch(opened, promised);
         queue.filling.tickets.push(ticket);
         queue.filling.reserved += to_u64(room);
-        queue.open = true;
+        queue.open_batch(0);
     }
 
     fn check_timestamp(
@@ -367,14 +387,18 @@ impl Log {
     pub(crate) fn flush(&self) -> Result<(), Error> {
         let mut queue = self.queue.lock();
         let failures = queue.failures;
-        while queue.busy {
-            drop(queue);
-            // Whoever writes has the writer: this waits until he is done.
-            drop(self.writer.lock());
-            queue = self.queue.lock();
+        // What is being written now is of the past; what is queued behind it may be.
+        let round = queue.rounds;
+        while queue.busy && queue.rounds == round {
+            self.wait_for_round(&mut queue);
         }
-        if queue.has_work() {
+        if !queue.busy && queue.has_work() {
             self.drive(&mut queue, Goal::Acknowledged);
+        } else if let Some(last) = queue.waiting().last().cloned() {
+            drop(queue);
+            // Its own sender is told how it went; so are those before it.
+            let _told = self.wait(&last, None);
+            queue = self.queue.lock();
         }
         if let Some(error) = queue.untold.take() {
             return Err(error);
@@ -383,6 +407,13 @@ impl Log {
             Some(error) if queue.failures != failures => Err(error.clone()),
             _ => Ok(()),
         }
+    }
+
+    /// Waits until whoever is writing has done another round.
+    pub(super) fn wait_for_round(&self, queue: &mut MutexGuard<'_, Queue>) {
+        queue.watchers += 1;
+        self.round_done.wait(queue);
+        queue.watchers -= 1;
     }
 
     /// Writes what waits, unless somebody is at it. For a reader that has reached the end.
@@ -450,11 +481,16 @@ impl Log {
     }
 }
 
+/// The most bytes that one batch may have.
+fn largest_batch(options: &TopicOptions) -> usize {
+    let segment = to_usize(options.segment_bytes) - SEGMENT_HEADER_BYTES;
+    to_usize(options.batch_bytes_max).min(segment)
+}
+
 /// A record must fit into a batch of its own, and that into a segment.
 fn check_size(record: &Record<'_>, size: usize, options: &TopicOptions) -> Result<(), Error> {
     let batch = size + BATCH_HEADER_BYTES;
-    let segment = to_usize(options.segment_bytes) - SEGMENT_HEADER_BYTES;
-    let limit = to_usize(options.batch_bytes_max).min(segment);
+    let limit = largest_batch(options);
     if batch > limit {
         let what = "with its batch it is over batch_bytes_max or segment_bytes";
         return Err(InputError::RecordTooLarge {

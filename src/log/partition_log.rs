@@ -22,7 +22,7 @@ use crate::name::TopicPartition;
 use crate::offset::Offset;
 use crate::options::{Durability, TopicOptions};
 use crate::storage::{OpenMode, Storage, StorageLock};
-use crate::sync::{Mutex, RwLock, Thread};
+use crate::sync::{Condvar, Mutex, RwLock, Thread};
 
 /// Where a log lives, and what it needs from outside.
 #[derive(Debug)]
@@ -133,6 +133,8 @@ pub(crate) struct Log {
     pub(super) marks: Marks,
     /// Senders and whoever writes for them meet here; held for moments only.
     pub(super) queue: Mutex<Queue>,
+    /// Waits with the queue's lock.
+    pub(super) round_done: Condvar,
     /// Held while writing and syncing.
     pub(super) writer: Mutex<Writer>,
     /// What readers go by: replaced as a whole.
@@ -194,6 +196,7 @@ impl Log {
             accumulator,
             marks: Marks::new(offsets),
             queue: Mutex::new(queue),
+            round_done: Condvar::new(),
             writer: Mutex::new(writer),
             segments: RwLock::new(Arc::new(segments)),
             retention: Mutex::new(()),
@@ -320,22 +323,19 @@ impl Log {
     /// in the log already is brought to the new one.
     pub(crate) fn set_options(&self, options: Arc<TopicOptions>) -> Result<(), Error> {
         let harden = options.durability == Durability::Disk;
-        loop {
-            self.flush()?;
-            let mut queue = self.queue.lock();
-            if !queue.busy {
-                // What was sent in this moment is promised nothing yet, and comes first.
-                let waiting = queue.unwritten();
-                let waiting = waiting.map(|batch| u64::from(batch.builder.count()));
-                let end = self.marks.log_end() + waiting.sum::<u64>();
-                queue.next_offset = queue.next_offset.max(end);
-                queue.options = options;
-                break;
-            }
-            drop(queue);
-            // Whoever writes has the writer: this waits until he is done.
-            drop(self.writer.lock());
+        self.flush()?;
+        let mut queue = self.queue.lock();
+        while queue.busy {
+            self.wait_for_round(&mut queue);
         }
+        queue.close_batch();
+        // What was sent in this moment is promised nothing yet, and comes first.
+        let waiting = queue.unwritten();
+        let waiting = waiting.map(|batch| u64::from(batch.builder.count()));
+        let end = self.marks.log_end() + waiting.sum::<u64>();
+        queue.next_offset = queue.next_offset.max(end);
+        queue.options = options;
+        drop(queue);
         if harden && !self.read_only {
             self.sync()?;
         }

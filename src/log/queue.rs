@@ -150,12 +150,18 @@ pub(super) struct Queue {
     pub(super) filling: Run,
     /// Whether the last batch of `filling` takes more records.
     pub(super) open: bool,
+    /// The bytes that it takes at once: of records without a time of their own, unless a test moves the
+    /// clock. All others are looked at more closely.
+    room: usize,
     /// Take no more, and are not being written yet.
     pub(super) full: VecDeque<Run>,
     /// Written, and waiting for a sync.
     pub(super) unsynced: VecDeque<(Arc<Ticket>, Acknowledged)>,
     /// Whether somebody is writing or syncing for everybody.
     pub(super) busy: bool,
+    /// How many rounds of that have been done, and how many threads wait for the next.
+    pub(super) rounds: u64,
+    pub(super) watchers: u32,
     /// Where the next batch will begin if nothing fails.
     pub(super) next_offset: Offset,
     /// Why no record is accepted any more.
@@ -181,9 +187,12 @@ impl Queue {
             options,
             filling: Run::default(),
             open: false,
+            room: 0,
             full: VecDeque::new(),
             unsynced: VecDeque::new(),
             busy: false,
+            rounds: 0,
+            watchers: 0,
             next_offset,
             refusal: None,
             failures: 0,
@@ -220,9 +229,37 @@ impl Queue {
         unsynced.chain(runs.flat_map(|run| &run.tickets))
     }
 
+    /// Takes no more records into the open batch.
+    pub(super) fn close_batch(&mut self) {
+        (self.open, self.room) = (false, 0);
+    }
+
+    /// Opens the last batch of `filling`, which takes so many bytes at once.
+    pub(super) fn open_batch(&mut self, room: usize) {
+        (self.open, self.room) = (true, room);
+    }
+
+    /// Adds a record to the open batch if it surely fits. Returns its place and time.
+    #[inline]
+    pub(super) fn add(&mut self, record: &Record<'_>, size: usize) -> Option<(u32, Timestamp)> {
+        if size > self.room || record.timestamp_asked().is_some() || record.has_headers() {
+            return None;
+        }
+        let open = self.filling.batches.last_mut()?;
+        let timestamp = open.opened;
+        let index = open.builder.count();
+        open.builder
+            .push(&mut self.filling.bytes, record, timestamp);
+        self.room -= size;
+        if open.promised.is_some() {
+            self.next_offset = self.next_offset.next();
+        }
+        Some((index, timestamp))
+    }
+
     /// Takes no more batches into the run that is being filled; another one begins with `next`.
     pub(super) fn close_run(&mut self, next: Run) {
-        self.open = false;
+        self.close_batch();
         let run = std::mem::replace(&mut self.filling, next);
         if !run.batches.is_empty() {
             self.full.push_back(run);

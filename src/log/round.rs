@@ -101,6 +101,10 @@ impl Log {
     /// Wakes those whose records are settled, and unless this thread has more to do, one of those who
     /// wait for theirs, to do it for all.
     fn hand_on(&self, queue: &mut MutexGuard<'_, Queue>, woken: &mut Vec<Thread>, more: bool) {
+        queue.rounds += 1;
+        if queue.watchers > 0 {
+            self.round_done.notify_all();
+        }
         let mut successor = None;
         if !more {
             queue.busy = false;
@@ -288,6 +292,7 @@ impl Log {
 impl Queue {
     /// Accepts no more records, for this reason; the first reason stays, but for a close.
     pub(super) fn refuse(&mut self, error: Error, refusal: Refusal) {
+        self.close_batch();
         if self.refusal.is_none() || refusal == Refusal::Closed {
             self.refusal = Some(error);
         }

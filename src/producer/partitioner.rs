@@ -137,7 +137,11 @@ impl Default for Sticky {
 }
 
 impl Partitioner for Sticky {
+    #[inline]
     fn partition(&self, _topic: &TopicName, record: &Record<'_>, partitions: u32) -> u32 {
+        if partitions <= 1 {
+            return 0;
+        }
         let state = self.state.load(Ordering::Relaxed);
         let partition = state >> 32;
         let bytes = (state & u64::from(u32::MAX)) + to_u64(record.size_bytes());
