@@ -23,3 +23,4 @@ mod opening;
 mod produce;
 mod retention;
 mod topics;
+mod workers;
