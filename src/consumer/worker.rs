@@ -285,11 +285,12 @@ where
             };
             // Also before the first record is handled: with nothing committed, a reset policy would have
             // the next run begin somewhere else than where this one failed.
-            let next = self.handled.entry(place.clone()).or_insert(first.offset());
+            let next = self.handled.entry(place.clone());
+            let next = next.or_insert_with(|| first.offset());
             for record in &part {
                 let offset = record.offset();
-                let handled = handler.handle(record);
-                handled
+                let outcome = handler.handle(record);
+                outcome
                     .map_err(|error| Error::handler(error).in_partition(place).at_offset(offset))?;
                 *next = offset.next();
                 consumer.say_alive(consumer.groups.now(), false);
@@ -317,7 +318,7 @@ where
             match flushed {
                 Ok(()) => drop(self.flushed.insert(place, next)),
                 Err(error) => {
-                    failure.get_or_insert(Error::handler(error).in_partition(&place));
+                    failure.get_or_insert_with(|| Error::handler(error).in_partition(&place));
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! Workers: members that call a handler on threads of their own. Everything is handled, in order, by one
 //! of them at a time, and what is committed is what was handled.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -13,7 +14,8 @@ use std::time::Duration;
 
 use topiclog::{
     Consumer, ConsumerGroup, ConsumerOptions, Eager, Error, ErrorKind, EventLog, GroupState,
-    PartitionHandler, Record, RecordRef, RoundRobinAssignor, Topic, TopicPartition, Workers,
+    Offset, PartitionHandler, Record, RecordRef, RoundRobinAssignor, Topic, TopicPartition,
+    Workers,
 };
 
 use super::harness::{drain, fill, manual, numbers, place, put, refused, settle, with_topic};
@@ -25,6 +27,7 @@ type Outcome = Result<(), Box<dyn StdError + Send + Sync>>;
 struct Seen(Mutex<Vec<(ThreadId, u32, u64)>>);
 
 impl Seen {
+    #[expect(clippy::unnecessary_wraps, reason = "it is what a handler returns")]
     fn note(&self, record: &RecordRef<'_>) -> Outcome {
         let (partition, offset) = (record.partition(), record.offset().value());
         let thread = std::thread::current().id();
@@ -87,7 +90,7 @@ fn drained(group: &ConsumerGroup, topic: &Topic, count: usize) -> Workers {
 
 fn committed(group: &ConsumerGroup, topic: &Topic) -> Vec<Option<u64>> {
     let lag = group.lag(topic).into_iter();
-    lag.map(|partition| partition.committed.map(|offset| offset.value()))
+    lag.map(|partition| partition.committed.map(Offset::value))
         .collect()
 }
 
@@ -227,7 +230,7 @@ fn where_a_run_failed_is_committed_also_if_nothing_was_handled() {
     let group = group.options(ConsumerOptions::new());
     put(&topic, 0, "first");
     group
-        .set_offset(&place(&topic, 0), &topiclog::Offset::ZERO.into())
+        .set_offset(&place(&topic, 0), &Offset::ZERO.into())
         .unwrap();
     let handle = |record: RecordRef<'_>| match record.partition() {
         0 => {
@@ -423,7 +426,7 @@ struct Witness<'w> {
     seen: &'w Seen,
     place: TopicPartition,
     /// A handler stays in its thread, so it need not be `Send`.
-    _stays: Rc<()>,
+    last: Rc<Cell<Option<Offset>>>,
 }
 
 impl<'w> Witness<'w> {
@@ -431,12 +434,12 @@ impl<'w> Witness<'w> {
         let mut owners = alive.lock().unwrap();
         assert!(!owners.contains(place), "{place} has two handlers");
         owners.push(place.clone());
-        let (place, _stays) = (place.clone(), Rc::default());
+        let (place, last) = (place.clone(), Rc::default());
         Self {
             alive,
             seen,
             place,
-            _stays,
+            last,
         }
     }
 }
@@ -453,6 +456,8 @@ impl Drop for Witness<'_> {
 impl PartitionHandler for Witness<'_> {
     fn handle(&mut self, record: RecordRef<'_>) -> Outcome {
         assert_eq!(record.topic_partition(), &self.place);
+        let before = self.last.replace(Some(record.offset()));
+        assert!(before.is_none_or(|before| before.next() == record.offset()));
         self.seen.note(&record)
     }
 }
