@@ -321,6 +321,8 @@ impl ConsumerGroup {
         self.groups.existing(&self.cell.id)?;
         self.groups
             .remove_offsets(&self.cell, crate::group::Group::delete)?;
+        // What is on record about it goes as well.
+        self.groups.with(&self.cell, |_, _| ());
         self.groups.forget(&self.cell.id);
         Ok(())
     }

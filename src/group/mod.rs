@@ -70,7 +70,7 @@ pub(crate) use commits::{Committer, OffsetCommit};
 pub use coordinator::Departure;
 #[cfg(test)]
 pub(crate) use coordinator::{Effects, ExpiryReason, Joined};
-pub(crate) use coordinator::{Group, GroupOptions};
+pub(crate) use coordinator::{Emptiness, Group, GroupOptions};
 pub use describe::{GroupDescription, GroupState, MemberDescription};
 pub use generation::Generation;
 pub use member::MemberId;
