@@ -228,11 +228,13 @@ where
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 polled => polled?,
             };
-            if !records.is_empty() {
-                let handled = self.handle(consumer, &records);
-                let committed = self.commit(consumer);
-                handled.and(committed)?;
+            if self.run.stop.is_asked() {
+                // The poll may have brought the very partition that another worker has just failed at.
+                break;
             }
+            let handled = self.handle(consumer, &records);
+            let committed = self.commit(consumer);
+            handled.and(committed)?;
             if self.run.drains {
                 if self.is_through(consumer, records.is_empty())? {
                     self.run.rest(consumer);
@@ -264,6 +266,12 @@ where
                 let made = (self.make)(place);
                 let handler = made.map_err(|error| Error::handler(error).in_partition(place))?;
                 self.handlers.insert(place.clone(), handler);
+                if consumer.committed(place)?.is_none() {
+                    // Where it begins is kept from the first moment. A reset policy would have the next
+                    // run begin somewhere else, and pass over what came in between.
+                    self.flushed
+                        .insert(place.clone(), consumer.position(place)?);
+                }
             } else {
                 self.handlers.remove(place);
                 self.handled.remove(place);
@@ -283,10 +291,10 @@ where
             else {
                 return Err(Error::from(GroupError::NotAssigned).in_partition(place));
             };
-            // Also before the first record is handled: with nothing committed, a reset policy would have
-            // the next run begin somewhere else than where this one failed.
-            let next = self.handled.entry(place.clone());
-            let next = next.or_insert_with(|| first.offset());
+            let next = self
+                .handled
+                .entry(place.clone())
+                .or_insert_with(|| first.offset());
             for record in &part {
                 let offset = record.offset();
                 let outcome = handler.handle(record);

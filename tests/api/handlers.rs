@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use topiclog::{
     ConsumerGroup, ConsumerOptions, ErrorKind, Offset, PartitionHandler, RecordRef, TopicPartition,
@@ -21,9 +21,10 @@ fn fail_silently() -> ! {
 #[test]
 fn a_handler_that_fails_stops_all_and_the_next_run_begins_with_its_record() {
     let (_log, topic, group) = filled(3, 50);
-    let seen = Seen::default();
+    let (seen, failures) = (Seen::default(), AtomicUsize::new(0));
     let handle = |record: RecordRef<'_>| {
         if (record.partition(), record.offset().value()) == (1, 20) {
+            failures.fetch_add(1, Ordering::SeqCst);
             return Err(Box::<dyn StdError + Send + Sync>::from("no mail server"));
         }
         seen.note(&record)
@@ -38,6 +39,7 @@ fn a_handler_that_fails_stops_all_and_the_next_run_begins_with_its_record() {
     );
     assert_eq!(error.source().unwrap().to_string(), "no mail server");
     assert!(!error.is_retriable());
+    assert_eq!(failures.into_inner(), 1, "nobody takes the partition over");
     let handled = |partition: u32| {
         let offsets = seen.offsets();
         offsets
@@ -71,7 +73,7 @@ fn the_error_of_a_handler_comes_back_as_it_was() {
 }
 
 #[test]
-fn where_a_run_failed_is_committed_also_if_nothing_was_handled() {
+fn a_run_that_failed_at_its_first_record_is_followed_by_one_that_begins_there() {
     let (_log, topic, group) = filled(2, 0);
     // Without a commit a partition begins at its end, and what failed there would be passed over.
     let group = group.options(ConsumerOptions::new());
@@ -100,9 +102,10 @@ fn where_a_run_failed_is_committed_also_if_nothing_was_handled() {
 fn a_panic_goes_on_in_the_caller_after_all_have_stopped_and_committed() {
     for panics_at in [0, 1, 2] {
         let (_log, topic, group) = filled(3, 50);
-        let seen = Seen::default();
+        let (seen, panics) = (Seen::default(), AtomicUsize::new(0));
         let handle = |record: RecordRef<'_>| {
             if (record.partition(), record.offset().value()) == (panics_at, 20) {
+                panics.fetch_add(1, Ordering::SeqCst);
                 fail_silently();
             }
             seen.note(&record)
@@ -113,6 +116,7 @@ fn a_panic_goes_on_in_the_caller_after_all_have_stopped_and_committed() {
             fate.unwrap_err().downcast_ref(),
             Some(&"the handler panicked")
         );
+        assert_eq!(panics.into_inner(), 1, "nobody takes the partition over");
         assert!(group.describe().members.is_empty());
         let before = committed(&group, &topic);
         assert_eq!(before[panics_at as usize], Some(20));
@@ -223,7 +227,7 @@ fn a_worker_that_ends_drops_its_handlers_before_it_leaves() {
 }
 
 #[test]
-fn a_handler_that_cannot_be_made_ends_the_run_and_nothing_is_committed() {
+fn a_handler_that_cannot_be_made_ends_the_run_and_nothing_is_handled() {
     let (_log, topic, group) = filled(3, 5);
     let make = |place: &TopicPartition| {
         if place.partition() == 2 {
@@ -238,11 +242,11 @@ fn a_handler_that_cannot_be_made_ends_the_run_and_nothing_is_committed() {
         (error.kind(), error.partition()),
         (ErrorKind::Handler, Some(2))
     );
-    assert_eq!(committed(&group, &topic), [None; 3]);
+    assert_eq!(committed(&group, &topic), [Some(0), Some(0), None]);
     let workers = drained(&group, &topic, 3);
     let panics = |_: &TopicPartition| -> Result<Buffer<'static>, _> { fail_silently() };
     let fate = catch_unwind(AssertUnwindSafe(|| workers.run_by_partition(panics)));
     assert!(fate.is_err());
     assert!(group.describe().members.is_empty());
-    assert_eq!(committed(&group, &topic), [None; 3]);
+    assert_eq!(committed(&group, &topic), [Some(0), Some(0), None]);
 }

@@ -12,8 +12,9 @@ use std::thread::ThreadId;
 use std::time::Duration;
 
 use topiclog::{
-    Consumer, ConsumerGroup, Eager, Error, ErrorKind, EventLog, GroupState, Offset,
-    PartitionHandler, Record, RecordRef, RoundRobinAssignor, Topic, TopicPartition, Workers,
+    Consumer, ConsumerGroup, ConsumerOptions, Eager, Error, ErrorKind, EventLog, GroupState,
+    Offset, PartitionHandler, Record, RecordRef, RoundRobinAssignor, Topic, TopicPartition,
+    Workers,
 };
 
 use super::harness::{drain, fill, manual, numbers, put, refused, settle, with_topic};
@@ -241,6 +242,22 @@ fn workers_that_sleep_are_woken_by_records_and_by_the_stop() {
         run.join().unwrap().unwrap();
     });
     assert_eq!(committed(&group, &topic), [Some(17), Some(17), Some(16)]);
+}
+
+#[test]
+fn what_is_sent_between_two_runs_is_handled_whatever_the_reset_policy() {
+    let (_log, topic, group) = filled(3, 5);
+    let group = group.options(ConsumerOptions::new());
+    let seen = Seen::default();
+    for sent in [0, 3] {
+        for partition in 0..sent {
+            put(&topic, partition, "in between");
+        }
+        let workers = drained(&group, &topic, 2);
+        workers.run(|record| seen.note(&record)).unwrap();
+    }
+    let expected = (0..3).map(|partition| (partition, vec![5]));
+    assert_eq!(seen.offsets(), expected.collect());
 }
 
 #[test]
