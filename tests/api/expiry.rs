@@ -51,8 +51,10 @@ impl Days {
         self.log.topic(NAME).unwrap()
     }
 
+    /// The group, whose members may stay away from poll for as long as a test takes.
     fn group(&self) -> ConsumerGroup {
-        self.log.consumer_group(NAME).unwrap().options(manual())
+        let options = manual().max_poll_interval(Duration::from_secs(30 * 24 * 3600));
+        self.log.consumer_group(NAME).unwrap().options(options)
     }
 
     /// A member that has read and committed everything.
