@@ -36,7 +36,8 @@ mod event_log;
 
 pub use consumer::{
     CommittedOffset, Consumer, ConsumerBuilder, ConsumerGroup, ConsumerOptions, ConsumerWaker,
-    Drain, GroupBuilder, OffsetReset, OffsetTarget, PartitionLag, RebalanceListener, ResetOffset,
+    Drain, GroupBuilder, OffsetReset, OffsetTarget, PartitionHandler, PartitionLag,
+    RebalanceListener, ResetOffset, Workers, WorkersBuilder, WorkersStopper,
 };
 pub use error::{Error, ErrorKind};
 pub use event_log::{EventLog, EventLogBuilder, Housekeeping};

@@ -7,6 +7,7 @@ use super::builder::GroupBuilder;
 use super::consumer::Consumer;
 use super::groups::{GroupCell, Groups};
 use super::options::{CommittedOffset, ConsumerOptions};
+use super::workers::WorkersBuilder;
 use crate::error::{Error, InputError};
 use crate::group::{Committer, GroupDescription, OffsetCommit};
 use crate::log::Log;
@@ -127,6 +128,12 @@ impl ConsumerGroup {
     /// A member with a listener or assignors of its own.
     pub fn member(&self) -> GroupBuilder {
         GroupBuilder::new(&self.groups, &self.cell, self.options.clone())
+    }
+
+    /// So many members that share the partitions and hand each record to a handler, every one on a thread
+    /// of its own: see [`Workers`](super::Workers).
+    pub fn workers(&self, count: usize) -> WorkersBuilder {
+        WorkersBuilder::new(&self.groups, &self.cell, self.options.clone(), count)
     }
 
     /// Its state, members and assignment.
@@ -314,6 +321,8 @@ impl ConsumerGroup {
         self.groups.existing(&self.cell.id)?;
         self.groups
             .remove_offsets(&self.cell, crate::group::Group::delete)?;
+        // What is on record about it goes as well.
+        self.groups.with(&self.cell, |_, _| ());
         self.groups.forget(&self.cell.id);
         Ok(())
     }

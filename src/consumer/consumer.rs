@@ -9,7 +9,7 @@ use super::drain::Drain;
 use super::groups::{GroupCell, Groups};
 use super::inbox::{ConsumerWaker, Inbox, Watch};
 use super::listener::RebalanceListener;
-use super::membership::{AsyncCommit, Membership};
+use super::membership::{AsyncCommit, Membership, Told};
 use super::options::{ConsumerOptions, OffsetReset};
 use crate::error::{Cause, Error, ErrorKind, GroupError, InputError, LogError};
 use crate::log::Listener;
@@ -149,6 +149,15 @@ impl Consumer {
     /// - [`Fenced`](ErrorKind::Fenced) if another consumer took this one's instance id;
     /// - the first error of the listener, and what the storage gives.
     pub fn poll(&mut self, timeout: Duration) -> Result<Records, Error> {
+        self.with_listener(|consumer, told| consumer.poll_telling(timeout, told))
+    }
+
+    /// Polls, and says what comes and goes to somebody who need not live as long as the consumer.
+    pub(super) fn poll_telling(
+        &mut self,
+        timeout: Duration,
+        told: &mut Told<'_>,
+    ) -> Result<Records, Error> {
         self.check_usable("poll")?;
         if self.membership.is_none() && self.by_place.is_empty() {
             let needs = "a subscription or an assignment";
@@ -160,7 +169,7 @@ impl Consumer {
         }
         let now = self.groups.now();
         self.say_alive(now, true);
-        let result = self.poll_until(now, now.saturating_add(timeout));
+        let result = self.poll_until(now, now.saturating_add(timeout), told);
         let after = if timeout.is_zero() {
             now
         } else {
@@ -170,7 +179,12 @@ impl Consumer {
         result
     }
 
-    fn poll_until(&mut self, now: Duration, until: Duration) -> Result<Records, Error> {
+    fn poll_until(
+        &mut self,
+        now: Duration,
+        until: Duration,
+        told: &mut Told<'_>,
+    ) -> Result<Records, Error> {
         self.finish_async_commits(false);
         self.auto_commit(now)?;
         loop {
@@ -180,7 +194,7 @@ impl Consumer {
             if self.groups.catalog().is_closed() {
                 return Err(LogError::Closed.into());
             }
-            self.reconcile()?;
+            self.reconcile(told)?;
             let records = self.fetch()?;
             if !records.is_empty() {
                 return Ok(records);
@@ -194,7 +208,7 @@ impl Consumer {
     }
 
     /// Waits for news, at most so long, and not beyond the moment when the group has to look around.
-    fn sleep(&mut self, at_most: Duration, now: Duration) {
+    pub(super) fn sleep(&mut self, at_most: Duration, now: Duration) {
         let mut at_most = at_most;
         if let Some(cell) = self.group.as_ref().filter(|_| self.membership.is_some())
             && let Some(deadline) = self.groups.expire_members(cell)
@@ -629,16 +643,22 @@ impl Consumer {
         self.check_usable("poll")?;
         let now = self.groups.now();
         self.say_alive(now, false);
-        self.reconcile()?;
+        self.with_listener(Self::reconcile)?;
         let mut ends = BTreeMap::new();
-        for slot in self.slots.values() {
-            let log = slot.reader.log();
-            if !log.is_read_only() {
-                log.flush()?;
-            }
-            ends.insert(slot.place.clone(), log.high_watermark());
+        for place in self.assignment() {
+            let end = self.end(&place)?;
+            ends.insert(place, end);
         }
         Ok(Drain::new(self, ends))
+    }
+
+    /// The end of an assigned partition, with all that was sent to it so far.
+    pub(super) fn end(&mut self, place: &TopicPartition) -> Result<Offset, Error> {
+        let log = self.slot(place)?.reader.log();
+        if !log.is_read_only() {
+            log.flush()?;
+        }
+        Ok(log.high_watermark())
     }
 
     /// Whether a partition is read up to an offset, or is not assigned any more, or paused.

@@ -9,7 +9,8 @@ use super::inbox::Inbox;
 use super::store::{Entry, OffsetStore};
 use crate::error::{Error, GroupError};
 use crate::group::{
-    Committed, Committer, Group, GroupOptions, MemberId, OffsetCommit, TopicCatalog, TopicShape,
+    Committed, Committer, Emptiness, Group, GroupOptions, MemberId, OffsetCommit, TopicCatalog,
+    TopicShape,
 };
 use crate::log::Queued;
 use crate::name::{GroupId, TopicPartition};
@@ -104,16 +105,25 @@ impl Groups {
     }
 
     fn load(&self) -> Result<(), Error> {
-        self.store.replay(|group, place, entry| {
+        self.store.replay(|group, entry| {
             let Ok(id) = GroupId::new(group) else { return };
             let cell = self.cell(&id);
             let mut state = cell.state.lock();
-            state.group.restore_empty_since(None);
             match entry {
-                Entry::Committed(committed) => state.group.apply_commit(place, committed),
-                Entry::Removed(offset) => state.group.apply_removal(place, offset),
+                Entry::Committed(place, committed) => state.group.apply_commit(place, committed),
+                Entry::EmptySince(since) => state.group.restore_empty_since(since),
+                Entry::Removed(place, offset) => state.group.apply_removal(place, offset),
             }
-        })
+        })?;
+        for cell in self.all() {
+            self.with(&cell, |state, _| {
+                if state.group.empty_since().is_none() {
+                    // It had members to the last, and has none now.
+                    state.group.restore_empty_since(None);
+                }
+            });
+        }
+        Ok(())
     }
 
     pub(crate) fn catalog(&self) -> &Arc<Catalog> {
@@ -204,6 +214,9 @@ impl Groups {
     }
 
     fn follow_up(&self, cell: &GroupCell, state: &mut MutexGuard<'_, CellState>) {
+        if state.group.is_emptiness_changed() {
+            state.group.notice_emptiness(self.wall());
+        }
         let effects = state.group.take_effects();
         for member in &effects.wake {
             if let Some(seat) = state.members.get(member) {
@@ -214,6 +227,13 @@ impl Groups {
             // Lost with the process at worst; the topic's id tells at the next open that they are void.
             let _tidy = self.store.append(&cell.id, place, None);
         }
+        // Nobody waits for it. If it is lost with the process, the next open counts from its own time, or
+        // from the older one; a commit later than that counts for itself.
+        let _counted_anew = match effects.emptiness {
+            Some(Emptiness::Since(since)) => self.store.append_empty_since(&cell.id, Some(since)),
+            Some(Emptiness::Over) => self.store.append_empty_since(&cell.id, None),
+            None => Ok(()),
+        };
     }
 
     /// Tells all groups that topics came, went or grew.
@@ -429,6 +449,9 @@ impl Groups {
                     cell: Arc::clone(&cell),
                     commits: Vec::new(),
                 };
+                if let Some(since) = state.group.empty_since() {
+                    self.store.append_empty_since(&cell.id, Some(since))?;
+                }
                 for (place, committed) in state.group.all_committed() {
                     let queued = self.store.append(&cell.id, place, Some(committed))?;
                     staged

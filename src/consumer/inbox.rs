@@ -57,9 +57,14 @@ impl Inbox {
         self.ring();
     }
 
+    /// Whether the group has something that was not taken yet.
+    pub(super) fn has_group(&self) -> bool {
+        self.group.load(Ordering::Acquire)
+    }
+
     /// Whether the group had something since the last time.
     pub(super) fn take_group(&self) -> bool {
-        self.group.load(Ordering::Acquire) && self.group.swap(false, Ordering::AcqRel)
+        self.has_group() && self.group.swap(false, Ordering::AcqRel)
     }
 
     /// Wakes the consumer without a reason of its own: it will look around.

@@ -35,6 +35,18 @@ impl fmt::Debug for Membership {
     }
 }
 
+/// What a member is told of its partitions.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Call {
+    Assigned,
+    Lost,
+    Revoked,
+}
+
+/// Whom it is told: the consumer's listener, or the worker that runs it.
+pub(super) type Told<'t> =
+    dyn FnMut(Call, &mut Consumer, &[TopicPartition]) -> Result<(), Error> + 't;
+
 type Callback = Box<dyn FnOnce(Result<(), Error>) + Send>;
 
 /// A commit that nobody waits for.
@@ -113,7 +125,7 @@ impl Consumer {
     }
 
     /// Gives up and gains what the group has decided.
-    pub(super) fn reconcile(&mut self) -> Result<(), Error> {
+    pub(super) fn reconcile(&mut self, told: &mut Told<'_>) -> Result<(), Error> {
         let mut failure = None;
         loop {
             let (Some(membership), Some(cell)) = (&mut self.membership, self.group.clone()) else {
@@ -129,7 +141,7 @@ impl Consumer {
             let step = match step {
                 Ok(step) => step,
                 Err(error) if error.kind() == ErrorKind::Fenced => {
-                    self.lose_everything(&mut failure);
+                    self.lose_everything(&mut failure, told);
                     if !is_unknown_member(&error) {
                         self.closed = true;
                         return Err(error);
@@ -148,9 +160,7 @@ impl Consumer {
                 membership.due = !step.is_empty();
             }
             if !step.lost.is_empty() {
-                self.tell(&mut failure, |listener, consumer| {
-                    listener.lost(consumer, &step.lost)
-                });
+                self.tell(&mut failure, told, Call::Lost, &step.lost);
                 for place in &step.lost {
                     self.remove(place);
                 }
@@ -158,9 +168,7 @@ impl Consumer {
             if !step.revoke.is_empty() {
                 self.commit_before_giving_up(&mut failure);
                 let revoke = &step.revoke;
-                self.tell(&mut failure, |listener, consumer| {
-                    listener.revoked(consumer, revoke)
-                });
+                self.tell(&mut failure, told, Call::Revoked, revoke);
                 for place in revoke {
                     self.remove(place);
                 }
@@ -179,9 +187,7 @@ impl Consumer {
                 }
             }
             if !gained.is_empty() {
-                self.tell(&mut failure, |listener, consumer| {
-                    listener.assigned(consumer, &gained)
-                });
+                self.tell(&mut failure, told, Call::Assigned, &gained);
             }
         }
         failure.map_or(Ok(()), Err)
@@ -199,27 +205,45 @@ impl Consumer {
         joined
     }
 
-    fn lose_everything(&mut self, failure: &mut Option<Error>) {
+    fn lose_everything(&mut self, failure: &mut Option<Error>, told: &mut Told<'_>) {
         let lost = self.assignment();
         if !lost.is_empty() {
-            self.tell(failure, |listener, consumer| listener.lost(consumer, &lost));
+            self.tell(failure, told, Call::Lost, &lost);
         }
         self.remove_all();
     }
 
-    /// Calls the listener, which may use the consumer meanwhile.
+    /// Does something during which the listener is told of partitions that come and go.
+    pub(super) fn with_listener<T>(
+        &mut self,
+        act: impl FnOnce(&mut Self, &mut Told<'_>) -> T,
+    ) -> T {
+        let mut listener = self.listener.take();
+        let result = act(self, &mut |call, consumer, places| {
+            let Some(listener) = &mut listener else {
+                return Ok(());
+            };
+            match call {
+                Call::Assigned => listener.assigned(consumer, places),
+                Call::Lost => listener.lost(consumer, places),
+                Call::Revoked => listener.revoked(consumer, places),
+            }
+        });
+        self.listener = listener;
+        result
+    }
+
+    /// Tells of partitions that come or go; whoever is told may use the consumer meanwhile.
     fn tell(
         &mut self,
         failure: &mut Option<Error>,
-        call: impl FnOnce(&mut dyn super::RebalanceListener, &mut Self) -> Result<(), Error>,
+        told: &mut Told<'_>,
+        call: Call,
+        places: &[TopicPartition],
     ) {
-        let Some(mut listener) = self.listener.take() else {
-            return;
-        };
-        self.in_listener = true;
-        let result = call(&mut *listener, self);
-        self.in_listener = false;
-        self.listener = Some(listener);
+        let inside = std::mem::replace(&mut self.in_listener, true);
+        let result = told(call, self, places);
+        self.in_listener = inside;
         if let Err(error) = result {
             failure.get_or_insert(error);
         }
@@ -470,13 +494,13 @@ impl Consumer {
 
     fn leave(&mut self, departure: Departure, failure: &mut Option<Error>) {
         let given_up = self.assignment();
-        if self.is_removed() {
-            self.lose_everything(failure);
-        } else if self.membership.is_some() && !given_up.is_empty() {
-            self.tell(failure, |listener, consumer| {
-                listener.revoked(consumer, &given_up)
-            });
-        }
+        self.with_listener(|consumer, told| {
+            if consumer.is_removed() {
+                consumer.lose_everything(failure, told);
+            } else if consumer.membership.is_some() && !given_up.is_empty() {
+                consumer.tell(failure, told, Call::Revoked, &given_up);
+            }
+        });
         self.remove_all();
         self.depart(departure);
     }

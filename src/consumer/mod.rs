@@ -7,6 +7,7 @@
 //! - `groups`: the groups of a log: locks around the state machines, wake-ups, expiry.
 //! - `store`: committed offsets in their internal topic.
 //! - `admin`: the handle on a group: lag, description, resets.
+//! - `workers`: members that call a handler, each on a thread of its own; `worker`: one of them.
 //! - `inbox`: how a consumer sleeps and is woken.
 //!
 //! **Not here:** who gets which partition; that is decided on floor 5.
@@ -22,6 +23,8 @@ mod listener;
 mod membership;
 mod options;
 mod store;
+mod worker;
+mod workers;
 
 pub use admin::{ConsumerGroup, OffsetTarget, PartitionLag, ResetOffset};
 pub use builder::{ConsumerBuilder, GroupBuilder};
@@ -31,3 +34,5 @@ pub(crate) use groups::Groups;
 pub use inbox::ConsumerWaker;
 pub use listener::RebalanceListener;
 pub use options::{CommittedOffset, ConsumerOptions, OffsetReset};
+pub use worker::PartitionHandler;
+pub use workers::{Workers, WorkersBuilder, WorkersStopper};

@@ -1,8 +1,9 @@
 //! [`OffsetStore`]: committed offsets in an internal topic, through the same log as everything else.
 //!
 //! One record per commit and partition: the key names group, topic and partition, the value the offset;
-//! a record without a value removes it. The last record of a key counts. The topic is read once, when the
-//! log is opened, and rewritten when it has grown far beyond what is still true.
+//! a record without a value removes it. And one per group that has offsets and no members: since when. The
+//! last record of a key counts. The topic is read once, when the log is opened, and rewritten when it has
+//! grown far beyond what is still true.
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use crate::log::{Log, Queued};
 use crate::name::{GroupId, Id, TopicName, TopicPartition};
 use crate::offset::Offset;
 use crate::options::{Durability, TopicOptions};
-use crate::record::Record;
+use crate::record::{Record, RecordRef};
 use crate::sync::Mutex;
 use crate::timestamp::Timestamp;
 use crate::topic::{Catalog, PartitionReader, Records};
@@ -33,6 +34,22 @@ const REWRITE_RATIO: u64 = 4;
 const COMMIT_BYTES: u64 = 160;
 
 const VERSION: u8 = 1;
+
+/// What the first byte of a key says: whose it is. Kafka tells its keys apart in the same way.
+const COMMIT_KEY: u8 = 1;
+const GROUP_KEY: u8 = 2;
+
+#[derive(Serialize, Deserialize)]
+struct GroupKey<'a> {
+    version: u8,
+    group: &'a str,
+}
+
+#[derive(Serialize, Deserialize)]
+struct GroupValue {
+    version: u8,
+    empty_since: i64,
+}
 
 #[derive(Serialize, Deserialize)]
 struct Key<'a> {
@@ -53,8 +70,10 @@ struct Value<'a> {
 
 /// What a record of the topic says.
 pub(super) enum Entry {
-    Committed(Committed),
-    Removed(Offset),
+    Committed(TopicPartition, Committed),
+    /// Since when a group has had no members; nothing if it has some, or no offsets.
+    EmptySince(Option<Timestamp>),
+    Removed(TopicPartition, Offset),
 }
 
 /// The internal topic of committed offsets.
@@ -83,6 +102,47 @@ fn decode<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Result<T, Error> {
         Ok((value, used)) if used == bytes.len() => Ok(value),
         _ => Err(damaged("it cannot be decoded")),
     }
+}
+
+/// A version above what is known was written by a newer crate.
+fn check_version(version: u8, supported: u8) -> Result<(), Error> {
+    if version == supported {
+        return Ok(());
+    }
+    let (what, version, supported) = ("committed offset", version.into(), supported.into());
+    Err(FormatError::UnsupportedVersion {
+        what,
+        version,
+        supported,
+    }
+    .into())
+}
+
+fn commit_of(key: &Key<'_>, record: &RecordRef<'_>) -> Result<Entry, Error> {
+    let place = TopicPartition::new(TopicName::new(key.topic)?, key.partition);
+    let Some(value) = record.value() else {
+        return Ok(Entry::Removed(place, record.offset()));
+    };
+    let value: Value<'_> = decode(value)?;
+    check_version(value.version, VERSION)?;
+    let committed = Committed {
+        offset: Offset::new(value.offset),
+        metadata: value.metadata.into(),
+        topic_id: value.topic_id,
+        timestamp: Timestamp::from_millis(value.timestamp),
+        log_offset: record.offset(),
+    };
+    Ok(Entry::Committed(place, committed))
+}
+
+fn emptiness_of(record: &RecordRef<'_>) -> Result<Entry, Error> {
+    let Some(value) = record.value() else {
+        return Ok(Entry::EmptySince(None));
+    };
+    let value: GroupValue = decode(value)?;
+    check_version(value.version, VERSION)?;
+    let since = Timestamp::from_millis(value.empty_since);
+    Ok(Entry::EmptySince(Some(since)))
 }
 
 impl OffsetStore {
@@ -121,10 +181,7 @@ impl OffsetStore {
     }
 
     /// Reads everything that was committed, in order.
-    pub(super) fn replay(
-        &self,
-        mut apply: impl FnMut(&str, TopicPartition, Entry),
-    ) -> Result<(), Error> {
+    pub(super) fn replay(&self, mut apply: impl FnMut(&str, Entry)) -> Result<(), Error> {
         let Some(log) = self.existing() else {
             return Ok(());
         };
@@ -133,35 +190,48 @@ impl OffsetStore {
             let mut records = Records::default();
             records.push(part);
             for record in &records {
-                let key: Key<'_> = decode(record.key().unwrap_or_default())?;
-                let place = TopicPartition::new(TopicName::new(key.topic)?, key.partition);
-                let entry = match record.value() {
-                    None => Entry::Removed(record.offset()),
-                    Some(value) => {
-                        let value: Value<'_> = decode(value)?;
-                        if value.version != VERSION {
-                            let (what, version) = ("committed offset", value.version.into());
-                            let supported = VERSION.into();
-                            return Err(FormatError::UnsupportedVersion {
-                                what,
-                                version,
-                                supported,
-                            }
-                            .into());
-                        }
-                        Entry::Committed(Committed {
-                            offset: Offset::new(value.offset),
-                            metadata: value.metadata.into(),
-                            topic_id: value.topic_id,
-                            timestamp: Timestamp::from_millis(value.timestamp),
-                            log_offset: record.offset(),
-                        })
+                let key = record.key().unwrap_or_default();
+                match key.first() {
+                    Some(&COMMIT_KEY) | None => {
+                        let key: Key<'_> = decode(key)?;
+                        apply(key.group, commit_of(&key, &record)?);
                     }
-                };
-                apply(key.group, place, entry);
+                    Some(&GROUP_KEY) => {
+                        let key: GroupKey<'_> = decode(key)?;
+                        apply(key.group, emptiness_of(&record)?);
+                    }
+                    Some(version) => check_version(*version, GROUP_KEY)?,
+                }
             }
         }
         Ok(())
+    }
+
+    /// Hands to the log since when a group has had no members; `None` takes it back. To be called with
+    /// the group locked.
+    pub(super) fn append_empty_since(
+        &self,
+        group: &GroupId,
+        since: Option<Timestamp>,
+    ) -> Result<(), Error> {
+        let (version, group) = (GROUP_KEY, group.as_str());
+        let key = encode(&GroupKey { version, group })?;
+        let record = match since {
+            None => Record::tombstone(key),
+            Some(since) => Record::new(encode(&GroupValue {
+                version: VERSION,
+                empty_since: since.as_millis(),
+            })?)
+            .key(key),
+        };
+        self.enqueue(&record).map(drop)
+    }
+
+    fn enqueue(&self, record: &Record<'_>) -> Result<Queued, Error> {
+        let log = self
+            .existing()
+            .ok_or_else(|| damaged("its topic is missing"))?;
+        log.enqueue(record, MAX_BLOCK_DEFAULT)
     }
 
     /// Hands a commit to the log; `None` removes what was committed. To be called with the group locked,
@@ -173,7 +243,7 @@ impl OffsetStore {
         committed: Option<&Committed>,
     ) -> Result<Queued, Error> {
         let key = encode(&Key {
-            version: VERSION,
+            version: COMMIT_KEY,
             group: group.as_str(),
             topic: place.topic().as_str(),
             partition: place.partition(),
@@ -189,10 +259,7 @@ impl OffsetStore {
             })?)
             .key(key),
         };
-        let log = self
-            .existing()
-            .ok_or_else(|| damaged("its topic is missing"))?;
-        log.enqueue(&record, MAX_BLOCK_DEFAULT)
+        self.enqueue(&record)
     }
 
     /// Waits until a commit is kept; returns its place in the log.

@@ -219,6 +219,8 @@ pub(crate) enum GroupError {
     Interrupted,
     #[error("the consumer is closed")]
     Closed,
+    #[error("the handler failed")]
+    Handler,
 }
 
 impl GroupError {
@@ -237,6 +239,7 @@ impl GroupError {
             Self::NoOffset => ErrorKind::OffsetOutOfRange,
             Self::Interrupted => ErrorKind::Interrupted,
             Self::Closed => ErrorKind::Closed,
+            Self::Handler => ErrorKind::Handler,
         }
     }
 }

@@ -33,7 +33,7 @@ pub struct Error(Arc<Inner>);
 #[derive(Clone)]
 struct Inner {
     cause: Arc<Cause>,
-    source: Option<Arc<io::Error>>,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
     topic: Option<TopicName>,
     partition: Option<u32>,
     offset: Option<Offset>,
@@ -42,10 +42,10 @@ struct Inner {
 }
 
 impl Error {
-    fn new(cause: Cause, source: Option<io::Error>) -> Self {
+    fn new(cause: Cause, source: Option<Arc<dyn std::error::Error + Send + Sync>>) -> Self {
         Self(Arc::new(Inner {
             cause: Arc::new(cause),
-            source: source.map(Arc::new),
+            source,
             topic: None,
             partition: None,
             offset: None,
@@ -57,7 +57,13 @@ impl Error {
     /// A failure of the storage while doing `action` ("write a batch").
     pub(crate) fn storage(action: &'static str, path: &Path, source: io::Error) -> Self {
         let kind = storage_kind(&source);
-        Self::new(Cause::Log(LogError::Storage { action, kind }), Some(source)).at_path(path)
+        let cause = Cause::Log(LogError::Storage { action, kind });
+        Self::new(cause, Some(Arc::new(source))).at_path(path)
+    }
+
+    /// A failure of the caller's own handler of records.
+    pub(crate) fn handler(source: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        Self::new(Cause::Group(GroupError::Handler), Some(source.into()))
     }
 
     /// What the caller should do.
@@ -187,10 +193,8 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.0.source {
-            Some(source) => Some(&**source),
-            None => None,
-        }
+        let source = self.0.source.as_deref()?;
+        Some(source)
     }
 }
 

@@ -20,6 +20,9 @@ pub enum ErrorKind {
     /// The storage is full, or a quota or descriptor limit is reached: nothing was written; free some
     /// room and try again.
     Full,
+    /// The caller's own handler failed: the source is its error, the place names the record, which was
+    /// not committed. Mend the cause, and go on with that record.
+    Handler,
     /// The group has live members: stop them first.
     InUse,
     /// A blocked call was woken by request: carry on.
@@ -52,6 +55,7 @@ impl ErrorKind {
             | Self::Closed
             | Self::Corrupt
             | Self::Fenced
+            | Self::Handler
             | Self::InUse
             | Self::InvalidInput
             | Self::Io

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::coordinator::Group;
+use super::coordinator::{Emptiness, Group};
 use super::generation::Generation;
 use super::member::MemberId;
 use super::offsets::{Committed, EmptySince};
@@ -171,9 +171,57 @@ impl Group {
     }
 
     /// Tells a group that is read back that it has had members, and since when it has none. Without a
-    /// time, since now.
+    /// time, since it is first [noticed](Self::notice_emptiness).
     pub(crate) fn restore_empty_since(&mut self, since: Option<Timestamp>) {
         self.offsets.empty_since = since.map_or(EmptySince::Unknown, EmptySince::Known);
+    }
+
+    /// Since when it has had offsets and no members, as far as that was noticed.
+    pub(crate) fn empty_since(&self) -> Option<Timestamp> {
+        match self.offsets.empty_since {
+            EmptySince::Known(since) => Some(since),
+            EmptySince::Always | EmptySince::Unknown => None,
+        }
+    }
+
+    /// Whether there is something to [notice](Self::notice_emptiness).
+    pub(crate) fn is_emptiness_changed(&self) -> bool {
+        match self.offsets.empty_since {
+            EmptySince::Always => !self.is_idle(),
+            EmptySince::Unknown => self.is_left_behind(),
+            EmptySince::Known(_) => !self.is_left_behind(),
+        }
+    }
+
+    /// Takes note, with the time, that its last member went, or that members came again or its last
+    /// offset went. To be called after every call that may change that; what it finds is among the
+    /// effects, to be written to the log of commits.
+    pub(crate) fn notice_emptiness(&mut self, now: Timestamp) {
+        let left_behind = self.is_left_behind();
+        let since = match self.offsets.empty_since {
+            EmptySince::Known(_) if left_behind => return,
+            // Only outsiders have committed. Counted from the first of their commits, each offset's time
+            // counts from its own.
+            EmptySince::Always if left_behind => {
+                let commits = self.offsets.iter();
+                commits.map(|(_, committed)| committed.timestamp).min()
+            }
+            EmptySince::Unknown if left_behind => Some(now),
+            EmptySince::Always if self.roster.is_empty() => return,
+            EmptySince::Always | EmptySince::Unknown | EmptySince::Known(_) => None,
+        };
+        let was_told = self.empty_since().is_some();
+        self.restore_empty_since(since);
+        if let Some(since) = since {
+            self.effects.emptiness = Some(Emptiness::Since(since));
+        } else if was_told {
+            self.effects.emptiness = Some(Emptiness::Over);
+        }
+    }
+
+    /// Whether it has offsets and no members.
+    fn is_left_behind(&self) -> bool {
+        self.roster.is_empty() && self.offsets.iter().next().is_some()
     }
 
     /// Names the partitions whose offsets have had their time: remove them by way of the log.
@@ -182,21 +230,14 @@ impl Group {
     /// commit, whichever is later; from the last commit alone if there never was a member, or if a stable
     /// group no longer subscribes to the topic. An offset that a member may yet go on from is never named.
     ///
-    /// Call it every few minutes: a group counts as empty from the first call that finds it so.
+    /// Call it every few minutes.
     pub(crate) fn expire_offsets(&mut self, now: Timestamp) -> Vec<TopicPartition> {
         self.offsets.sweep();
-        if !self.roster.is_empty() {
-            self.offsets.empty_since = EmptySince::Unknown;
-            if !self.is_stable() {
-                return Vec::new();
-            }
-        } else if self.offsets.empty_since == EmptySince::Unknown {
-            self.offsets.empty_since = EmptySince::Known(now);
+        self.notice_emptiness(now);
+        if !self.roster.is_empty() && !self.is_stable() {
+            return Vec::new();
         }
-        let empty_since = match self.offsets.empty_since {
-            EmptySince::Known(since) => since,
-            EmptySince::Always | EmptySince::Unknown => Timestamp::MIN,
-        };
+        let empty_since = self.empty_since().unwrap_or(Timestamp::MIN);
         let retention = self.options.offsets_retention;
         self.offsets
             .iter()

@@ -25,6 +25,7 @@ use super::roster::Roster;
 use crate::Result;
 use crate::error::{Error, GroupError};
 use crate::name::{GroupId, Id, TopicPartition};
+use crate::timestamp::Timestamp;
 
 /// What may be set of a group.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -97,6 +98,17 @@ pub(crate) struct Effects {
     pub(crate) wake: Vec<MemberId>,
     /// Committed offsets that went with their topic: write tombstones for them.
     pub(crate) dropped_offsets: Vec<TopicPartition>,
+    /// What to write about the group having no members, if that changed.
+    pub(crate) emptiness: Option<Emptiness>,
+}
+
+/// What the log of commits is told about a group that has offsets and no members.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Emptiness {
+    /// It has members again, or nothing to keep.
+    Over,
+    /// It has had none since then.
+    Since(Timestamp),
 }
 
 /// Who owns a partition, and who is to own it.

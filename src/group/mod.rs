@@ -22,8 +22,9 @@
 //!
 //! # What the holder does
 //!
-//! - Before it lets the lock go after any call that changes something, it takes [`Effects`], flags and wakes
-//!   the members named, and hands tombstones for dropped offsets to the log of commits.
+//! - Before it lets the lock go after any call that changes something, it has the group
+//!   [notice](Group::notice_emptiness) whether it has members, takes [`Effects`], flags and wakes the members
+//!   named, and hands to the log of commits the tombstones of dropped offsets and since when nobody is there.
 //! - A member's poll looks at its flag first. Unflagged, it does not come here at all. Flagged, it clears
 //!   the flag and calls [`Group::poll`] until that is empty, each time in this order: tell the listener
 //!   what is lost; tell it what is revoked, commit, [`Group::release`]; tell it what is assigned.
@@ -70,7 +71,7 @@ pub(crate) use commits::{Committer, OffsetCommit};
 pub use coordinator::Departure;
 #[cfg(test)]
 pub(crate) use coordinator::{Effects, ExpiryReason, Joined};
-pub(crate) use coordinator::{Group, GroupOptions};
+pub(crate) use coordinator::{Emptiness, Group, GroupOptions};
 pub use describe::{GroupDescription, GroupState, MemberDescription};
 pub use generation::Generation;
 pub use member::MemberId;

@@ -55,9 +55,9 @@ pub(super) enum EmptySince {
     /// It has never had any: only simple consumers commit for it.
     #[default]
     Always,
-    /// It has members, or lost its last one since expiry was last asked for.
+    /// It has members, or has nothing to keep, or it is not known.
     Unknown,
-    /// It was first seen empty then.
+    /// Its last member went then.
     Known(Timestamp),
 }
 

@@ -1,0 +1,362 @@
+//! One worker: polls, handles, commits; and [`PartitionHandler`], what it calls.
+//!
+//! **Invariants**
+//!
+//! - Between two polls everything that was handled is flushed and committed, but for what the group has
+//!   refused. So what a rebalance takes away has nothing left to commit.
+//! - A handler is made when its partition is gained, and dropped before the partition is given up: there
+//!   are never two for one partition.
+//! - What a poll returned and was not handled is sought again before the next poll.
+
+use std::any::Any;
+use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::consumer::Consumer;
+use super::membership::Call;
+use super::workers::Stop;
+use crate::error::{Error, ErrorKind, GroupError};
+use crate::name::TopicPartition;
+use crate::offset::Offset;
+use crate::record::RecordRef;
+use crate::sync::Mutex;
+use crate::topic::Records;
+
+/// Handles the records of one partition, in the order of their offsets.
+///
+/// Made when the partition is assigned and dropped before it is given up, always in the thread of the
+/// worker that has the partition: so it may keep what belongs to the partition without a lock, and need
+/// not be `Send`. A closure over a [`RecordRef`] is one.
+///
+/// # Examples
+///
+/// Receipts for payments: sent one by one, waited for once per commit.
+///
+/// ```
+/// use std::error::Error;
+/// use topiclog::{
+///     ConsumerOptions, EventLog, OffsetReset, PartitionHandler, Producer, Record, RecordRef, TopicOptions,
+/// };
+///
+/// struct Receipts {
+///     producer: Producer,
+///     number: u64,
+/// }
+///
+/// impl PartitionHandler for Receipts {
+///     fn handle(&mut self, payment: RecordRef<'_>) -> Result<(), Box<dyn Error + Send + Sync>> {
+///         self.number += 1;
+///         let text = format!("receipt {} of {}", self.number, payment.topic_partition());
+///         self.producer.send(Record::new(text))?;
+///         Ok(())
+///     }
+///
+///     fn flush(&mut self) -> Result<(), Box<dyn Error + Send + Sync>> {
+///         Ok(self.producer.flush()?)
+///     }
+/// }
+///
+/// let log = EventLog::in_memory()?;
+/// let payments = log.create_topic("payment-done", TopicOptions::new().partitions(3))?;
+/// let receipts = log.create_topic("receipt-sent", TopicOptions::new())?;
+/// payments.producer().send(Record::new("paid 10").key("user1"))?;
+///
+/// let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+/// let group = log.consumer_group("receipts")?.options(options);
+/// let workers = group.workers(3).subscribe([&payments])?.until_drained();
+/// workers.run_by_partition(|_| Ok(Receipts { producer: receipts.producer(), number: 0 }))?;
+/// assert_eq!(receipts.partition(0)?.offsets().log_end, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait PartitionHandler {
+    /// Handles one record. After an error the record is not committed, and all workers stop.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the run shall end with.
+    fn handle(
+        &mut self,
+        record: RecordRef<'_>,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+    /// Makes the effects of what was handled last: the offsets of these records are committed next. Does
+    /// nothing unless told otherwise.
+    ///
+    /// Called after the records of a poll, before the partition is given up, and, if a record failed or
+    /// the handler panicked, for those before it.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the run shall end with. Nothing is committed that was handled since the last commit.
+    fn flush(&mut self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Ok(())
+    }
+}
+
+impl<F> PartitionHandler for F
+where
+    F: FnMut(RecordRef<'_>) -> Result<(), Box<dyn std::error::Error + Send + Sync>>,
+{
+    fn handle(
+        &mut self,
+        record: RecordRef<'_>,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        self(record)
+    }
+}
+
+/// What the workers of one run share.
+#[derive(Debug)]
+pub(super) struct Run {
+    stop: Arc<Stop>,
+    /// Whether it ends when everything is handled.
+    drains: bool,
+    /// Where a partition is done, of a run that drains: its end when a worker first came to it.
+    ends: Mutex<HashMap<TopicPartition, Offset>>,
+    /// How many workers of a run that drains have nothing to do.
+    resting: Mutex<usize>,
+    /// What came first counts.
+    failure: Mutex<Option<Error>>,
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+impl Run {
+    pub(super) fn new(stop: Arc<Stop>, drains: bool) -> Self {
+        Self {
+            stop,
+            drains,
+            ends: Mutex::default(),
+            resting: Mutex::default(),
+            failure: Mutex::default(),
+            panic: Mutex::default(),
+        }
+    }
+
+    /// Keeps a failure, and has all workers stop.
+    pub(super) fn fail(&self, error: Error) {
+        self.failure.lock().get_or_insert(error);
+        self.stop.ask();
+    }
+
+    /// Does something of a worker's whose failure or panic ends the run.
+    fn attempt(&self, act: impl FnOnce() -> Result<(), Error>) {
+        match catch_unwind(AssertUnwindSafe(act)) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.fail(error),
+            Err(payload) => {
+                self.panic.lock().get_or_insert(payload);
+                self.stop.ask();
+            }
+        }
+    }
+
+    /// Lets a worker rest that has nothing to do, until there is news; ends the run if all of them rest.
+    fn rest(&self, consumer: &mut Consumer) {
+        {
+            let mut resting = self.resting.lock();
+            *resting += 1;
+            // A partition that moves between two of them: the one has been told before the other rests.
+            if *resting == self.stop.count() && !self.stop.has_group() {
+                self.stop.ask();
+            }
+        }
+        wait(consumer);
+        *self.resting.lock() -= 1;
+    }
+
+    /// What the run came to: the panic of a handler goes on in the caller's thread.
+    pub(super) fn finish(self) -> Result<(), Error> {
+        if let Some(payload) = self.panic.into_inner() {
+            std::panic::resume_unwind(payload);
+        }
+        self.failure.into_inner().map_or(Ok(()), Err)
+    }
+}
+
+/// Waits for news as a poll does, and as long as it takes.
+fn wait(consumer: &mut Consumer) {
+    let now = consumer.groups.now();
+    consumer.say_alive(now, true);
+    consumer.sleep(Duration::MAX, now);
+    consumer.say_alive(consumer.groups.now(), false);
+}
+
+/// One worker's life: it works until it is to stop, commits what it has handled, and leaves.
+pub(super) fn work<H: PartitionHandler>(
+    run: &Run,
+    make: &impl Fn(&TopicPartition) -> Result<H, Box<dyn std::error::Error + Send + Sync>>,
+    mut consumer: Consumer,
+) {
+    let mut worker = Worker {
+        run,
+        make,
+        handlers: BTreeMap::new(),
+        handled: BTreeMap::new(),
+        flushed: BTreeMap::new(),
+    };
+    run.attempt(|| worker.work(&mut consumer));
+    run.attempt(|| worker.commit(&mut consumer));
+    run.attempt(|| {
+        drop(worker);
+        consumer.close()
+    });
+}
+
+struct Worker<'r, F, H> {
+    run: &'r Run,
+    make: &'r F,
+    handlers: BTreeMap<TopicPartition, H>,
+    /// Where the next record to handle is, of partitions whose handlers have something to flush.
+    handled: BTreeMap<TopicPartition, Offset>,
+    /// The same, of partitions that are flushed and not yet committed.
+    flushed: BTreeMap<TopicPartition, Offset>,
+}
+
+impl<F, H> Worker<'_, F, H>
+where
+    F: Fn(&TopicPartition) -> Result<H, Box<dyn std::error::Error + Send + Sync>>,
+    H: PartitionHandler,
+{
+    fn work(&mut self, consumer: &mut Consumer) -> Result<(), Error> {
+        while !self.run.stop.is_asked() {
+            let told = &mut |call, consumer: &mut Consumer, places: &[TopicPartition]| {
+                self.hear(call, consumer, places)
+            };
+            let records = match consumer.poll_telling(Duration::ZERO, told) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                polled => polled?,
+            };
+            if self.run.stop.is_asked() {
+                // The poll may have brought the very partition that another worker has just failed at.
+                break;
+            }
+            let handled = self.handle(consumer, &records);
+            let committed = self.commit(consumer);
+            handled.and(committed)?;
+            if self.run.drains {
+                if self.is_through(consumer, records.is_empty())? {
+                    self.run.rest(consumer);
+                }
+            } else if records.is_empty() {
+                wait(consumer);
+            }
+        }
+        Ok(())
+    }
+
+    /// Is told, inside the poll, that partitions come or go.
+    fn hear(
+        &mut self,
+        call: Call,
+        consumer: &mut Consumer,
+        places: &[TopicPartition],
+    ) -> Result<(), Error> {
+        let committed = match call {
+            Call::Revoked => self.commit(consumer),
+            Call::Assigned | Call::Lost => Ok(()),
+        };
+        for place in places {
+            if let Call::Assigned = call {
+                if self.run.drains && !self.run.ends.lock().contains_key(place) {
+                    let end = consumer.end(place)?;
+                    self.run.ends.lock().entry(place.clone()).or_insert(end);
+                }
+                let made = (self.make)(place);
+                let handler = made.map_err(|error| Error::handler(error).in_partition(place))?;
+                self.handlers.insert(place.clone(), handler);
+                if consumer.committed(place)?.is_none() {
+                    // Where it begins is kept from the first moment. A reset policy would have the next
+                    // run begin somewhere else, and pass over what came in between.
+                    self.flushed
+                        .insert(place.clone(), consumer.position(place)?);
+                }
+            } else {
+                self.handlers.remove(place);
+                self.handled.remove(place);
+                self.flushed.remove(place);
+            }
+        }
+        committed
+    }
+
+    /// Hands what was polled to the handlers, partition by partition; stops early, after a record, if the
+    /// run is to end or the group has something for this member.
+    fn handle(&mut self, consumer: &mut Consumer, records: &Records) -> Result<(), Error> {
+        let mut parts = records.by_partition();
+        while let Some(part) = parts.next() {
+            let place = part.topic_partition();
+            let (Some(handler), Some(first)) = (self.handlers.get_mut(place), part.iter().next())
+            else {
+                return Err(Error::from(GroupError::NotAssigned).in_partition(place));
+            };
+            let next = self
+                .handled
+                .entry(place.clone())
+                .or_insert_with(|| first.offset());
+            for record in &part {
+                let offset = record.offset();
+                let outcome = handler.handle(record);
+                outcome
+                    .map_err(|error| Error::handler(error).in_partition(place).at_offset(offset))?;
+                *next = offset.next();
+                consumer.say_alive(consumer.groups.now(), false);
+                if self.run.stop.is_asked() || consumer.inbox.has_group() {
+                    consumer.seek(place, *next)?;
+                    for later in parts {
+                        if let Some(first) = later.iter().next() {
+                            consumer.seek(later.topic_partition(), first.offset())?;
+                        }
+                    }
+                    return Ok(());
+                }
+            }
+            *next = part.next_offset();
+        }
+        Ok(())
+    }
+
+    /// Flushes and commits what was handled. That the group refuses it is no error: the next poll tells
+    /// what was lost, and somebody else handles it once more.
+    fn commit(&mut self, consumer: &mut Consumer) -> Result<(), Error> {
+        let mut failure = None;
+        while let Some((place, next)) = self.handled.pop_first() {
+            let flushed = self.handlers.get_mut(&place).map_or(Ok(()), H::flush);
+            match flushed {
+                Ok(()) => drop(self.flushed.insert(place, next)),
+                Err(error) => {
+                    failure.get_or_insert_with(|| Error::handler(error).in_partition(&place));
+                }
+            }
+        }
+        if !self.flushed.is_empty() {
+            let offsets = self.flushed.iter();
+            let offsets = offsets.map(|(place, next)| (place, (*next).into()));
+            match consumer.commit_offsets(offsets) {
+                Ok(()) => self.flushed.clear(),
+                Err(error) if error.kind() == ErrorKind::Fenced => {}
+                Err(error) => {
+                    failure.get_or_insert(error);
+                }
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Whether a run that drains has nothing more to do here. What is done is paused, so that what is
+    /// sent meanwhile does not keep it going.
+    fn is_through(&self, consumer: &mut Consumer, found_nothing: bool) -> Result<bool, Error> {
+        let mut open = false;
+        for place in consumer.assignment() {
+            let end = self.run.ends.lock().get(&place).copied();
+            if consumer.is_past(&place, end.unwrap_or_default())? {
+                consumer.pause([&place])?;
+            } else {
+                open = true;
+            }
+        }
+        // Only a partition that goes back to where it was could bring nothing for ever.
+        Ok(!open || (found_nothing && !consumer.has_ready()))
+    }
+}
