@@ -46,14 +46,20 @@ impl Log {
         max_block: Duration,
     ) -> Result<Queued, Error> {
         let mut queue = self.queue.lock();
-        let (queued, opened) =
-            self.put(&mut queue, record, max_block, |ticket, index, timestamp| {
-                Queued {
-                    ticket: Arc::clone(ticket),
-                    index,
-                    timestamp,
-                }
-            })?;
+        let queued = |ticket: &Arc<Ticket>, index, timestamp| Queued {
+            ticket: Arc::clone(ticket),
+            index,
+            timestamp,
+        };
+        if let Some((index, timestamp)) = queue.add(record)
+            && let Some(ticket) = queue.filling.tickets.last()
+        {
+            let queued = queued(ticket, index, timestamp);
+            self.after_sending(queue, false);
+            return Ok(queued);
+        }
+        let size = encoded_bytes(record);
+        let (queued, opened) = self.put(&mut queue, record, size, max_block, queued)?;
         self.after_sending(queue, opened);
         Ok(queued)
     }
@@ -68,18 +74,26 @@ impl Log {
     ) -> (usize, Result<(), Error>) {
         let mut queue = self.queue.lock();
         let (mut taken, mut opened, mut result) = (0, false, Ok(()));
-        for record in records {
-            let put = self.put(
-                &mut queue,
-                record,
-                max_block,
-                |ticket, _index, _timestamp| {
-                    let last = tickets.last();
-                    if !last.is_some_and(|last| Arc::ptr_eq(last, ticket)) {
-                        tickets.push(Arc::clone(ticket));
-                    }
-                },
-            );
+        let mut note = |ticket: &Arc<Ticket>| {
+            let last = tickets.last();
+            if !last.is_some_and(|last| Arc::ptr_eq(last, ticket)) {
+                tickets.push(Arc::clone(ticket));
+            }
+        };
+        loop {
+            let rest = records.get(taken..).unwrap_or_default();
+            let added = queue.add_all(rest);
+            if let Some(ticket) = queue.filling.tickets.last().filter(|_| added > 0) {
+                note(ticket);
+            }
+            taken += added;
+            let Some(record) = rest.get(added) else {
+                break;
+            };
+            let size = encoded_bytes(record);
+            let put = self.put(&mut queue, record, size, max_block, |ticket, _, _| {
+                note(ticket)
+            });
             match put {
                 Ok(((), new)) => opened |= new,
                 Err(error) => {
@@ -95,24 +109,7 @@ impl Log {
 
     /// Puts a record into the open batch, or into one opened for it, and shows its place to `note`.
     /// Returns also whether a batch was opened.
-    #[inline]
     fn put<T>(
-        self: &Arc<Self>,
-        queue: &mut MutexGuard<'_, Queue>,
-        record: &Record<'_>,
-        max_block: Duration,
-        note: impl FnOnce(&Arc<Ticket>, u32, Timestamp) -> T,
-    ) -> Result<(T, bool), Error> {
-        let size = encoded_bytes(record);
-        if let Some((index, timestamp)) = queue.add(record, size)
-            && let Some(ticket) = queue.filling.tickets.last()
-        {
-            return Ok((note(ticket, index, timestamp), false));
-        }
-        self.put_carefully(queue, record, size, max_block, note)
-    }
-
-    fn put_carefully<T>(
         self: &Arc<Self>,
         queue: &mut MutexGuard<'_, Queue>,
         record: &Record<'_>,

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::Log;
 use super::round::Round;
 use crate::error::Error;
-use crate::format::BatchBuilder;
+use crate::format::{BatchBuilder, encoded_bytes};
+use crate::limits::to_u64;
 use crate::offset::Offset;
 use crate::options::TopicOptions;
 use crate::record::Record;
@@ -241,20 +242,33 @@ impl Queue {
 
     /// Adds a record to the open batch if it surely fits. Returns its place and time.
     #[inline]
-    pub(super) fn add(&mut self, record: &Record<'_>, size: usize) -> Option<(u32, Timestamp)> {
-        if size > self.room || record.timestamp_asked().is_some() || record.has_headers() {
-            return None;
+    pub(super) fn add(&mut self, record: &Record<'_>) -> Option<(u32, Timestamp)> {
+        let open = self.filling.batches.last()?;
+        let place = (open.builder.count(), open.opened);
+        (self.add_all(std::slice::from_ref(record)) == 1).then_some(place)
+    }
+
+    /// Adds records to the open batch as long as they surely fit. Returns how many.
+    #[inline]
+    pub(super) fn add_all(&mut self, records: &[Record<'_>]) -> usize {
+        let Some(open) = self.filling.batches.last_mut() else {
+            return 0;
+        };
+        let mut added = 0;
+        for record in records {
+            let size = encoded_bytes(record);
+            if size > self.room || record.timestamp_asked().is_some() || record.has_headers() {
+                break;
+            }
+            open.builder
+                .push(&mut self.filling.bytes, record, open.opened);
+            self.room -= size;
+            added += 1;
         }
-        let open = self.filling.batches.last_mut()?;
-        let timestamp = open.opened;
-        let index = open.builder.count();
-        open.builder
-            .push(&mut self.filling.bytes, record, timestamp);
-        self.room -= size;
         if open.promised.is_some() {
-            self.next_offset = self.next_offset.next();
+            self.next_offset = self.next_offset + to_u64(added);
         }
-        Some((index, timestamp))
+        added
     }
 
     /// Takes no more batches into the run that is being filled; another one begins with `next`.

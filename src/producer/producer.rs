@@ -121,14 +121,24 @@ impl Producer {
     /// The log of the partition that a record goes to.
     #[inline]
     fn log_for(&self, record: &Record<'_>) -> Result<&Arc<Log>, Error> {
-        let partitions = self.topic.partition_count();
-        let partition = match record.partition_asked() {
+        self.log_of(self.choose(record, self.topic.partition_count()), record)
+    }
+
+    #[inline]
+    fn choose(&self, record: &Record<'_>, partitions: u32) -> u32 {
+        match record.partition_asked() {
             Some(partition) => partition,
             None => self
                 .partitioner
                 .partition(&self.topic.name, record, partitions),
-        };
+        }
+    }
+
+    /// The log of the partition that was chosen for a record.
+    #[inline]
+    fn log_of(&self, partition: u32, record: &Record<'_>) -> Result<&Arc<Log>, Error> {
         self.topic.log(partition).ok_or_else(|| {
+            let partitions = self.topic.partition_count();
             let error = if record.partition_asked().is_some() {
                 InputError::Partition {
                     partition,
@@ -198,29 +208,31 @@ impl Producer {
         deliveries: &mut Deliveries,
     ) -> Result<(), (usize, Error)> {
         self.check_open().map_err(|error| (0, error))?;
-        // The partitioner is the caller's code too, so it is asked before the partition is locked.
-        let mut start = 0;
-        let mut log: Option<&Arc<Log>> = None;
-        let mut send = |log: &Arc<Log>, start: usize, end: usize| {
+        let partitions = self.topic.partition_count();
+        let (mut start, mut current) = (0, None);
+        let mut send = |partition, start: usize, end: usize| {
             let run = records.get(start..end).unwrap_or_default();
+            let Some(first) = run.first() else {
+                return Ok(());
+            };
+            let log = self
+                .log_of(partition, first)
+                .map_err(|error| (start, error))?;
             let (taken, result) = log.enqueue_run(run, self.max_block, &mut deliveries.tickets);
             deliveries.count += taken;
             result.map_err(|error| (start + taken, error))
         };
         for (index, record) in records.iter().enumerate() {
-            let next = self.log_for(record);
-            match (log, next) {
-                (Some(log), Ok(next)) if Arc::ptr_eq(log, next) => {}
-                (before, next) => {
-                    if let Some(before) = before {
-                        send(before, start, index)?;
-                    }
-                    start = index;
-                    log = Some(next.map_err(|error| (index, error))?);
+            // The partitioner is the caller's code too, so it is asked before the partition is locked.
+            let next = self.choose(record, partitions);
+            if current != Some(next) {
+                if let Some(current) = current {
+                    send(current, start, index)?;
                 }
+                (start, current) = (index, Some(next));
             }
         }
-        log.map_or(Ok(()), |log| send(log, start, records.len()))
+        current.map_or(Ok(()), |current| send(current, start, records.len()))
     }
 
     /// Sends a record and waits for it: [`send`](Self::send), then [`Delivery::wait`].
