@@ -1,0 +1,688 @@
+//! Goes over a history, and says where it breaks a promise. It knows nothing but the events.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use topiclog::Durability;
+
+use super::history::{Event, Outcome, Place, Stop};
+use super::offsets::{Commits, Store};
+
+type Verdict = Result<(), String>;
+
+/// What is known of a record that was sent.
+#[derive(Debug)]
+struct Sent {
+    producer: u32,
+    topic: u32,
+    partition: Option<u32>,
+    at: Option<(Place, u64)>,
+    /// It was not written, or is lost for good.
+    gone: bool,
+}
+
+/// A record at an offset.
+#[derive(Clone, Copy, Debug)]
+struct Bound {
+    id: u64,
+    /// It was acknowledged or read, so it has to be there.
+    firm: bool,
+    read: bool,
+}
+
+#[derive(Debug)]
+struct Topic {
+    level: Durability,
+    trimmed: bool,
+    alive: bool,
+    /// Whether what is asked of it still counts.
+    sure: bool,
+}
+
+#[derive(Debug, Default)]
+struct Partition {
+    bound: BTreeMap<u64, Bound>,
+    by_producer: BTreeMap<(u32, u64), u64>,
+    start: u64,
+    /// No record is known from here on.
+    end: u64,
+    /// Acknowledged, but nobody was told where.
+    unplaced: BTreeSet<u64>,
+}
+
+/// Where a member goes on in a partition.
+#[derive(Clone, Debug)]
+enum Position {
+    /// It has read nothing yet and begins at one of these.
+    Unknown(BTreeSet<Option<u64>>),
+    At(u64),
+}
+
+#[derive(Debug, Default)]
+struct Member {
+    group: u32,
+    held: BTreeMap<Place, Position>,
+    doubtful: bool,
+    removed: bool,
+    generation: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Checker {
+    topics: BTreeMap<u32, Topic>,
+    partitions: BTreeMap<Place, Partition>,
+    records: BTreeMap<u64, Sent>,
+    faults: bool,
+    members: BTreeMap<u32, Member>,
+    /// By group: who owns what.
+    owners: BTreeMap<(u32, Place), u32>,
+    generations: BTreeMap<u32, u32>,
+    commits: Commits,
+    /// By group: the records that some member was handed.
+    delivered: BTreeMap<u32, BTreeSet<u64>>,
+    /// Offsets below are passed over as documented: a weaker topic lost them, the group's commit did not.
+    exempt: BTreeMap<(u32, Place), u64>,
+    stopped: Stop,
+    groups: BTreeSet<u32>,
+}
+
+fn fail<T>(what: String) -> Result<T, String> {
+    Err(what)
+}
+
+impl Checker {
+    pub(crate) fn new() -> Self {
+        Self {
+            topics: BTreeMap::new(),
+            partitions: BTreeMap::new(),
+            records: BTreeMap::new(),
+            faults: false,
+            members: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            generations: BTreeMap::new(),
+            commits: Commits::new(Durability::Disk),
+            delivered: BTreeMap::new(),
+            exempt: BTreeMap::new(),
+            stopped: Stop::Closed,
+            groups: BTreeSet::new(),
+        }
+    }
+
+    /// Takes the next event; the error says which promise it breaks.
+    pub(crate) fn take(&mut self, event: &Event) -> Verdict {
+        match event {
+            Event::Begun { offsets } => self.commits = Commits::new(*offsets),
+            Event::TopicMade {
+                topic,
+                level,
+                trimmed,
+            } => {
+                let topic_made = Topic {
+                    level: *level,
+                    trimmed: *trimmed,
+                    alive: true,
+                    sure: true,
+                };
+                self.topics.insert(*topic, topic_made);
+            }
+            Event::TopicDeleted { topic } => self.topic(*topic)?.alive = false,
+            Event::TopicDoubtful { topic } => self.topic(*topic)?.sure = false,
+            Event::TopicFound { topic, there } => self.topic_found(*topic, *there)?,
+            Event::Faults { active } => self.faults_change(*active),
+            Event::Sent {
+                id,
+                producer,
+                topic,
+                partition,
+            } => {
+                let sent = Sent {
+                    producer: *producer,
+                    topic: *topic,
+                    partition: *partition,
+                    at: None,
+                    gone: false,
+                };
+                self.records.insert(*id, sent);
+            }
+            Event::Acked { id, place, offset } => self.acked(*id, *place, *offset)?,
+            Event::NotWritten { id } => self.not_written(*id)?,
+            Event::LogStart { place, offset } => self.log_start(*place, *offset)?,
+            Event::Contents {
+                place,
+                start,
+                end,
+                records,
+                fresh,
+            } => self.contents(*place, *start, *end, records, *fresh)?,
+            Event::Assigned {
+                group,
+                member,
+                places,
+            } => self.assigned(*group, *member, places)?,
+            Event::Released { member, places } => {
+                for place in places {
+                    self.release(*member, *place);
+                }
+            }
+            Event::Gone { member } => {
+                for place in self.member(*member).held.keys().copied().collect::<Vec<_>>() {
+                    self.release(*member, place);
+                }
+                self.members.remove(member);
+            }
+            Event::Doubtful { member } => self.member(*member).doubtful = true,
+            Event::Polled { member, generation } => self.polled(*member, *generation)?,
+            Event::Described {
+                group,
+                generation,
+                members,
+            } => self.described(*group, *generation, members)?,
+            Event::Delivered {
+                group,
+                member,
+                place,
+                offset,
+                id,
+            } => self.delivered(*group, *member, *place, *offset, *id)?,
+            Event::Sought {
+                member,
+                place,
+                offset,
+            } => {
+                let position = self.member(*member).held.get_mut(place);
+                *position.ok_or("a seek in what is not owned")? = Position::At(*offset);
+            }
+            Event::CommitAsked {
+                commit,
+                group,
+                member,
+                offsets,
+                unresolved,
+                automatic,
+            } => self.commit_asked(*commit, *group, *member, offsets, unresolved, *automatic),
+            Event::CommitDone { commit, outcome } => self.commit_done(*commit, *outcome)?,
+            Event::Committed {
+                group,
+                place,
+                offset,
+                fresh,
+            } => self.committed(*group, *place, *offset, *fresh)?,
+            Event::Stopped { how } => {
+                self.stopped = *how;
+                self.members.clear();
+                self.owners.clear();
+                self.generations.clear();
+                self.commits.stop();
+            }
+            Event::Drained { group, place, lag } => {
+                if self.is_sure(place.topic) && *lag != Some(0) {
+                    return fail(format!("group {group} ends {lag:?} behind in {place:?}"));
+                }
+            }
+            Event::Wrong { what } => return fail(what.clone()),
+        }
+        Ok(())
+    }
+
+    /// Everything that is there at the end was handed to every group.
+    pub(crate) fn finish(&self) -> Verdict {
+        for (place, partition) in &self.partitions {
+            if !self.is_sure(place.topic) {
+                continue;
+            }
+            for group in &self.groups {
+                let delivered = self.delivered.get(group);
+                let exempt = self.exempt.get(&(*group, *place)).copied().unwrap_or(0);
+                let from = partition.start.max(exempt);
+                for (offset, bound) in partition.bound.range(from..) {
+                    if bound.firm && !delivered.is_some_and(|all| all.contains(&bound.id)) {
+                        let id = bound.id;
+                        return fail(format!(
+                            "record {id} at {offset} of {place:?} never came to group {group}"
+                        ));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn topic(&mut self, topic: u32) -> Result<&mut Topic, String> {
+        let found = self.topics.get_mut(&topic);
+        found.ok_or_else(|| format!("topic {topic} was never made"))
+    }
+
+    fn topic_found(&mut self, topic: u32, there: bool) -> Verdict {
+        let known = self.topic(topic)?;
+        if known.sure && known.alive != there {
+            let (verb, before) = if there {
+                ("is there", "deleted")
+            } else {
+                ("is gone", "there")
+            };
+            return fail(format!("topic {topic} {verb}, and was {before} before"));
+        }
+        known.alive = there;
+        Ok(())
+    }
+
+    fn is_sure(&self, topic: u32) -> bool {
+        let topic = self.topics.get(&topic);
+        topic.is_some_and(|topic| topic.alive && topic.sure)
+    }
+
+    fn level(&self, place: Place) -> Durability {
+        self.topics
+            .get(&place.topic)
+            .map_or(Durability::Memory, |topic| topic.level)
+    }
+
+    fn member(&mut self, member: u32) -> &mut Member {
+        self.members.entry(member).or_default()
+    }
+
+    /// A write that fails in a topic of level `Memory` takes what was acknowledged and not written.
+    fn faults_change(&mut self, active: bool) {
+        self.faults = active;
+        let topics = &self.topics;
+        for (place, partition) in &mut self.partitions {
+            if active && topics.get(&place.topic).is_some_and(|t| t.level == Durability::Memory) {
+                for bound in partition.bound.values_mut() {
+                    bound.firm &= bound.read;
+                }
+                partition.unplaced.clear();
+            }
+        }
+    }
+
+    /// Puts a record to its offset, for good.
+    fn bind(&mut self, place: Place, offset: u64, id: u64, firm: bool, read: bool) -> Verdict {
+        let Some(sent) = self.records.get_mut(&id) else {
+            return fail(format!("record {id} was read and never sent"));
+        };
+        let wanted = sent.partition.unwrap_or(place.partition);
+        if (sent.topic, wanted) != (place.topic, place.partition) {
+            return fail(format!("record {id} is in {place:?}, where it was not sent"));
+        }
+        if sent.gone {
+            return fail(format!("record {id} is at {offset} of {place:?} after it was gone"));
+        }
+        if *sent.at.get_or_insert((place, offset)) != (place, offset) {
+            let before = sent.at;
+            return fail(format!("record {id} is at {offset} of {place:?} and at {before:?}"));
+        }
+        let producer = sent.producer;
+        let partition = self.partitions.entry(place).or_default();
+        let found = partition.bound.entry(offset).or_insert(Bound {
+            id,
+            firm: false,
+            read: false,
+        });
+        if found.id != id {
+            let other = found.id;
+            return fail(format!("records {other} and {id} are both at {offset} of {place:?}"));
+        }
+        found.firm |= firm;
+        found.read |= read;
+        partition.end = partition.end.max(offset + 1);
+        partition.unplaced.remove(&id);
+        partition.by_producer.insert((producer, offset), id);
+        let all = &partition.by_producer;
+        let before = all.range((producer, 0)..(producer, offset)).next_back();
+        let after = all
+            .range((producer, offset + 1)..=(producer, u64::MAX))
+            .next();
+        if before.is_some_and(|(_, other)| *other > id) || after.is_some_and(|(_, other)| *other < id)
+        {
+            return fail(format!(
+                "record {id} at {offset} of {place:?} is out of the order of producer {producer}"
+            ));
+        }
+        Ok(())
+    }
+
+    fn acked(&mut self, id: u64, place: Place, offset: Option<u64>) -> Verdict {
+        let firm = !(self.faults && self.level(place) == Durability::Memory);
+        let below_start = |partition: &Partition, offset| offset < partition.start;
+        match offset {
+            Some(offset) => {
+                let partition = self.partitions.entry(place).or_default();
+                if below_start(partition, offset) && !self.topics[&place.topic].trimmed {
+                    return fail(format!("record {id} was acknowledged below the log start"));
+                }
+                self.bind(place, offset, id, firm, false)
+            }
+            None => {
+                let known = self.records.get(&id).is_some_and(|sent| sent.at.is_some());
+                if firm && !known {
+                    self.partitions.entry(place).or_default().unplaced.insert(id);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn not_written(&mut self, id: u64) -> Verdict {
+        let Some(sent) = self.records.get_mut(&id) else {
+            return fail(format!("record {id} was never sent"));
+        };
+        sent.gone = true;
+        match sent.at {
+            Some(at) => fail(format!("record {id} is at {at:?}, and was said not to be written")),
+            None => Ok(()),
+        }
+    }
+
+    fn log_start(&mut self, place: Place, offset: u64) -> Verdict {
+        let trimmed = self.topics.get(&place.topic).is_some_and(|t| t.trimmed);
+        let partition = self.partitions.entry(place).or_default();
+        if offset < partition.start {
+            let before = partition.start;
+            return fail(format!("the start of {place:?} went back from {before} to {offset}"));
+        }
+        if offset > 0 && !trimmed {
+            return fail(format!("the start of {place:?} is {offset}, and nobody deletes"));
+        }
+        partition.start = offset;
+        partition.end = partition.end.max(offset);
+        Ok(())
+    }
+
+    fn contents(
+        &mut self,
+        place: Place,
+        start: u64,
+        end: u64,
+        records: &[(u64, Option<u64>)],
+        fresh: bool,
+    ) -> Verdict {
+        if !self.topics.get(&place.topic).is_some_and(|topic| topic.sure) {
+            return Ok(());
+        }
+        self.log_start(place, start)?;
+        let level = self.level(place);
+        let lossy = fresh
+            && match self.stopped {
+                Stop::Closed => false,
+                Stop::Killed => level == Durability::Memory,
+                Stop::PowerCut => level != Durability::Disk,
+            };
+        let found: BTreeMap<u64, Option<u64>> = records.iter().copied().collect();
+        if found.len() != records.len() {
+            return fail(format!("an offset of {place:?} was read twice"));
+        }
+        let partition = self.partitions.entry(place).or_default();
+        let lost: Vec<_> = partition
+            .bound
+            .range(start..)
+            .filter(|(offset, _)| !found.contains_key(offset))
+            .map(|(offset, bound)| (*offset, *bound))
+            .collect();
+        for (offset, bound) in &lost {
+            let id = bound.id;
+            if bound.firm && !lossy {
+                return fail(format!("record {id} at {offset} of {place:?} is lost"));
+            }
+            if bound.firm && found.range(offset..).next().is_some() {
+                return fail(format!(
+                    "record {id} at {offset} of {place:?} is lost, and later ones are not"
+                ));
+            }
+            let read = self.records.get_mut(&id).map(|sent| {
+                sent.at = None;
+                sent.gone = fresh;
+                sent.producer
+            });
+            partition.bound.remove(offset);
+            if let Some(producer) = read {
+                partition.by_producer.remove(&(producer, *offset));
+            }
+        }
+        for (offset, id) in &found {
+            let Some(id) = id else {
+                return fail(format!("the record at {offset} of {place:?} is not as it was sent"));
+            };
+            self.bind(place, *offset, *id, true, true)?;
+        }
+        let partition = self.partitions.entry(place).or_default();
+        if fresh {
+            partition.end = end;
+        }
+        if let Some(id) = partition.unplaced.first()
+            && !lossy
+            && start == 0
+        {
+            return fail(format!("record {id} was acknowledged and is not in {place:?}"));
+        }
+        partition.unplaced.clear();
+        if fresh {
+            self.forget_unwritten(place);
+        }
+        Ok(())
+    }
+
+    /// What recovery has not brought back never comes back.
+    fn forget_unwritten(&mut self, place: Place) {
+        for sent in self.records.values_mut() {
+            let here = sent.topic == place.topic && sent.partition == Some(place.partition);
+            sent.gone |= here && sent.at.is_none();
+        }
+    }
+
+    fn assigned(&mut self, group: u32, member: u32, places: &[Place]) -> Verdict {
+        self.groups.insert(group);
+        for place in places {
+            if let Some(owner) = self.owners.insert((group, *place), member)
+                && owner != member
+            {
+                let owner_is_live = self.members.get(&owner).is_some_and(|m| !m.doubtful);
+                if owner_is_live {
+                    return fail(format!(
+                        "{place:?} was given to {member} of group {group}, and {owner} owns it"
+                    ));
+                }
+            }
+            let candidates = self.commits.visible(group, *place);
+            let this = self.member(member);
+            this.group = group;
+            this.held.insert(*place, Position::Unknown(candidates));
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, member: u32, place: Place) {
+        let this = self.member(member);
+        this.held.remove(&place);
+        let group = this.group;
+        if self.owners.get(&(group, place)) == Some(&member) {
+            self.owners.remove(&(group, place));
+        }
+    }
+
+    fn polled(&mut self, member: u32, generation: u32) -> Verdict {
+        let this = self.member(member);
+        this.doubtful = false;
+        this.removed = false;
+        if generation < this.generation {
+            let before = this.generation;
+            return fail(format!("member {member} went from generation {before} to {generation}"));
+        }
+        this.generation = generation;
+        Ok(())
+    }
+
+    fn described(
+        &mut self,
+        group: u32,
+        generation: u32,
+        members: &[(Option<u32>, Vec<Place>)],
+    ) -> Verdict {
+        let before = self.generations.insert(group, generation).unwrap_or(0);
+        if generation < before {
+            return fail(format!("group {group} went from generation {before} to {generation}"));
+        }
+        let mut owned = BTreeSet::new();
+        for place in members.iter().flat_map(|(_, places)| places) {
+            if !owned.insert(*place) {
+                return fail(format!("{place:?} has two owners in group {group}"));
+            }
+        }
+        for (number, member) in &mut self.members {
+            if member.group != group {
+                continue;
+            }
+            let found = members.iter().find(|(other, _)| *other == Some(*number));
+            match found {
+                None if !member.doubtful && !member.held.is_empty() => {
+                    return fail(format!("group {group} does not know its member {number}"));
+                }
+                None => member.removed = true,
+                Some((_, places)) if !member.doubtful => {
+                    let topics = &self.topics;
+                    let is_alive = |place: &&Place| topics[&place.topic].alive;
+                    let held = member.held.keys().filter(is_alive);
+                    if !held.eq(places) {
+                        return fail(format!(
+                            "member {number} holds {:?}, group {group} says {places:?}",
+                            member.held.keys()
+                        ));
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn delivered(
+        &mut self,
+        group: u32,
+        member: u32,
+        place: Place,
+        offset: u64,
+        id: Option<u64>,
+    ) -> Verdict {
+        let Some(id) = id else {
+            return fail(format!("the record at {offset} of {place:?} is not as it was sent"));
+        };
+        self.bind(place, offset, id, true, true)?;
+        self.delivered.entry(group).or_default().insert(id);
+        let Some(position) = self.member(member).held.get(&place).cloned() else {
+            return fail(format!("member {member} was handed {place:?} and does not own it"));
+        };
+        let partition = &self.partitions[&place];
+        // No record that has to be there lies between the place to go on from and this one.
+        let follows = |from: u64| {
+            let from = from.max(partition.start);
+            let passed = partition.bound.range(from..offset.max(from));
+            offset >= from && !passed.into_iter().any(|(_, bound)| bound.firm)
+        };
+        let right = match &position {
+            Position::At(position) => follows(*position),
+            Position::Unknown(starts) => starts.iter().any(|start| match start {
+                None => follows(0),
+                // Beyond the end, after a weaker topic lost records: the reset policy decides.
+                Some(start) => follows(*start) || (*start > offset && self.lost_some(place) && follows(0)),
+            }),
+        };
+        if !right && self.is_sure(place.topic) {
+            return fail(format!(
+                "member {member} was handed {offset} of {place:?}, and was to go on from {position:?}"
+            ));
+        }
+        self.member(member).held.insert(place, Position::At(offset + 1));
+        Ok(())
+    }
+
+    /// Whether a partition may ever end before what was once committed.
+    fn lost_some(&self, place: Place) -> bool {
+        self.level(place) != Durability::Disk
+    }
+
+    fn commit_asked(
+        &mut self,
+        commit: u64,
+        group: u32,
+        member: u32,
+        offsets: &[(Place, u64)],
+        unresolved: &[Place],
+        automatic: bool,
+    ) {
+        let owns = |place: &Place| self.owners.get(&(group, *place)) == Some(&member);
+        let this = self.members.get(&member);
+        let removed = this.is_some_and(|this| this.removed);
+        let doubtful = this.is_none_or(|this| this.doubtful);
+        let owned = offsets.iter().all(|(place, _)| owns(place)) && !removed;
+        let alive = |place: &Place| self.topics[&place.topic].alive && self.topics[&place.topic].sure;
+        let places = || offsets.iter().map(|(place, _)| place).chain(unresolved);
+        let surely_owned = owned && !doubtful && places().all(|place| alive(place) && owns(place));
+        let mut maybe = Vec::new();
+        for place in unresolved {
+            let start = self.partitions.get(place).map_or(0, |p| p.start);
+            if let Some(Position::Unknown(starts)) = this.and_then(|this| this.held.get(place)) {
+                maybe.extend(starts.iter().map(|at| (*place, at.unwrap_or(start))));
+            }
+            maybe.push((*place, start));
+        }
+        for (place, offset) in offsets {
+            // A position below the log start is moved there by a poll that brings nothing.
+            let start = self.partitions.get(place).map_or(0, |p| p.start);
+            if *offset < start {
+                maybe.push((*place, start));
+            }
+        }
+        let offsets = offsets.to_vec();
+        let store = Store {
+            group,
+            member,
+            offsets,
+            maybe,
+            owned,
+            surely_owned,
+            automatic,
+        };
+        self.commits.ask(commit, store);
+    }
+
+    fn commit_done(&mut self, commit: u64, outcome: Outcome) -> Verdict {
+        let changed = self.commits.done(commit, outcome)?;
+        for (group, place) in changed {
+            self.note_start(group, place);
+        }
+        Ok(())
+    }
+
+    /// Whoever has not begun yet may begin at what is committed now.
+    fn note_start(&mut self, group: u32, place: Place) {
+        let visible = self.commits.visible(group, place);
+        for member in self.members.values_mut().filter(|m| m.group == group) {
+            if let Some(Position::Unknown(starts)) = member.held.get_mut(&place) {
+                starts.extend(&visible);
+            }
+        }
+    }
+
+    fn committed(
+        &mut self,
+        group: u32,
+        place: Place,
+        offset: Option<u64>,
+        fresh: bool,
+    ) -> Verdict {
+        if !self.is_sure(place.topic) {
+            return Ok(());
+        }
+        let power_cut = fresh && self.stopped == Stop::PowerCut;
+        self.commits.observe(group, place, offset, fresh, power_cut)?;
+        self.note_start(group, place);
+        if let (true, Some(offset)) = (fresh, offset) {
+            let end = self.partitions.get(&place).map_or(0, |p| p.end);
+            if offset > end {
+                if !self.lost_some(place) {
+                    return fail(format!("{offset} is committed in {place:?}, which ends at {end}"));
+                }
+                self.exempt.insert((group, place), offset);
+            }
+        }
+        Ok(())
+    }
+}
