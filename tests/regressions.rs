@@ -471,3 +471,33 @@ fn deleted_records_do_not_come_back_when_the_start_offset_is_lost() {
     assert!(is_damaged(&log));
     assert_eq!(whole(&partition), (3, 12));
 }
+
+/// The first records of a topic of level `Memory` could not be written; the next began a segment at the
+/// offset they were promised, and after a clean close nothing could be appended any more.
+#[test]
+fn a_log_whose_first_records_were_given_up_is_whole_after_a_close() {
+    for killed in [false, true] {
+        let (storage, log, topic) = log_with(Durability::Memory, 0);
+        topic.producer().send(record(1, 0, 0)).unwrap();
+        storage.fail(Fault::error(ENOSPC).only(OperationKind::Write));
+        topic.flush().unwrap_err();
+        let at = topic.producer().send(record(1, 0, 1)).unwrap();
+        assert_eq!(at.wait().unwrap().offset, Offset::new(1));
+        topic.flush().unwrap();
+        let storage = if killed {
+            storage.kill()
+        } else {
+            log.close().unwrap();
+            storage
+        };
+        let (log, partition) = reopened(&storage);
+        assert!(!is_damaged(&log), "killed: {killed}");
+        assert!(log.verify().unwrap().is_sound());
+        let read = common::contents(&partition).unwrap();
+        assert_eq!(
+            read.iter().map(|(offset, _)| *offset).collect::<Vec<_>>(),
+            [1]
+        );
+        send(&log.topic("t").unwrap(), 1);
+    }
+}

@@ -14,9 +14,9 @@
     reason = "a test may panic"
 )]
 
-mod common;
 #[path = "simulation/checker.rs"]
 mod checker;
+mod common;
 #[path = "simulation/history.rs"]
 mod history;
 #[path = "simulation/members.rs"]

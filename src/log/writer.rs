@@ -153,8 +153,9 @@ impl Writer {
         self.remove_orphan(place)?;
         if self.must_roll(options, batch, base_offset, append_time) {
             let poisoned = &mut outcome.poisoned;
-            outcome.rolled =
-                Some(self.roll(place, options, base_offset, durable_upto, poisoned)?);
+            // Where the log ends, and not where the batch goes: given-up offsets lie inside a segment, so
+            // that there is never a gap between two, or before the first.
+            outcome.rolled = Some(self.roll(place, options, log_end, durable_upto, poisoned)?);
         }
         let Some(active) = &mut self.active else {
             return Err(TopicError::Replaced.into());

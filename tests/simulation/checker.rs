@@ -153,6 +153,10 @@ impl Checker {
                 records,
                 fresh,
             } => self.contents(*place, *start, *end, records, *fresh)?,
+            Event::Joined { group, member } => {
+                self.member(*member).group = *group;
+                self.groups.insert(*group);
+            }
             Event::Assigned {
                 group,
                 member,
@@ -164,7 +168,13 @@ impl Checker {
                 }
             }
             Event::Gone { member } => {
-                for place in self.member(*member).held.keys().copied().collect::<Vec<_>>() {
+                for place in self
+                    .member(*member)
+                    .held
+                    .keys()
+                    .copied()
+                    .collect::<Vec<_>>()
+                {
                     self.release(*member, place);
                 }
                 self.members.remove(member);
@@ -285,7 +295,11 @@ impl Checker {
         self.faults = active;
         let topics = &self.topics;
         for (place, partition) in &mut self.partitions {
-            if active && topics.get(&place.topic).is_some_and(|t| t.level == Durability::Memory) {
+            if active
+                && topics
+                    .get(&place.topic)
+                    .is_some_and(|t| t.level == Durability::Memory)
+            {
                 for bound in partition.bound.values_mut() {
                     bound.firm &= bound.read;
                 }
@@ -301,14 +315,20 @@ impl Checker {
         };
         let wanted = sent.partition.unwrap_or(place.partition);
         if (sent.topic, wanted) != (place.topic, place.partition) {
-            return fail(format!("record {id} is in {place:?}, where it was not sent"));
+            return fail(format!(
+                "record {id} is in {place:?}, where it was not sent"
+            ));
         }
         if sent.gone {
-            return fail(format!("record {id} is at {offset} of {place:?} after it was gone"));
+            return fail(format!(
+                "record {id} is at {offset} of {place:?} after it was gone"
+            ));
         }
         if *sent.at.get_or_insert((place, offset)) != (place, offset) {
             let before = sent.at;
-            return fail(format!("record {id} is at {offset} of {place:?} and at {before:?}"));
+            return fail(format!(
+                "record {id} is at {offset} of {place:?} and at {before:?}"
+            ));
         }
         let producer = sent.producer;
         let partition = self.partitions.entry(place).or_default();
@@ -319,7 +339,9 @@ impl Checker {
         });
         if found.id != id {
             let other = found.id;
-            return fail(format!("records {other} and {id} are both at {offset} of {place:?}"));
+            return fail(format!(
+                "records {other} and {id} are both at {offset} of {place:?}"
+            ));
         }
         found.firm |= firm;
         found.read |= read;
@@ -331,7 +353,8 @@ impl Checker {
         let after = all
             .range((producer, offset + 1)..=(producer, u64::MAX))
             .next();
-        if before.is_some_and(|(_, other)| *other > id) || after.is_some_and(|(_, other)| *other < id)
+        if before.is_some_and(|(_, other)| *other > id)
+            || after.is_some_and(|(_, other)| *other < id)
         {
             return fail(format!(
                 "record {id} at {offset} of {place:?} is out of the order of producer {producer}"
@@ -353,8 +376,12 @@ impl Checker {
             }
             None => {
                 let known = self.records.get(&id).is_some_and(|sent| sent.at.is_some());
-                if firm && !known {
-                    self.partitions.entry(place).or_default().unplaced.insert(id);
+                if self.level(place) != Durability::Memory && !known {
+                    self.partitions
+                        .entry(place)
+                        .or_default()
+                        .unplaced
+                        .insert(id);
                 }
                 Ok(())
             }
@@ -367,7 +394,9 @@ impl Checker {
         };
         sent.gone = true;
         match sent.at {
-            Some(at) => fail(format!("record {id} is at {at:?}, and was said not to be written")),
+            Some(at) => fail(format!(
+                "record {id} is at {at:?}, and was said not to be written"
+            )),
             None => Ok(()),
         }
     }
@@ -377,10 +406,14 @@ impl Checker {
         let partition = self.partitions.entry(place).or_default();
         if offset < partition.start {
             let before = partition.start;
-            return fail(format!("the start of {place:?} went back from {before} to {offset}"));
+            return fail(format!(
+                "the start of {place:?} went back from {before} to {offset}"
+            ));
         }
         if offset > 0 && !trimmed {
-            return fail(format!("the start of {place:?} is {offset}, and nobody deletes"));
+            return fail(format!(
+                "the start of {place:?} is {offset}, and nobody deletes"
+            ));
         }
         partition.start = offset;
         partition.end = partition.end.max(offset);
@@ -395,7 +428,11 @@ impl Checker {
         records: &[(u64, Option<u64>)],
         fresh: bool,
     ) -> Verdict {
-        if !self.topics.get(&place.topic).is_some_and(|topic| topic.sure) {
+        if !self
+            .topics
+            .get(&place.topic)
+            .is_some_and(|topic| topic.sure)
+        {
             return Ok(());
         }
         self.log_start(place, start)?;
@@ -414,6 +451,8 @@ impl Checker {
         let lost: Vec<_> = partition
             .bound
             .range(start..)
+            // What was not written yet is acknowledged at level `Memory`, and cannot be read.
+            .filter(|(offset, _)| **offset < end || fresh || level != Durability::Memory)
             .filter(|(offset, _)| !found.contains_key(offset))
             .map(|(offset, bound)| (*offset, *bound))
             .collect();
@@ -439,7 +478,9 @@ impl Checker {
         }
         for (offset, id) in &found {
             let Some(id) = id else {
-                return fail(format!("the record at {offset} of {place:?} is not as it was sent"));
+                return fail(format!(
+                    "the record at {offset} of {place:?} is not as it was sent"
+                ));
             };
             self.bind(place, *offset, *id, true, true)?;
         }
@@ -451,7 +492,9 @@ impl Checker {
             && !lossy
             && start == 0
         {
-            return fail(format!("record {id} was acknowledged and is not in {place:?}"));
+            return fail(format!(
+                "record {id} was acknowledged and is not in {place:?}"
+            ));
         }
         partition.unplaced.clear();
         if fresh {
@@ -469,7 +512,6 @@ impl Checker {
     }
 
     fn assigned(&mut self, group: u32, member: u32, places: &[Place]) -> Verdict {
-        self.groups.insert(group);
         for place in places {
             if let Some(owner) = self.owners.insert((group, *place), member)
                 && owner != member
@@ -482,9 +524,9 @@ impl Checker {
                 }
             }
             let candidates = self.commits.visible(group, *place);
-            let this = self.member(member);
-            this.group = group;
-            this.held.insert(*place, Position::Unknown(candidates));
+            self.member(member)
+                .held
+                .insert(*place, Position::Unknown(candidates));
         }
         Ok(())
     }
@@ -504,7 +546,9 @@ impl Checker {
         this.removed = false;
         if generation < this.generation {
             let before = this.generation;
-            return fail(format!("member {member} went from generation {before} to {generation}"));
+            return fail(format!(
+                "member {member} went from generation {before} to {generation}"
+            ));
         }
         this.generation = generation;
         Ok(())
@@ -518,7 +562,9 @@ impl Checker {
     ) -> Verdict {
         let before = self.generations.insert(group, generation).unwrap_or(0);
         if generation < before {
-            return fail(format!("group {group} went from generation {before} to {generation}"));
+            return fail(format!(
+                "group {group} went from generation {before} to {generation}"
+            ));
         }
         let mut owned = BTreeSet::new();
         for place in members.iter().flat_map(|(_, places)| places) {
@@ -562,12 +608,17 @@ impl Checker {
         id: Option<u64>,
     ) -> Verdict {
         let Some(id) = id else {
-            return fail(format!("the record at {offset} of {place:?} is not as it was sent"));
+            return fail(format!(
+                "the record at {offset} of {place:?} is not as it was sent"
+            ));
         };
+        let end = self.partitions.get(&place).map_or(0, |p| p.end);
         self.bind(place, offset, id, true, true)?;
         self.delivered.entry(group).or_default().insert(id);
         let Some(position) = self.member(member).held.get(&place).cloned() else {
-            return fail(format!("member {member} was handed {place:?} and does not own it"));
+            return fail(format!(
+                "member {member} was handed {place:?} and does not own it"
+            ));
         };
         let partition = &self.partitions[&place];
         // No record that has to be there lies between the place to go on from and this one.
@@ -576,20 +627,21 @@ impl Checker {
             let passed = partition.bound.range(from..offset.max(from));
             offset >= from && !passed.into_iter().any(|(_, bound)| bound.firm)
         };
+        // Beyond the end, after a weaker topic lost records, the reset policy decides.
+        let lost_some = self.lost_some(place);
+        let goes_on = |from: u64| follows(from) || (from > end && lost_some && follows(0));
         let right = match &position {
-            Position::At(position) => follows(*position),
-            Position::Unknown(starts) => starts.iter().any(|start| match start {
-                None => follows(0),
-                // Beyond the end, after a weaker topic lost records: the reset policy decides.
-                Some(start) => follows(*start) || (*start > offset && self.lost_some(place) && follows(0)),
-            }),
+            Position::At(position) => goes_on(*position),
+            Position::Unknown(starts) => starts.iter().any(|start| goes_on(start.unwrap_or(0))),
         };
         if !right && self.is_sure(place.topic) {
             return fail(format!(
                 "member {member} was handed {offset} of {place:?}, and was to go on from {position:?}"
             ));
         }
-        self.member(member).held.insert(place, Position::At(offset + 1));
+        self.member(member)
+            .held
+            .insert(place, Position::At(offset + 1));
         Ok(())
     }
 
@@ -612,7 +664,8 @@ impl Checker {
         let removed = this.is_some_and(|this| this.removed);
         let doubtful = this.is_none_or(|this| this.doubtful);
         let owned = offsets.iter().all(|(place, _)| owns(place)) && !removed;
-        let alive = |place: &Place| self.topics[&place.topic].alive && self.topics[&place.topic].sure;
+        let alive =
+            |place: &Place| self.topics[&place.topic].alive && self.topics[&place.topic].sure;
         let places = || offsets.iter().map(|(place, _)| place).chain(unresolved);
         let surely_owned = owned && !doubtful && places().all(|place| alive(place) && owns(place));
         let mut maybe = Vec::new();
@@ -661,24 +714,21 @@ impl Checker {
         }
     }
 
-    fn committed(
-        &mut self,
-        group: u32,
-        place: Place,
-        offset: Option<u64>,
-        fresh: bool,
-    ) -> Verdict {
+    fn committed(&mut self, group: u32, place: Place, offset: Option<u64>, fresh: bool) -> Verdict {
         if !self.is_sure(place.topic) {
             return Ok(());
         }
         let power_cut = fresh && self.stopped == Stop::PowerCut;
-        self.commits.observe(group, place, offset, fresh, power_cut)?;
+        self.commits
+            .observe(group, place, offset, fresh, power_cut)?;
         self.note_start(group, place);
         if let (true, Some(offset)) = (fresh, offset) {
             let end = self.partitions.get(&place).map_or(0, |p| p.end);
             if offset > end {
                 if !self.lost_some(place) {
-                    return fail(format!("{offset} is committed in {place:?}, which ends at {end}"));
+                    return fail(format!(
+                        "{offset} is committed in {place:?}, which ends at {end}"
+                    ));
                 }
                 self.exempt.insert((group, place), offset);
             }

@@ -91,6 +91,10 @@ pub(crate) enum Event {
         /// Whether it is the first look after an opening.
         fresh: bool,
     },
+    Joined {
+        group: u32,
+        member: u32,
+    },
     Assigned {
         group: u32,
         member: u32,

@@ -13,9 +13,7 @@ use topiclog::{
 use super::common::Rng;
 use super::history::{Event, Place, Stop};
 use super::recorder::{Habit, Witness, commit_all, commit_one, identify};
-use super::world::{
-    AUTO_COMMIT, GroupKind, MAX_POLL_INTERVAL, Member, SESSION_TIMEOUT, World,
-};
+use super::world::{AUTO_COMMIT, GroupKind, MAX_POLL_INTERVAL, Member, SESSION_TIMEOUT, World};
 
 const MEMBERS_MAX: usize = 4;
 
@@ -101,7 +99,11 @@ impl World {
         };
         let builder = self.group(kind.number).member();
         let builder = with_assignor(builder.options(options).listener(witness), kind.assignor);
-        let mut topics: Vec<_> = self.topics.values().map(|known| known.topic.clone()).collect();
+        let mut topics: Vec<_> = self
+            .topics
+            .values()
+            .map(|known| known.topic.clone())
+            .collect();
         let joined = if pattern {
             builder.subscribe_matching(|_| true)
         } else {
@@ -116,21 +118,20 @@ impl World {
         ));
         match joined {
             Ok(consumer) => {
-                for other in &self.members {
-                    if other.group == kind.number && instance.is_some() && other.instance == instance
-                    {
-                        let member = other.number;
-                        self.push(Event::Doubtful { member });
-                    }
-                }
+                self.push(Event::Joined {
+                    group: kind.number,
+                    member: number,
+                });
                 self.members.push(Member {
                     number,
                     group: kind.number,
                     consumer,
                     automatic,
                     instance,
+                    fenced: false,
                     last_poll: self.clock.monotonic(),
                 });
+                self.doubt_namesakes(self.members.len() - 1);
             }
             Err(error) => self.judge("join", &error, &[]),
         }
@@ -148,6 +149,7 @@ impl World {
         let (number, group, automatic) = (member.number, member.group, member.automatic);
         self.act(format!("member {number} polls"));
         let commit = automatic.then(|| self.ask_automatic(group, number));
+        self.doubt_namesakes(at);
         let member = &mut self.members[at];
         let polled = member.consumer.poll(Duration::ZERO);
         member.last_poll = self.clock.monotonic();
@@ -194,14 +196,29 @@ impl World {
         result
     }
 
-    /// Whether somebody has this one's instance id.
-    fn is_taken(&self, at: usize) -> bool {
+    /// Others of the same instance id: whoever joins last, also after it was removed, fences the rest.
+    fn namesakes(&self, at: usize) -> impl Iterator<Item = u32> {
         let this = &self.members[at];
-        this.instance.is_some()
-            && self.members.iter().any(|other| {
-                (other.group, &other.instance) == (this.group, &this.instance)
-                    && other.number > this.number
-            })
+        let others = self.members.iter().filter(move |other| {
+            this.instance.is_some()
+                && (other.group, &other.instance) == (this.group, &this.instance)
+                && other.number != this.number
+        });
+        others.map(|other| other.number)
+    }
+
+    fn is_taken(&self, at: usize) -> bool {
+        self.namesakes(at).next().is_some() || self.members[at].fenced
+    }
+
+    fn doubt_namesakes(&mut self, at: usize) {
+        let namesakes: Vec<_> = self.namesakes(at).collect();
+        for member in namesakes {
+            self.push(Event::Doubtful { member });
+            // It may be the last to hear of it, when the other is long gone.
+            let other = self.members.iter_mut().find(|other| other.number == member);
+            other.unwrap().fenced = true;
+        }
     }
 
     fn ask_automatic(&self, group: u32, member: u32) -> u64 {
@@ -229,7 +246,10 @@ impl World {
         let (number, group) = (member.number, member.group);
         let shared = Arc::clone(&self.shared);
         let result = commit_all(&mut member.consumer, &shared, group, number);
-        self.act(format!("member {number} commits: {:?}", result.as_ref().err().map(Error::kind)));
+        self.act(format!(
+            "member {number} commits: {:?}",
+            result.as_ref().err().map(Error::kind)
+        ));
         self.judge_commit(result);
     }
 
@@ -302,7 +322,9 @@ impl World {
         } else {
             member.consumer.resume(&paused)
         };
-        self.act(format!("member {number} pauses, or goes on with {paused:?}"));
+        self.act(format!(
+            "member {number} pauses, or goes on with {paused:?}"
+        ));
         if let Err(error) = result {
             self.judge("pause", &error, &[]);
         }
@@ -333,14 +355,23 @@ impl World {
 
     /// Closes a member. If it commits by itself, its positions are what is committed.
     fn close(&mut self, at: usize) {
-        let departure = self.rng.pick(&[Departure::Default, Departure::Default, Departure::Leave]);
+        let departure = self
+            .rng
+            .pick(&[Departure::Default, Departure::Default, Departure::Leave]);
         let (number, group) = (self.members[at].number, self.members[at].group);
         let (automatic, taken) = (self.members[at].automatic, self.is_taken(at));
-        let doubtful = taken
-            || self.members[at].last_poll + MAX_POLL_INTERVAL <= self.clock.monotonic();
+        let doubtful =
+            taken || self.members[at].last_poll + MAX_POLL_INTERVAL <= self.clock.monotonic();
         self.act(format!("member {number} closes, {departure:?}"));
         let commit = automatic.then(|| self.ask_automatic(group, number));
-        let owned = self.shared.lock().unwrap().owned.get(&number).cloned().unwrap_or_default();
+        let owned = self
+            .shared
+            .lock()
+            .unwrap()
+            .owned
+            .get(&number)
+            .cloned()
+            .unwrap_or_default();
         let known_member = self.knows_member(at);
         let member = self.members.remove(at);
         let result = member.consumer.close_with(departure);
@@ -353,7 +384,9 @@ impl World {
             let committed: BTreeMap<_, _> = self.group(group).committed().into_iter().collect();
             let all_alive = owned.values().all(|(place, _)| alive.contains(place));
             for (at, (place, position)) in owned {
-                let found = committed.get(&at).map(|committed| committed.offset().value());
+                let found = committed
+                    .get(&at)
+                    .map(|committed| committed.offset().value());
                 let start = self.start_of(place);
                 if let Some(position) = position
                     && all_alive
@@ -375,7 +408,10 @@ impl World {
         let member = &self.members[at];
         let description = self.group(member.group).describe();
         let id = member.consumer.member_id();
-        description.members.iter().any(|other| Some(&other.member_id) == id)
+        description
+            .members
+            .iter()
+            .any(|other| Some(&other.member_id) == id)
     }
 
     pub(crate) fn remove_members(&mut self) {
@@ -425,7 +461,10 @@ impl World {
         for member in &mut self.members {
             let paused = member.consumer.paused();
             if let Err(error) = member.consumer.resume(&paused) {
-                self.shared.lock().unwrap().wrong(format!("resume failed: {error:?}"));
+                self.shared
+                    .lock()
+                    .unwrap()
+                    .wrong(format!("resume failed: {error:?}"));
             }
         }
         for kind in self.groups.clone() {

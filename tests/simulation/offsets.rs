@@ -138,8 +138,9 @@ impl Commits {
         let line = self.lines.entry((group, place)).or_default();
         if line.last.1 != offset {
             let found = line.maybe.iter().rev().find(|(_, at)| Some(*at) == offset);
-            let forgotten =
-                power_cut && self.level != Durability::Disk && (offset.is_none() || line.past.contains(&offset));
+            let forgotten = power_cut
+                && self.level != Durability::Disk
+                && (offset.is_none() || line.past.contains(&offset));
             match found.copied() {
                 Some((number, at)) => {
                     line.past.insert(line.last.1);

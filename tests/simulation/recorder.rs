@@ -52,7 +52,9 @@ impl Recorder {
 
     pub(crate) fn ask_commit(&mut self, group: u32, member: u32, automatic: bool) -> u64 {
         let owned = self.owned.entry(member).or_default().values();
-        let offsets = owned.clone().filter_map(|(place, at)| at.map(|at| (*place, at)));
+        let offsets = owned
+            .clone()
+            .filter_map(|(place, at)| at.map(|at| (*place, at)));
         let unresolved = owned.clone().filter(|(_, at)| at.is_none());
         let (offsets, unresolved) = (offsets.collect(), unresolved.map(|(at, _)| *at).collect());
         self.commits += 1;

@@ -66,6 +66,8 @@ pub(crate) struct Member {
     pub(crate) consumer: Consumer,
     pub(crate) automatic: bool,
     pub(crate) instance: Option<String>,
+    /// Somebody else may have taken its instance id.
+    pub(crate) fenced: bool,
     pub(crate) last_poll: Duration,
 }
 
@@ -115,7 +117,12 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64, aloud: bool) -> Self {
         let mut rng = Rng::new(seed);
-        let offsets = rng.pick(&[Durability::Disk, Durability::Disk, Durability::Disk, Durability::Os]);
+        let offsets = rng.pick(&[
+            Durability::Disk,
+            Durability::Disk,
+            Durability::Disk,
+            Durability::Os,
+        ]);
         let kind = |rng: &mut Rng| Kind {
             level: rng.pick(&[
                 Durability::Disk,
@@ -246,7 +253,11 @@ impl World {
                 trimmed: kind.trimmed,
             });
         }
-        self.shared.lock().unwrap().topics.insert(name.to_owned(), number);
+        self.shared
+            .lock()
+            .unwrap()
+            .topics
+            .insert(name.to_owned(), number);
         self.topics.insert(name, Known { number, topic });
     }
 
@@ -296,8 +307,13 @@ impl World {
         }
         let offsets = partition.offsets();
         let upto = offsets.log_start.value()
-            + self.rng.below(offsets.high_watermark.value() - offsets.log_start.value() + 1);
-        self.act(format!("delete records of {} below {upto}", partition.topic_partition()));
+            + self
+                .rng
+                .below(offsets.high_watermark.value() - offsets.log_start.value() + 1);
+        self.act(format!(
+            "delete records of {} below {upto}",
+            partition.topic_partition()
+        ));
         if let Err(error) = partition.delete_records(Offset::new(upto)) {
             self.judge("delete records", &error, &[]);
         }
@@ -333,7 +349,12 @@ impl World {
         Some(self.producers.len() - 1)
     }
 
-    fn next_record(&mut self, producer: u32, topic: u32, partition: Option<u32>) -> Record<'static> {
+    fn next_record(
+        &mut self,
+        producer: u32,
+        topic: u32,
+        partition: Option<u32>,
+    ) -> Record<'static> {
         let id = self.next_record;
         self.next_record += 1;
         self.push(Event::Sent {
@@ -343,7 +364,10 @@ impl World {
             partition,
         });
         let record = record(id);
-        partition.map_or_else(|| record.clone(), |partition| record.clone().partition(partition))
+        partition.map_or_else(
+            || record.clone(),
+            |partition| record.clone().partition(partition),
+        )
     }
 
     pub(crate) fn send(&mut self) {
@@ -359,7 +383,9 @@ impl World {
             let key = record.key_bytes().filter(|_| keyed && partition.is_none());
             let count = self.topics[name].topic.partition_count();
             let route = (topic, count, key.map(<[u8]>::to_vec));
-            self.act(format!("producer {number} sends {id} to {name}, waited: {waited}"));
+            self.act(format!(
+                "producer {number} sends {id} to {name}, waited: {waited}"
+            ));
             match producer.send(record) {
                 Ok(delivery) => {
                     if waited {
@@ -382,7 +408,9 @@ impl World {
         let partition = self.any_partition(name).number();
         let first = self.next_record;
         let count = 1 + self.rng.below(12);
-        self.act(format!("producer {number} sends {count} from {first} on to {name}-{partition}"));
+        self.act(format!(
+            "producer {number} sends {count} from {first} on to {name}-{partition}"
+        ));
         let records: Vec<_> = (0..count)
             .map(|_| self.next_record(number, topic, Some(partition)))
             .collect();
@@ -469,7 +497,10 @@ impl World {
                             });
                         }
                     }
-                    Err(error) => self.judge("deliveries", &error, &[ErrorKind::NotFound]),
+                    Err(error) => {
+                        use ErrorKind::{Full, Io, NotFound, Poisoned};
+                        self.judge("deliveries", &error, &[Full, Io, NotFound, Poisoned]);
+                    }
                 }
                 false
             }
@@ -514,7 +545,9 @@ impl World {
         };
         let times = self.rng.pick(&[Some(1), Some(1), Some(3), None]);
         let after = self.rng.below(25);
-        self.act(format!("error {code} {times:?} times after {after} at {kinds:?}"));
+        self.act(format!(
+            "error {code} {times:?} times after {after} at {kinds:?}"
+        ));
         let mut fault = Fault::error(code).after(after);
         fault = match times {
             Some(times) => fault.times(times),
@@ -636,7 +669,11 @@ impl World {
     }
 
     pub(crate) fn flush_all(&mut self) {
-        let flushed: Vec<_> = self.topics.values().map(|known| known.topic.flush()).collect();
+        let flushed: Vec<_> = self
+            .topics
+            .values()
+            .map(|known| known.topic.flush())
+            .collect();
         for result in flushed {
             if let Err(error) = result {
                 self.judge("the last flush", &error, &[]);
@@ -649,7 +686,8 @@ impl World {
             let after = self.rng.below(60);
             let code = self.rng.pick(&[EIO, ENOSPC]);
             self.act(format!("open, with error {code} at operation {after}"));
-            self.storage.fail(Fault::error(code).after(after).partial_writes(after));
+            self.storage
+                .fail(Fault::error(code).after(after).partial_writes(after));
         }
         for _ in 0..3 {
             self.opened += 1;
@@ -660,7 +698,10 @@ impl World {
                 .seed(self.seed.wrapping_mul(1000) + self.opened)
                 .offsets_durability(self.offsets)
                 .open();
-            self.act(format!("open: {:?}", opened.as_ref().err().map(Error::kind)));
+            self.act(format!(
+                "open: {:?}",
+                opened.as_ref().err().map(Error::kind)
+            ));
             self.storage.heal();
             match opened {
                 Ok(log) => {
@@ -735,7 +776,7 @@ impl World {
                 self.push(Event::Contents {
                     place,
                     start: offsets.log_start.value(),
-                    end: offsets.log_end.value(),
+                    end: offsets.high_watermark.value(),
                     records,
                     fresh,
                 });
@@ -762,7 +803,10 @@ impl World {
                 };
                 let offset = partition.offsets().log_start.value();
                 if self.starts.insert(place, offset) != Some(offset) {
-                    self.shared.lock().unwrap().push(Event::LogStart { place, offset });
+                    self.shared
+                        .lock()
+                        .unwrap()
+                        .push(Event::LogStart { place, offset });
                 }
             }
         }
@@ -784,7 +828,9 @@ impl World {
                 let place = self.shared.lock().unwrap().place(&at);
                 let offset = Some(committed.offset().value());
                 if now.insert((group.number, place), offset).is_none() {
-                    self.wrong(format!("{offset:?} is committed for {at}, which is not there"));
+                    self.wrong(format!(
+                        "{offset:?} is committed for {at}, which is not there"
+                    ));
                 }
             }
         }
@@ -826,6 +872,7 @@ impl World {
         for event in &new {
             self.act(format!("     {event:?}"));
             if let Err(what) = self.checker.take(event) {
+                self.act(format!("which is wrong: {what}"));
                 panic!("{what}");
             }
         }
@@ -834,6 +881,7 @@ impl World {
     pub(crate) fn finish(&mut self) {
         self.check();
         if let Err(what) = self.checker.finish() {
+            self.act(format!("which is wrong: {what}"));
             panic!("{what}");
         }
     }
