@@ -501,3 +501,23 @@ fn a_log_whose_first_records_were_given_up_is_whole_after_a_close() {
         send(&log.topic("t").unwrap(), 1);
     }
 }
+
+/// At level `Os` recovery only synced what it had found: after a sync that had failed the disk did not
+/// have it, and the log said that it did. A power cut left a hole below later records.
+#[test]
+fn what_a_failed_sync_lost_is_written_anew_at_every_level() {
+    for level in [Durability::Disk, Durability::Os, Durability::Memory] {
+        let (storage, log, topic) = log_with(level, 3);
+        topic.producer().send(record(1, 0, 3)).unwrap();
+        storage.fail(Fault::error(EIO).only(OperationKind::Sync));
+        log.close().unwrap_err();
+        let killed = storage.kill();
+        let (log, partition) = reopened(&killed);
+        let (_, end) = whole(&partition);
+        assert!(end >= 3, "{level:?}");
+        log.close().unwrap();
+        let (log, partition) = reopened(&killed.crash(Survival::Nothing, 0));
+        assert!(!is_damaged(&log), "{level:?}");
+        assert_eq!(whole(&partition), (0, end), "{level:?}");
+    }
+}

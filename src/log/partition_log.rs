@@ -152,8 +152,7 @@ impl Log {
         accumulator: Arc<Accumulator>,
         mark: Option<CleanMark>,
     ) -> Result<(Arc<Self>, Recovery), Error> {
-        let recovered = recover(&place, options.durability, mark)
-            .map_err(|error| error.in_partition(&place.name))?;
+        let recovered = recover(&place, mark).map_err(|error| error.in_partition(&place.name))?;
         let mut writer = Writer::default();
         if let (Some(active), Some(last)) = (recovered.active, recovered.segments.last()) {
             writer.resume(Arc::clone(last), active);

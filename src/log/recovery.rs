@@ -26,7 +26,6 @@ use crate::error::{Error, ErrorKind, FormatError};
 use crate::format::{BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::limits::{saturating_usize, to_u64};
 use crate::offset::Offset;
-use crate::options::Durability;
 use crate::storage::{OpenMode, StorageFile, read_exact_at, write_all_at, write_file_durably};
 use crate::timestamp::Timestamp;
 
@@ -85,11 +84,7 @@ struct Scan {
 }
 
 /// Opens a partition for writing.
-pub(super) fn recover(
-    place: &Place,
-    durability: Durability,
-    mark: Option<CleanMark>,
-) -> Result<Recovered, Error> {
+pub(super) fn recover(place: &Place, mark: Option<CleanMark>) -> Result<Recovered, Error> {
     if mark.is_none() {
         sync_names(place)?;
     }
@@ -124,7 +119,7 @@ pub(super) fn recover(
         Some(mark) if is_as_marked(&found, &mark) && start_error.is_none() => {
             take_as_closed(place, &found, start, &mark)
         }
-        _ => scan_and_mend(place, durability, &found, start, mark, start_error),
+        _ => scan_and_mend(place, &found, start, mark, start_error),
     }
 }
 
@@ -277,7 +272,6 @@ fn missing() -> FormatError {
 /// After anything but a clean close: finds where the log ends, and whether it should.
 fn scan_and_mend(
     place: &Place,
-    durability: Durability,
     found: &[Found],
     start: Offset,
     mark: Option<CleanMark>,
@@ -337,7 +331,7 @@ fn scan_and_mend(
         let stop = scan.stop.take().unwrap_or(stop);
         return Ok(damaged(place, found, start, &scan, stop, start_error));
     }
-    mend(place, durability, found, start, index, &scan_from, &scan)
+    mend(place, found, start, index, &scan_from, &scan)
 }
 
 impl Stop {
@@ -569,7 +563,6 @@ fn damaged(
 /// Cuts off a torn tail and makes the rest safe to build on.
 fn mend(
     place: &Place,
-    durability: Durability,
     found: &[Found],
     start: Offset,
     scanned_from: usize,
@@ -606,13 +599,11 @@ fn mend(
     let proof = scan.proof.min(scan.end);
     if proof < scan.end || scan.stop.is_some() {
         for segment in segments.iter().skip(scanned_from) {
-            if durability == Durability::Disk {
-                let first = segment.base_offset() == scan_from.segment;
-                let from = if first { scan_from.position } else { START };
-                write_anew(place, segment, from, proof)?;
-            } else {
-                sync(place, segment)?;
-            }
+            // Whatever the level: after a sync that failed the page cache may show what the disk does not
+            // have, and another sync would not bring it there.
+            let first = segment.base_offset() == scan_from.segment;
+            let from = if first { scan_from.position } else { START };
+            write_anew(place, segment, from, proof)?;
         }
         if !segments.is_empty() {
             place.sync_directory()?;
@@ -693,16 +684,6 @@ fn trim(place: &Place, segment: &Segment, end: u64) -> Result<(), Error> {
         file.sync_all().map_err(fail)?;
     }
     Ok(())
-}
-
-/// Makes a segment durable as it is.
-fn sync(place: &Place, segment: &Segment) -> Result<(), Error> {
-    let fail = |error| Error::storage("sync a recovered tail", segment.path(), error);
-    let file = place
-        .storage
-        .open(segment.path(), OpenMode::ReadWrite)
-        .map_err(fail)?;
-    file.sync_all().map_err(fail)
 }
 
 /// Writes the batches that no proof covers once more, and syncs them.
