@@ -11,11 +11,13 @@ mod common;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use common::{clock, is_same, record};
 use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Storage, Survival};
 use topiclog::{
-    Delivery, Durability, ErrorKind, EventLog, Offset, Partition, Record, Topic, TopicOptions,
+    Consumer, ConsumerGroup, ConsumerOptions, Delivery, Durability, ErrorKind, EventLog, Offset,
+    OffsetReset, Partition, Record, Topic, TopicOptions,
 };
 
 const EIO: i32 = 5;
@@ -520,4 +522,55 @@ fn what_a_failed_sync_lost_is_written_anew_at_every_level() {
         assert!(!is_damaged(&log), "{level:?}");
         assert_eq!(whole(&partition), (0, end), "{level:?}");
     }
+}
+
+fn automatic(log: &EventLog, topic: &Topic) -> (ConsumerGroup, Consumer) {
+    let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+    let group = log.consumer_group("g").unwrap();
+    let group = group.options(options.max_poll_records(2));
+    let mut consumer = group.subscribe([topic]).unwrap();
+    while !consumer.poll(Duration::ZERO).unwrap().is_empty() {}
+    (group, consumer)
+}
+
+fn committed(group: &ConsumerGroup) -> Vec<u64> {
+    let committed = group.committed().into_iter();
+    committed
+        .map(|(_, offset)| offset.offset().value())
+        .collect()
+}
+
+/// A member that commits by itself committed by hand too, further back: closing it took the position for
+/// committed already, and left the lower offset.
+#[test]
+fn an_automatic_commit_is_made_again_after_a_lower_one_by_hand() {
+    let (_storage, log, topic) = log_with(Durability::Disk, 6);
+    let (group, mut consumer) = automatic(&log, &topic);
+    consumer.commit().unwrap();
+    let place = topic.partition(0).unwrap().topic_partition().clone();
+    consumer
+        .commit_offsets([(&place, Offset::new(3).into())])
+        .unwrap();
+    assert_eq!(committed(&group), [3]);
+    consumer.close().unwrap();
+    assert_eq!(committed(&group), [6]);
+}
+
+/// The same with a commit that nobody waited for, noted after the automatic one that came behind it.
+#[test]
+fn an_automatic_commit_is_made_again_after_one_that_nobody_waited_for() {
+    let (storage, clock) = (SimulatedStorage::new(), clock());
+    let log = common::open(&storage, &clock);
+    let topic = log.create_topic("t", options(Durability::Disk)).unwrap();
+    send(&topic, 6);
+    let (group, mut consumer) = automatic(&log, &topic);
+    consumer.commit_async(|result| result.unwrap()).unwrap();
+    let place = topic.partition(0).unwrap().topic_partition().clone();
+    consumer.seek(&place, Offset::new(2)).unwrap();
+    clock.advance(Duration::from_secs(6));
+    assert_eq!(consumer.poll(Duration::ZERO).unwrap().len(), 2);
+    assert_eq!(committed(&group), [2]);
+    while !consumer.poll(Duration::ZERO).unwrap().is_empty() {}
+    consumer.close().unwrap();
+    assert_eq!(committed(&group), [6]);
 }

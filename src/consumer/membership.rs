@@ -258,6 +258,8 @@ impl Consumer {
         if positions.is_empty() && only_new {
             return Ok(());
         }
+        // In the order in which they were asked for, so that what is noted last is what counts.
+        self.finish_async_commits(true);
         // Also without a position: whoever was removed has to learn it.
         let commits = positions
             .iter()
@@ -282,7 +284,6 @@ impl Consumer {
     pub fn commit(&mut self) -> Result<(), Error> {
         self.check_usable("commit")?;
         self.need_group("commit")?;
-        self.finish_async_commits(true);
         self.commit_all(false)
     }
 
@@ -317,8 +318,14 @@ impl Consumer {
         self.check_usable("commit")?;
         self.need_group("commit")?;
         self.finish_async_commits(true);
+        let offsets: Vec<_> = offsets.into_iter().collect();
+        let committed = offsets.iter();
+        let committed = committed.map(|(place, committed)| ((*place).clone(), committed.offset()));
+        let committed: Vec<_> = committed.collect();
         let staged = self.stage(offsets)?;
-        Groups::finish(staged)
+        Groups::finish(staged)?;
+        self.note_committed(&committed);
+        Ok(())
     }
 
     /// Commits the positions as [`commit`](Self::commit) does, but does not wait. The callback is called

@@ -479,7 +479,9 @@ impl World {
                     if error.kind() == ErrorKind::Full {
                         self.push(Event::NotWritten { id: *id });
                     }
-                    self.judge("delivery", &error, &[ErrorKind::NotFound]);
+                    // It may have been settled by another's wait, before the storage was healed.
+                    use ErrorKind::{Full, Io, NotFound, Poisoned};
+                    self.judge("delivery", &error, &[Full, Io, NotFound, Poisoned]);
                     false
                 }
             },
