@@ -324,6 +324,9 @@ impl Checker {
                 "record {id} is at {offset} of {place:?} after it was gone"
             ));
         }
+        if !self.topics.get(&place.topic).is_some_and(|topic| topic.sure) {
+            return Ok(());
+        }
         if *sent.at.get_or_insert((place, offset)) != (place, offset) {
             let before = sent.at;
             return fail(format!(
@@ -524,9 +527,10 @@ impl Checker {
                 }
             }
             let candidates = self.commits.visible(group, *place);
-            self.member(member)
-                .held
-                .insert(*place, Position::Unknown(candidates));
+            let this = self.member(member);
+            // Only a member that is here is given anything.
+            (this.doubtful, this.removed) = (false, false);
+            this.held.insert(*place, Position::Unknown(candidates));
         }
         Ok(())
     }
@@ -551,6 +555,34 @@ impl Checker {
             ));
         }
         this.generation = generation;
+        let this = &self.members[&member];
+        let beyond = |place: &Place, from: u64| {
+            let end = self.partitions.get(place).map_or(0, |p| p.end);
+            self.lost_some(*place) && from > end
+        };
+        let lost: Vec<_> = this
+            .held
+            .iter()
+            .filter(|(place, position)| match position {
+                Position::At(at) => beyond(place, *at),
+                Position::Unknown(starts) => {
+                    starts.iter().flatten().any(|start| beyond(place, *start))
+                }
+            })
+            .map(|(place, _)| *place)
+            .collect();
+        // Its poll has moved it to the start, if it has looked there.
+        for place in lost {
+            let position = self.member(member).held.get_mut(&place);
+            match position {
+                Some(Position::Unknown(starts)) => drop(starts.insert(None)),
+                Some(Position::At(at)) => {
+                    let starts = BTreeSet::from([Some(*at), None]);
+                    self.member(member).held.insert(place, Position::Unknown(starts));
+                }
+                None => {}
+            }
+        }
         Ok(())
     }
 
@@ -620,15 +652,20 @@ impl Checker {
                 "member {member} was handed {place:?} and does not own it"
             ));
         };
-        let partition = &self.partitions[&place];
-        // No record that has to be there lies between the place to go on from and this one.
-        let follows = |from: u64| {
-            let from = from.max(partition.start);
-            let passed = partition.bound.range(from..offset.max(from));
-            offset >= from && !passed.into_iter().any(|(_, bound)| bound.firm)
-        };
         // Beyond the end, after a weaker topic lost records, the reset policy decides.
         let lost_some = self.lost_some(place);
+        // What is acknowledged in memory is not in the log yet, so nobody outside knows where that ends.
+        let end = match self.level(place) {
+            Durability::Memory => offset,
+            _ => end,
+        };
+        let partition = self.partitions.entry(place).or_default();
+        // No record that has to be there lies between the place to go on from and this one. What was read
+        // ahead may still come after it was deleted.
+        let follows = |from: u64| {
+            let passed = from.max(partition.start)..offset.max(from).max(partition.start);
+            offset >= from && !partition.bound.range(passed).any(|(_, bound)| bound.firm)
+        };
         let goes_on = |from: u64| follows(from) || (from > end && lost_some && follows(0));
         let right = match &position {
             Position::At(position) => goes_on(*position),

@@ -473,7 +473,7 @@ impl World {
         self.flush_all();
         let (mut quiet, mut rounds) = (0, 0);
         // Longer than any place is kept.
-        while quiet < 3 || rounds < 8 {
+        while quiet < 6 {
             rounds += 1;
             if rounds > 400 {
                 self.wrong("the groups do not come to an end");

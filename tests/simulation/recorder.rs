@@ -22,6 +22,8 @@ pub(crate) struct Recorder {
     pub(crate) topics: BTreeMap<String, u32>,
     pub(crate) owned: BTreeMap<u32, Owned>,
     pub(crate) commits: u64,
+    /// How many of them have come to an end.
+    pub(crate) settled: u64,
 }
 
 pub(crate) type Shared = Arc<Mutex<Recorder>>;
@@ -79,6 +81,7 @@ impl Recorder {
             }
             Err(_) => Outcome::Unknown,
         };
+        self.settled += 1;
         self.push(Event::CommitDone { commit, outcome });
     }
 

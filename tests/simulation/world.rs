@@ -108,6 +108,8 @@ pub(crate) struct World {
     routes: BTreeMap<Route, u32>,
     starts: BTreeMap<Place, u64>,
     committed: BTreeMap<(u32, Place), Option<u64>>,
+    /// How many commits had come to an end at the last look.
+    settled: u64,
     checker: Checker,
     checked: usize,
     pub(crate) trace: Vec<String>,
@@ -165,6 +167,7 @@ impl World {
             routes: BTreeMap::new(),
             starts: BTreeMap::new(),
             committed: BTreeMap::new(),
+            settled: 0,
             checker: Checker::new(),
             checked: 0,
             trace: Vec::new(),
@@ -836,8 +839,10 @@ impl World {
                 }
             }
         }
+        let settled = self.shared.lock().unwrap().settled;
+        let all = std::mem::replace(&mut self.settled, settled) != settled || fresh;
         for ((group, place), offset) in &now {
-            if fresh || self.committed.get(&(*group, *place)) != Some(offset) {
+            if all || self.committed.get(&(*group, *place)) != Some(offset) {
                 let (group, place, offset) = (*group, *place, *offset);
                 self.push(Event::Committed {
                     group,
