@@ -480,7 +480,14 @@ impl Log {
         if let Some(segment) = outcome.rolled {
             self.add_segment(segment);
         }
-        let written = written.map_err(|error| self.name(error))?;
+        let written = written.map_err(|error| {
+            let error = self.name(error);
+            if outcome.poisoned {
+                error.with_unknown_outcome()
+            } else {
+                error
+            }
+        })?;
         self.marks.raise_log_end(written.end_offset);
         Ok(written)
     }
@@ -518,7 +525,7 @@ impl Log {
                 }
             }
             Some(Err(error)) => {
-                let error = self.name(error);
+                let error = self.name(error).with_unknown_outcome();
                 self.poison(queue, &error);
             }
             None => {}
