@@ -16,8 +16,8 @@ use std::time::Duration;
 use common::{clock, is_same, record};
 use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Storage, Survival};
 use topiclog::{
-    Consumer, ConsumerGroup, ConsumerOptions, Delivery, Durability, ErrorKind, EventLog, Offset,
-    OffsetReset, Partition, Record, Topic, TopicOptions,
+    Consumer, ConsumerGroup, ConsumerOptions, Delivery, Durability, Error, ErrorKind, EventLog,
+    Offset, OffsetReset, Partition, RebalanceListener, Record, Topic, TopicOptions, TopicPartition,
 };
 
 const EIO: i32 = 5;
@@ -573,4 +573,64 @@ fn an_automatic_commit_is_made_again_after_one_that_nobody_waited_for() {
     while !consumer.poll(Duration::ZERO).unwrap().is_empty() {}
     consumer.close().unwrap();
     assert_eq!(committed(&group), [6]);
+}
+
+/// A write failed, and so did cutting it off: the sender was told `Full`, so that nothing was written, and
+/// the record was there after the next opening.
+#[test]
+fn nobody_is_told_that_nothing_was_written_where_that_is_not_known() {
+    let (storage, _log, topic) = log_with(Durability::Os, 1);
+    let kinds = [OperationKind::Write, OperationKind::SetLen];
+    let fault = Fault::error(ENOSPC).forever();
+    storage.fail(kinds.into_iter().fold(fault, Fault::only));
+    let delivery = topic.producer().send(record(1, 0, 1)).unwrap();
+    assert_eq!(delivery.wait().unwrap_err().kind(), ErrorKind::Io);
+    // The same where the sync fails for want of room: what it was to sync may be there.
+    let (storage, _log, topic) = log_with(Durability::Disk, 1);
+    storage.fail(Fault::error(ENOSPC).only(OperationKind::Sync));
+    let delivery = topic.producer().send(record(1, 0, 1)).unwrap();
+    assert_eq!(delivery.wait().unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(whole(&reopened(&storage.kill()).1), (0, 2));
+}
+
+/// Commits whatever it has, also when it is told that this is lost.
+struct CommitsAlways;
+
+impl RebalanceListener for CommitsAlways {
+    fn revoked(&mut self, consumer: &mut Consumer, _: &[TopicPartition]) -> Result<(), Error> {
+        let committed = consumer.commit();
+        assert_eq!(committed.unwrap_err().kind(), ErrorKind::Fenced);
+        Ok(())
+    }
+}
+
+/// A topic was deleted and made again: a commit out of `lost` took its position in the old one for one in
+/// the new one, whose first records then came to nobody.
+#[test]
+fn a_position_in_a_deleted_topic_is_not_committed_for_the_next_of_its_name() {
+    let (_storage, log, topic) = log_with(Durability::Disk, 5);
+    let consumer = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+    let group = log
+        .consumer_group("g")
+        .unwrap()
+        .options(consumer.auto_commit(None));
+    let mut consumer = group
+        .member()
+        .listener(CommitsAlways)
+        .subscribe([&topic])
+        .unwrap();
+    assert_eq!(consumer.poll(Duration::ZERO).unwrap().len(), 5);
+    let mut outsider = log
+        .consumer_group("other")
+        .unwrap()
+        .member()
+        .assign(&topic.partitions())
+        .unwrap();
+    let _read = outsider.poll(Duration::ZERO).unwrap();
+    log.delete_topic("t").unwrap();
+    let topic = log.create_topic("t", options(Durability::Disk)).unwrap();
+    send(&topic, 3);
+    assert_eq!(outsider.commit().unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(consumer.poll(Duration::ZERO).unwrap().len(), 3);
+    assert_eq!(committed(&group), []);
 }

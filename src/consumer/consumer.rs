@@ -450,6 +450,12 @@ impl Consumer {
         number.ok_or_else(|| Error::from(GroupError::NotAssigned).in_partition(place))
     }
 
+    /// The topic of an assigned partition, as it was when it was assigned.
+    pub(super) fn topic_of(&self, place: &TopicPartition) -> Option<&TopicState> {
+        let number = self.by_place.get(place)?;
+        Some(&self.slots.get(number)?.topic)
+    }
+
     fn slot(&mut self, place: &TopicPartition) -> Result<&mut Slot, Error> {
         let number = self.number(place)?;
         let slot = self.slots.get_mut(&number);

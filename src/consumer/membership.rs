@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::consumer::{Consumer, is_unknown_member};
 use super::groups::{Groups, MemberSeat, Staged};
 use super::options::CommittedOffset;
-use crate::error::{Error, ErrorKind, InputError, LogError};
+use crate::error::{Error, ErrorKind, GroupError, InputError, LogError};
 use crate::group::{
     Assignor, Committer, Departure, Generation, JoinRequest, MemberId, OffsetCommit, Subscription,
 };
@@ -384,12 +384,26 @@ impl Consumer {
             offset: committed.offset(),
             metadata: Arc::clone(committed.shared_note()),
         };
-        let commits = offsets.into_iter().map(commit).collect();
+        let commits: Vec<_> = offsets.into_iter().map(commit).collect();
+        for commit in &commits {
+            self.check_same_topic(&commit.partition)?;
+        }
         let committer = match &self.membership {
             Some(membership) => Committer::Member(&membership.member_id, membership.generation),
             None => Committer::Outsider,
         };
         self.groups.stage(cell, committer, commits)
+    }
+
+    /// Refuses a commit for a partition of a topic that was deleted: by now the name may mean another one,
+    /// which the member may even have been given, and has not been told of.
+    fn check_same_topic(&self, place: &TopicPartition) -> Result<(), Error> {
+        match (self.topic_of(place), &self.membership) {
+            (Some(topic), None) if topic.is_deleted() => Err(topic.gone()),
+            (Some(topic), Some(_)) if !topic.is_deleted() => Ok(()),
+            (_, None) => Ok(()),
+            (_, Some(_)) => Err(Error::from(GroupError::NotAssigned).in_partition(place)),
+        }
     }
 
     /// Finishes commits that nobody waits for: those that are settled, or all.

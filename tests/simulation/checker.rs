@@ -324,7 +324,11 @@ impl Checker {
                 "record {id} is at {offset} of {place:?} after it was gone"
             ));
         }
-        if !self.topics.get(&place.topic).is_some_and(|topic| topic.sure) {
+        if !self
+            .topics
+            .get(&place.topic)
+            .is_some_and(|topic| topic.sure)
+        {
             return Ok(());
         }
         if *sent.at.get_or_insert((place, offset)) != (place, offset) {
@@ -578,7 +582,9 @@ impl Checker {
                 Some(Position::Unknown(starts)) => drop(starts.insert(None)),
                 Some(Position::At(at)) => {
                     let starts = BTreeSet::from([Some(*at), None]);
-                    self.member(member).held.insert(place, Position::Unknown(starts));
+                    self.member(member)
+                        .held
+                        .insert(place, Position::Unknown(starts));
                 }
                 None => {}
             }

@@ -536,6 +536,7 @@ impl World {
         use OperationKind as Kind;
         let code = self.rng.pick(&[EIO, EIO, ENOSPC, EMFILE]);
         let kinds = match code {
+            ENOSPC if self.rng.chance(20) => vec![Kind::Sync, Kind::SyncDir],
             ENOSPC => vec![Kind::Write, Kind::SetLen, Kind::Open, Kind::CreateDir],
             EMFILE => vec![Kind::Open, Kind::List],
             _ => self.rng.pick(&[
