@@ -43,6 +43,8 @@ struct Partition {
     bound: BTreeMap<u64, Bound>,
     by_producer: BTreeMap<(u32, u64), u64>,
     start: u64,
+    /// All that it ever was.
+    starts: BTreeSet<u64>,
     /// No record is known from here on.
     end: u64,
     /// Acknowledged, but nobody was told where.
@@ -423,6 +425,7 @@ impl Checker {
             ));
         }
         partition.start = offset;
+        partition.starts.extend([0, offset]);
         partition.end = partition.end.max(offset);
         Ok(())
     }
@@ -711,20 +714,33 @@ impl Checker {
             |place: &Place| self.topics[&place.topic].alive && self.topics[&place.topic].sure;
         let places = || offsets.iter().map(|(place, _)| place).chain(unresolved);
         let surely_owned = owned && !doubtful && places().all(|place| alive(place) && owns(place));
+        // A position that is nowhere, or outside the partition, is moved to the log start by a poll, and
+        // that poll may have been some time ago.
         let mut maybe = Vec::new();
-        for place in unresolved {
-            let start = self.partitions.get(place).map_or(0, |p| p.start);
-            if let Some(Position::Unknown(starts)) = this.and_then(|this| this.held.get(place)) {
-                maybe.extend(starts.iter().map(|at| (*place, at.unwrap_or(start))));
+        let starts = |place: &Place| self.partitions.get(place).map(|p| p.starts.clone());
+        let mut moved = |place: &Place, from: Option<u64>| {
+            let partition = self.partitions.get(place);
+            let (start, end) = partition.map_or((0, 0), |p| (p.start, p.end));
+            let from_end = if self.lost_some(*place) { end } else { u64::MAX };
+            let end = match self.level(*place) {
+                Durability::Memory => 0,
+                _ => from_end,
+            };
+            if from.is_none_or(|from| from < start || from > end) {
+                let starts = starts(place).unwrap_or_else(|| BTreeSet::from([0]));
+                maybe.extend(starts.iter().map(|start| (*place, *start)));
             }
-            maybe.push((*place, start));
+            maybe.extend(from.map(|from| (*place, from)));
+        };
+        for place in unresolved {
+            if let Some(Position::Unknown(starts)) = this.and_then(|this| this.held.get(place)) {
+                for start in starts {
+                    moved(place, *start);
+                }
+            }
         }
         for (place, offset) in offsets {
-            // A position below the log start is moved there by a poll that brings nothing.
-            let start = self.partitions.get(place).map_or(0, |p| p.start);
-            if *offset < start {
-                maybe.push((*place, start));
-            }
+            moved(place, Some(*offset));
         }
         let offsets = offsets.to_vec();
         let store = Store {
