@@ -384,7 +384,8 @@ impl Log {
         let Some(mut writer) = self.writer.try_lock() else {
             return false;
         };
-        writer.checkpoint(&self.place, self.marks.recovery_point(), high_watermark);
+        // Not the recovery point: a roll that failed has synced what was written, and told nobody.
+        writer.checkpoint(&self.place, self.marks.log_end(), high_watermark);
         (published.high_watermark, published.at) = (high_watermark, now);
         true
     }

@@ -46,6 +46,8 @@ pub(super) struct Writer {
     /// the log has grown past its name it would stand between segments.
     orphan: Option<PathBuf>,
     since_sync: u64,
+    /// A sync has failed: nothing that was written since the last one is known to be on disk, ever.
+    sync_failed: bool,
     since_checkpoint: u64,
     scan_from: ScanFrom,
 }
@@ -120,7 +122,7 @@ impl Writer {
 
     /// Whether everything written is synced.
     pub(super) fn is_synced(&self) -> bool {
-        self.since_sync == 0 && self.unsynced.is_empty()
+        self.since_sync == 0 && self.unsynced.is_empty() && !self.sync_failed
     }
 
     /// Writes a batch at the log's end, or at the offset it was promised, in a new segment if the active
@@ -352,9 +354,11 @@ impl Writer {
 
     fn sync_written(&mut self, place: &Place) -> Result<(), Error> {
         self.sync_sealed(place)?;
-        if let Some(active) = &self.active {
-            let fail = |error| Error::storage("sync", active.segment.path(), error);
-            active.file.sync_data().map_err(fail)?;
+        if let Some(active) = &self.active
+            && let Err(error) = active.file.sync_data()
+        {
+            self.sync_failed = true;
+            return Err(Error::storage("sync", active.segment.path(), error));
         }
         self.since_sync = 0;
         Ok(())
@@ -368,8 +372,10 @@ impl Writer {
     /// As of [`sync`](Self::sync).
     pub(super) fn sync_sealed(&mut self, place: &Place) -> Result<Option<Offset>, Error> {
         for Unsynced { segment, file } in self.unsynced.drain(..) {
-            file.sync_data()
-                .map_err(|error| Error::storage("sync", segment.path(), error))?;
+            if let Err(error) = file.sync_data() {
+                self.sync_failed = true;
+                return Err(Error::storage("sync", segment.path(), error));
+            }
         }
         if self.unsynced_names {
             place.sync_directory()?;
@@ -397,20 +403,15 @@ impl Writer {
 
     /// Writes down how far the log is durable and how far readers may go.
     ///
-    /// The place where the next open begins its scan moves only when everything is synced; between two
-    /// syncs it stays where the last checkpoint put it.
-    pub(super) fn checkpoint(
-        &mut self,
-        place: &Place,
-        recovery_point: Offset,
-        high_watermark: Offset,
-    ) {
+    /// The place where the next open begins its scan moves only when everything is synced, up to the log's
+    /// end; between two syncs it stays where the last checkpoint put it.
+    pub(super) fn checkpoint(&mut self, place: &Place, log_end: Offset, high_watermark: Offset) {
         let Some(active) = &self.active else { return };
         if self.is_synced() {
             self.scan_from = ScanFrom {
                 segment: active.segment.base_offset(),
                 position: active.position,
-                offset: recovery_point,
+                offset: log_end,
                 max_timestamp: active.segment.known_max_timestamp(),
             };
         }

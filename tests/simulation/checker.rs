@@ -721,7 +721,11 @@ impl Checker {
         let mut moved = |place: &Place, from: Option<u64>| {
             let partition = self.partitions.get(place);
             let (start, end) = partition.map_or((0, 0), |p| (p.start, p.end));
-            let from_end = if self.lost_some(*place) { end } else { u64::MAX };
+            let from_end = if self.lost_some(*place) {
+                end
+            } else {
+                u64::MAX
+            };
             let end = match self.level(*place) {
                 Durability::Memory => 0,
                 _ => from_end,
