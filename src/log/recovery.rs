@@ -597,7 +597,11 @@ fn mend(
         }
     }
     let proof = scan.proof.min(scan.end);
-    if proof < scan.end || scan.stop.is_some() {
+    // The header of a segment without a proven batch is not proven either.
+    let bare = segments
+        .last()
+        .is_some_and(|last| last.base_offset() >= proof);
+    if proof < scan.end || scan.stop.is_some() || bare {
         for segment in segments.iter().skip(scanned_from) {
             // Whatever the level: after a sync that failed the page cache may show what the disk does not
             // have, and another sync would not bring it there.

@@ -28,7 +28,7 @@ struct Line {
     last: (u64, Option<u64>),
     /// Later ones that may be there, by the number of their commit.
     maybe: Vec<(u64, u64)>,
-    /// All that were ever certain.
+    /// All that ever were, or may have been.
     past: BTreeSet<Option<u64>>,
 }
 
@@ -54,6 +54,7 @@ impl Commits {
         for (place, offset) in stored.filter(|_| store.owned) {
             let line = self.lines.entry((store.group, *place)).or_default();
             line.maybe.push((commit, *offset));
+            line.past.insert(Some(*offset));
         }
         self.asked.insert(commit, store);
     }
