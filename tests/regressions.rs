@@ -667,24 +667,22 @@ fn a_checkpoint_after_a_failed_roll_is_true() {
 /// went on in it, and a power cut took the header from under acknowledged records.
 #[test]
 fn the_header_of_an_empty_segment_is_on_disk_before_records_follow_it() {
-    for (level, after) in
-        (0..8).flat_map(|after| [(Durability::Disk, after), (Durability::Os, after)])
-    {
-        let (storage, log, topic) = log_with(level, 0);
-        // At one of them the header is written, and the batch behind it is not.
-        storage.fail(Fault::error(ENOSPC).after(after).only(OperationKind::Write));
-        let failed = topic.producer().send(record(1, 0, 0)).unwrap().wait();
-        storage.heal();
-        storage.fail(Fault::error(EIO).only(OperationKind::Sync));
-        let _failed = (failed, log.close());
-        let killed = storage.kill();
-        let (log, partition) = reopened(&killed);
-        let end = partition.offsets().log_end.value();
-        common::contents(&partition).unwrap();
-        send(&log.topic("t").unwrap(), 2);
-        partition.sync().unwrap();
-        let (log, partition) = reopened(&killed.crash(Survival::Nothing, 0));
-        assert!(!is_damaged(&log), "{level:?}: {:?}", log.recovery_report());
-        assert_eq!(whole(&partition).1, end + 2, "{level:?}, {after}");
+    for level in [Durability::Disk, Durability::Os] {
+        for after in 0..8 {
+            let (storage, log, topic) = log_with(level, 0);
+            // At one of them the header is written, and the batch behind it is not.
+            storage.fail(Fault::error(ENOSPC).after(after).only(OperationKind::Write));
+            storage.fail(Fault::error(EIO).forever().only(OperationKind::Sync));
+            let failed = topic.producer().send(record(1, 0, 0)).unwrap().wait();
+            let _failed = (failed, log.close());
+            let killed = storage.kill();
+            let (log, partition) = reopened(&killed);
+            let end = partition.offsets().log_end.value();
+            send(&log.topic("t").unwrap(), 2);
+            partition.sync().unwrap();
+            let (log, partition) = reopened(&killed.crash(Survival::Nothing, 0));
+            assert!(!is_damaged(&log), "{level:?}, {after}");
+            assert_eq!(whole(&partition), (0, end + 2), "{level:?}, {after}");
+        }
     }
 }
