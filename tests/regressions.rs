@@ -686,3 +686,38 @@ fn the_header_of_an_empty_segment_is_on_disk_before_records_follow_it() {
         }
     }
 }
+
+/// Offsets were given up at level `Memory`, and a batch said so. After a power cut it also stood for records
+/// that had been lost in the segment before it: later ones were kept, with a hole below.
+#[test]
+fn a_batch_after_given_up_offsets_does_not_hide_what_was_lost_before_it() {
+    for records in 1..8 {
+        let (storage, _log, topic) = log_with(Durability::Memory, records);
+        topic.flush().unwrap();
+        storage.fail(Fault::error(ENOSPC).only(OperationKind::Write));
+        topic.producer().send(record(1, 0, records)).unwrap();
+        topic.flush().unwrap_err();
+        for number in 1..9 {
+            topic
+                .producer()
+                .send(record(1, 0, records + number))
+                .unwrap();
+            topic.flush().unwrap();
+        }
+        let offsets = |partition: &Partition| -> Vec<u64> {
+            let read = common::contents(partition).unwrap().into_iter();
+            read.map(|(offset, _)| offset).collect()
+        };
+        let before = offsets(&topic.partition(0).unwrap());
+        for seed in 0..100 {
+            let (log, partition) = reopened(&storage.crash(Survival::Random, seed));
+            assert!(!is_damaged(&log));
+            let after = offsets(&partition);
+            assert!(
+                before.starts_with(&after),
+                "seed {seed}: {after:?} of {before:?}"
+            );
+            assert!(log.verify().unwrap().is_sound(), "seed {seed}");
+        }
+    }
+}

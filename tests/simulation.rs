@@ -14,6 +14,8 @@
     reason = "a test may panic"
 )]
 
+#[path = "simulation/broken.rs"]
+mod broken;
 #[path = "simulation/checker.rs"]
 mod checker;
 mod common;

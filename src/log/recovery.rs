@@ -375,14 +375,14 @@ fn scan(
         let fail = |error| Error::storage("scan a segment", &path, error);
         let seed = place.identity.segment_seed(segment.base);
         let mut scanner = Scanner::new(&*segment.file, seed, position).map_err(fail)?;
-        let mut follows = resumed || segment.base == scan.end;
+        if !resumed && segment.base != scan.end {
+            // It begins where nothing ends: no part of it can be kept.
+            scan.stop_at(index, 0, missing());
+            break;
+        }
         let end = loop {
             match scanner.step().map_err(fail)? {
                 Step::Batch { header, position } => {
-                    follows |= header.skips() && header.base_offset >= scan.end;
-                    if !follows {
-                        break position;
-                    }
                     if header.base_offset != scan.end
                         && !(header.skips() && header.base_offset > scan.end)
                     {
@@ -406,11 +406,6 @@ fn scan(
                 }
             }
         };
-        if !follows {
-            // It begins where nothing ends: no part of it can be kept.
-            scan.stop_at(index, 0, missing());
-            break;
-        }
         let summary = Summary {
             end_offset: scan.end,
             max_timestamp,
