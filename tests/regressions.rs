@@ -23,6 +23,9 @@ use topiclog::{
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
 
+/// How often the end of a partition rises while somebody reads there.
+const RISES: u64 = 500_000;
+
 fn options(durability: Durability) -> TopicOptions {
     TopicOptions::new()
         .durability(durability)
@@ -720,4 +723,42 @@ fn a_batch_after_given_up_offsets_does_not_hide_what_was_lost_before_it() {
             assert!(log.verify().unwrap().is_sound(), "seed {seed}");
         }
     }
+}
+
+/// The end rose between a reader's two looks at it, and the reader looked for a batch below the first end
+/// for ever. The window is a few instructions, so this only meets it by trying.
+#[test]
+fn a_read_at_an_end_that_rises_comes_back() {
+    let log = EventLog::in_memory().unwrap();
+    let topic = log
+        .create_topic("t", TopicOptions::new().durability(Durability::Os))
+        .unwrap();
+    let (done, finished) = std::sync::mpsc::channel();
+    let (partition, producer) = (topic.partition(0).unwrap(), topic.producer());
+    let sent = std::sync::Arc::new(AtomicBool::new(false));
+    let all_sent = std::sync::Arc::clone(&sent);
+    std::thread::spawn(move || {
+        for number in 0..RISES {
+            producer
+                .send(Record::new(number.to_string()))
+                .unwrap()
+                .wait()
+                .unwrap();
+        }
+        all_sent.store(true, Ordering::SeqCst);
+    });
+    std::thread::spawn(move || {
+        let mut next = Offset::ZERO;
+        while !sent.load(Ordering::SeqCst) || next < partition.offsets().high_watermark {
+            let records = partition.read(next).unwrap();
+            next = records
+                .iter()
+                .last()
+                .map_or(next, |record| record.offset().next());
+        }
+        done.send(next).unwrap();
+    });
+    // On a failure the reader is left behind, spinning, until the process ends.
+    let end = finished.recv_timeout(Duration::from_secs(40));
+    assert_eq!(end.unwrap(), Offset::new(RISES));
 }

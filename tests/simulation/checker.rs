@@ -373,28 +373,23 @@ impl Checker {
     }
 
     fn acked(&mut self, id: u64, place: Place, offset: Option<u64>) -> Verdict {
-        let firm = !(self.faults && self.level(place) == Durability::Memory);
-        let below_start = |partition: &Partition, offset| offset < partition.start;
-        match offset {
-            Some(offset) => {
-                let partition = self.partitions.entry(place).or_default();
-                if below_start(partition, offset) && !self.topics[&place.topic].trimmed {
-                    return fail(format!("record {id} was acknowledged below the log start"));
-                }
-                self.bind(place, offset, id, firm, false)
+        let Some(offset) = offset else {
+            let known = self.records.get(&id).is_some_and(|sent| sent.at.is_some());
+            if self.level(place) != Durability::Memory && !known {
+                self.partitions
+                    .entry(place)
+                    .or_default()
+                    .unplaced
+                    .insert(id);
             }
-            None => {
-                let known = self.records.get(&id).is_some_and(|sent| sent.at.is_some());
-                if self.level(place) != Durability::Memory && !known {
-                    self.partitions
-                        .entry(place)
-                        .or_default()
-                        .unplaced
-                        .insert(id);
-                }
-                Ok(())
-            }
+            return Ok(());
+        };
+        let partition = self.partitions.entry(place).or_default();
+        if offset < partition.start && !self.topics[&place.topic].trimmed {
+            return fail(format!("record {id} was acknowledged below the log start"));
         }
+        let firm = !(self.faults && self.level(place) == Durability::Memory);
+        self.bind(place, offset, id, firm, false)
     }
 
     fn not_written(&mut self, id: u64) -> Verdict {

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use topiclog::clock::Clock;
 use topiclog::{
-    ConsumerOptions, CooperativeStickyAssignor, Departure, Eager, Error, ErrorKind, GroupBuilder,
-    Offset, OffsetReset, RangeAssignor, RoundRobinAssignor, StickyAssignor, TopicPartition,
+    ConsumerOptions, CooperativeStickyAssignor, Departure, Eager, Error, ErrorKind, Generation,
+    GroupBuilder, Offset, OffsetReset, RangeAssignor, RoundRobinAssignor, StickyAssignor,
+    TopicPartition,
 };
 
 use super::common::Rng;
@@ -153,7 +154,7 @@ impl World {
         let member = &mut self.members[at];
         let polled = member.consumer.poll(Duration::ZERO);
         member.last_poll = self.clock.monotonic();
-        let generation = member.consumer.generation().map_or(0, |g| g.value());
+        let generation = member.consumer.generation().map_or(0, Generation::value);
         let result = match polled {
             Ok(records) => {
                 let mut recorder = self.shared.lock().unwrap();

@@ -273,7 +273,7 @@ pub(crate) fn record(id: u64) -> Record<'static> {
 
 /// Which record this is, if it is one that was sent, to the last byte.
 pub(crate) fn identify(read: &RecordRef<'_>) -> Option<u64> {
-    let bytes = read.value().or(read.key())?;
+    let bytes = read.value().or_else(|| read.key())?;
     let end = bytes.iter().position(|byte| *byte == b'.')?;
     let id = std::str::from_utf8(&bytes[..end]).ok()?.parse().ok()?;
     is_same(read, &record(id)).then_some(id)

@@ -25,6 +25,14 @@ const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
 const EMFILE: i32 = 24;
 
+/// What a sender may hear of a fault that is over.
+const LATE: [ErrorKind; 4] = [
+    ErrorKind::Full,
+    ErrorKind::Io,
+    ErrorKind::NotFound,
+    ErrorKind::Poisoned,
+];
+
 /// What a topic of a name is like in this history.
 #[derive(Clone, Copy, Debug)]
 struct Kind {
@@ -483,8 +491,7 @@ impl World {
                         self.push(Event::NotWritten { id: *id });
                     }
                     // It may have been settled by another's wait, before the storage was healed.
-                    use ErrorKind::{Full, Io, NotFound, Poisoned};
-                    self.judge("delivery", &error, &[Full, Io, NotFound, Poisoned]);
+                    self.judge("delivery", &error, &LATE);
                     false
                 }
             },
@@ -503,8 +510,7 @@ impl World {
                         }
                     }
                     Err(error) => {
-                        use ErrorKind::{Full, Io, NotFound, Poisoned};
-                        self.judge("deliveries", &error, &[Full, Io, NotFound, Poisoned]);
+                        self.judge("deliveries", &error, &LATE);
                     }
                 }
                 false
