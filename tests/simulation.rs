@@ -18,7 +18,11 @@
 mod broken;
 #[path = "simulation/checker.rs"]
 mod checker;
+#[path = "simulation/checker_log.rs"]
+mod checker_log;
 mod common;
+#[path = "simulation/crashes.rs"]
+mod crashes;
 #[path = "simulation/history.rs"]
 mod history;
 #[path = "simulation/members.rs"]
@@ -27,6 +31,8 @@ mod members;
 mod offsets;
 #[path = "simulation/recorder.rs"]
 mod recorder;
+#[path = "simulation/sending.rs"]
+mod sending;
 #[path = "simulation/world.rs"]
 mod world;
 

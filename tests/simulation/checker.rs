@@ -7,87 +7,87 @@ use topiclog::Durability;
 use super::history::{Event, Outcome, Place, Stop};
 use super::offsets::{Commits, Store};
 
-type Verdict = Result<(), String>;
+pub(crate) type Verdict = Result<(), String>;
 
 /// What is known of a record that was sent.
 #[derive(Debug)]
-struct Sent {
-    producer: u32,
-    topic: u32,
-    partition: Option<u32>,
-    at: Option<(Place, u64)>,
+pub(crate) struct Sent {
+    pub(crate) producer: u32,
+    pub(crate) topic: u32,
+    pub(crate) partition: Option<u32>,
+    pub(crate) at: Option<(Place, u64)>,
     /// It was not written, or is lost for good.
-    gone: bool,
+    pub(crate) gone: bool,
 }
 
 /// A record at an offset.
 #[derive(Clone, Copy, Debug)]
-struct Bound {
-    id: u64,
+pub(crate) struct Bound {
+    pub(crate) id: u64,
     /// It was acknowledged or read, so it has to be there.
-    firm: bool,
-    read: bool,
+    pub(crate) firm: bool,
+    pub(crate) read: bool,
 }
 
 #[derive(Debug)]
-struct Topic {
-    level: Durability,
-    trimmed: bool,
-    alive: bool,
+pub(crate) struct Topic {
+    pub(crate) level: Durability,
+    pub(crate) trimmed: bool,
+    pub(crate) alive: bool,
     /// Whether what is asked of it still counts.
-    sure: bool,
+    pub(crate) sure: bool,
 }
 
 #[derive(Debug, Default)]
-struct Partition {
-    bound: BTreeMap<u64, Bound>,
-    by_producer: BTreeMap<(u32, u64), u64>,
-    start: u64,
+pub(crate) struct Partition {
+    pub(crate) bound: BTreeMap<u64, Bound>,
+    pub(crate) by_producer: BTreeMap<(u32, u64), u64>,
+    pub(crate) start: u64,
     /// All that it ever was.
-    starts: BTreeSet<u64>,
+    pub(crate) starts: BTreeSet<u64>,
     /// No record is known from here on.
-    end: u64,
+    pub(crate) end: u64,
     /// Acknowledged, but nobody was told where.
-    unplaced: BTreeSet<u64>,
+    pub(crate) unplaced: BTreeSet<u64>,
 }
 
 /// Where a member goes on in a partition.
 #[derive(Clone, Debug)]
-enum Position {
+pub(crate) enum Position {
     /// It has read nothing yet and begins at one of these.
     Unknown(BTreeSet<Option<u64>>),
     At(u64),
 }
 
 #[derive(Debug, Default)]
-struct Member {
-    group: u32,
-    held: BTreeMap<Place, Position>,
-    doubtful: bool,
-    removed: bool,
-    generation: u32,
+pub(crate) struct Member {
+    pub(crate) group: u32,
+    pub(crate) held: BTreeMap<Place, Position>,
+    pub(crate) doubtful: bool,
+    pub(crate) removed: bool,
+    pub(crate) generation: u32,
 }
 
 #[derive(Debug)]
 pub(crate) struct Checker {
-    topics: BTreeMap<u32, Topic>,
-    partitions: BTreeMap<Place, Partition>,
-    records: BTreeMap<u64, Sent>,
-    faults: bool,
-    members: BTreeMap<u32, Member>,
+    pub(crate) topics: BTreeMap<u32, Topic>,
+    pub(crate) partitions: BTreeMap<Place, Partition>,
+    pub(crate) records: BTreeMap<u64, Sent>,
+    pub(crate) faults: bool,
+    pub(crate) members: BTreeMap<u32, Member>,
     /// By group: who owns what.
-    owners: BTreeMap<(u32, Place), u32>,
-    generations: BTreeMap<u32, u32>,
-    commits: Commits,
+    pub(crate) owners: BTreeMap<(u32, Place), u32>,
+    pub(crate) generations: BTreeMap<u32, u32>,
+    pub(crate) commits: Commits,
     /// By group: the records that some member was handed.
-    delivered: BTreeMap<u32, BTreeSet<u64>>,
+    pub(crate) delivered: BTreeMap<u32, BTreeSet<u64>>,
     /// Offsets below are passed over as documented: a weaker topic lost them, the group's commit did not.
-    exempt: BTreeMap<(u32, Place), u64>,
-    stopped: Stop,
-    groups: BTreeSet<u32>,
+    pub(crate) exempt: BTreeMap<(u32, Place), u64>,
+    pub(crate) stopped: Stop,
+    pub(crate) groups: BTreeSet<u32>,
 }
 
-fn fail<T>(what: String) -> Result<T, String> {
+pub(crate) fn fail<T>(what: String) -> Result<T, String> {
     Err(what)
 }
 
@@ -258,12 +258,12 @@ impl Checker {
         Ok(())
     }
 
-    fn topic(&mut self, topic: u32) -> Result<&mut Topic, String> {
+    pub(crate) fn topic(&mut self, topic: u32) -> Result<&mut Topic, String> {
         let found = self.topics.get_mut(&topic);
         found.ok_or_else(|| format!("topic {topic} was never made"))
     }
 
-    fn topic_found(&mut self, topic: u32, there: bool) -> Verdict {
+    pub(crate) fn topic_found(&mut self, topic: u32, there: bool) -> Verdict {
         let known = self.topic(topic)?;
         if known.sure && known.alive != there {
             let (verb, before) = if there {
@@ -277,246 +277,22 @@ impl Checker {
         Ok(())
     }
 
-    fn is_sure(&self, topic: u32) -> bool {
+    pub(crate) fn is_sure(&self, topic: u32) -> bool {
         let topic = self.topics.get(&topic);
         topic.is_some_and(|topic| topic.alive && topic.sure)
     }
 
-    fn level(&self, place: Place) -> Durability {
+    pub(crate) fn level(&self, place: Place) -> Durability {
         self.topics
             .get(&place.topic)
             .map_or(Durability::Memory, |topic| topic.level)
     }
 
-    fn member(&mut self, member: u32) -> &mut Member {
+    pub(crate) fn member(&mut self, member: u32) -> &mut Member {
         self.members.entry(member).or_default()
     }
 
-    /// A write that fails in a topic of level `Memory` takes what was acknowledged and not written.
-    fn faults_change(&mut self, active: bool) {
-        self.faults = active;
-        let topics = &self.topics;
-        for (place, partition) in &mut self.partitions {
-            if active
-                && topics
-                    .get(&place.topic)
-                    .is_some_and(|t| t.level == Durability::Memory)
-            {
-                for bound in partition.bound.values_mut() {
-                    bound.firm &= bound.read;
-                }
-                partition.unplaced.clear();
-            }
-        }
-    }
-
-    /// Puts a record to its offset, for good.
-    fn bind(&mut self, place: Place, offset: u64, id: u64, firm: bool, read: bool) -> Verdict {
-        let Some(sent) = self.records.get_mut(&id) else {
-            return fail(format!("record {id} was read and never sent"));
-        };
-        let wanted = sent.partition.unwrap_or(place.partition);
-        if (sent.topic, wanted) != (place.topic, place.partition) {
-            return fail(format!(
-                "record {id} is in {place:?}, where it was not sent"
-            ));
-        }
-        if sent.gone {
-            return fail(format!(
-                "record {id} is at {offset} of {place:?} after it was gone"
-            ));
-        }
-        if !self
-            .topics
-            .get(&place.topic)
-            .is_some_and(|topic| topic.sure)
-        {
-            return Ok(());
-        }
-        if *sent.at.get_or_insert((place, offset)) != (place, offset) {
-            let before = sent.at;
-            return fail(format!(
-                "record {id} is at {offset} of {place:?} and at {before:?}"
-            ));
-        }
-        let producer = sent.producer;
-        let partition = self.partitions.entry(place).or_default();
-        let found = partition.bound.entry(offset).or_insert(Bound {
-            id,
-            firm: false,
-            read: false,
-        });
-        if found.id != id {
-            let other = found.id;
-            return fail(format!(
-                "records {other} and {id} are both at {offset} of {place:?}"
-            ));
-        }
-        found.firm |= firm;
-        found.read |= read;
-        partition.end = partition.end.max(offset + 1);
-        partition.unplaced.remove(&id);
-        partition.by_producer.insert((producer, offset), id);
-        let all = &partition.by_producer;
-        let before = all.range((producer, 0)..(producer, offset)).next_back();
-        let after = all
-            .range((producer, offset + 1)..=(producer, u64::MAX))
-            .next();
-        if before.is_some_and(|(_, other)| *other > id)
-            || after.is_some_and(|(_, other)| *other < id)
-        {
-            return fail(format!(
-                "record {id} at {offset} of {place:?} is out of the order of producer {producer}"
-            ));
-        }
-        Ok(())
-    }
-
-    fn acked(&mut self, id: u64, place: Place, offset: Option<u64>) -> Verdict {
-        let Some(offset) = offset else {
-            let known = self.records.get(&id).is_some_and(|sent| sent.at.is_some());
-            if self.level(place) != Durability::Memory && !known {
-                self.partitions
-                    .entry(place)
-                    .or_default()
-                    .unplaced
-                    .insert(id);
-            }
-            return Ok(());
-        };
-        let partition = self.partitions.entry(place).or_default();
-        if offset < partition.start && !self.topics[&place.topic].trimmed {
-            return fail(format!("record {id} was acknowledged below the log start"));
-        }
-        let firm = !(self.faults && self.level(place) == Durability::Memory);
-        self.bind(place, offset, id, firm, false)
-    }
-
-    fn not_written(&mut self, id: u64) -> Verdict {
-        let Some(sent) = self.records.get_mut(&id) else {
-            return fail(format!("record {id} was never sent"));
-        };
-        sent.gone = true;
-        match sent.at {
-            Some(at) => fail(format!(
-                "record {id} is at {at:?}, and was said not to be written"
-            )),
-            None => Ok(()),
-        }
-    }
-
-    fn log_start(&mut self, place: Place, offset: u64) -> Verdict {
-        let trimmed = self.topics.get(&place.topic).is_some_and(|t| t.trimmed);
-        let partition = self.partitions.entry(place).or_default();
-        if offset < partition.start {
-            let before = partition.start;
-            return fail(format!(
-                "the start of {place:?} went back from {before} to {offset}"
-            ));
-        }
-        if offset > 0 && !trimmed {
-            return fail(format!(
-                "the start of {place:?} is {offset}, and nobody deletes"
-            ));
-        }
-        partition.start = offset;
-        partition.starts.extend([0, offset]);
-        partition.end = partition.end.max(offset);
-        Ok(())
-    }
-
-    fn contents(
-        &mut self,
-        place: Place,
-        start: u64,
-        end: u64,
-        records: &[(u64, Option<u64>)],
-        fresh: bool,
-    ) -> Verdict {
-        if !self
-            .topics
-            .get(&place.topic)
-            .is_some_and(|topic| topic.sure)
-        {
-            return Ok(());
-        }
-        self.log_start(place, start)?;
-        let level = self.level(place);
-        let lossy = fresh
-            && match self.stopped {
-                Stop::Closed => false,
-                Stop::Killed => level == Durability::Memory,
-                Stop::PowerCut => level != Durability::Disk,
-            };
-        let found: BTreeMap<u64, Option<u64>> = records.iter().copied().collect();
-        if found.len() != records.len() {
-            return fail(format!("an offset of {place:?} was read twice"));
-        }
-        let partition = self.partitions.entry(place).or_default();
-        let lost: Vec<_> = partition
-            .bound
-            .range(start..)
-            // What was not written yet is acknowledged at level `Memory`, and cannot be read.
-            .filter(|(offset, _)| **offset < end || fresh || level != Durability::Memory)
-            .filter(|(offset, _)| !found.contains_key(offset))
-            .map(|(offset, bound)| (*offset, *bound))
-            .collect();
-        for (offset, bound) in &lost {
-            let id = bound.id;
-            if bound.firm && !lossy {
-                return fail(format!("record {id} at {offset} of {place:?} is lost"));
-            }
-            if bound.firm && found.range(offset..).next().is_some() {
-                return fail(format!(
-                    "record {id} at {offset} of {place:?} is lost, and later ones are not"
-                ));
-            }
-            let read = self.records.get_mut(&id).map(|sent| {
-                sent.at = None;
-                sent.gone = fresh;
-                sent.producer
-            });
-            partition.bound.remove(offset);
-            if let Some(producer) = read {
-                partition.by_producer.remove(&(producer, *offset));
-            }
-        }
-        for (offset, id) in &found {
-            let Some(id) = id else {
-                return fail(format!(
-                    "the record at {offset} of {place:?} is not as it was sent"
-                ));
-            };
-            self.bind(place, *offset, *id, true, true)?;
-        }
-        let partition = self.partitions.entry(place).or_default();
-        if fresh {
-            partition.end = end;
-        }
-        if let Some(id) = partition.unplaced.first()
-            && !lossy
-            && start == 0
-        {
-            return fail(format!(
-                "record {id} was acknowledged and is not in {place:?}"
-            ));
-        }
-        partition.unplaced.clear();
-        if fresh {
-            self.forget_unwritten(place);
-        }
-        Ok(())
-    }
-
-    /// What recovery has not brought back never comes back.
-    fn forget_unwritten(&mut self, place: Place) {
-        for sent in self.records.values_mut() {
-            let here = sent.topic == place.topic && sent.partition == Some(place.partition);
-            sent.gone |= here && sent.at.is_none();
-        }
-    }
-
-    fn assigned(&mut self, group: u32, member: u32, places: &[Place]) -> Verdict {
+    pub(crate) fn assigned(&mut self, group: u32, member: u32, places: &[Place]) -> Verdict {
         for place in places {
             if let Some(owner) = self.owners.insert((group, *place), member)
                 && owner != member
@@ -537,7 +313,7 @@ impl Checker {
         Ok(())
     }
 
-    fn release(&mut self, member: u32, place: Place) {
+    pub(crate) fn release(&mut self, member: u32, place: Place) {
         let this = self.member(member);
         this.held.remove(&place);
         let group = this.group;
@@ -546,7 +322,7 @@ impl Checker {
         }
     }
 
-    fn polled(&mut self, member: u32, generation: u32) -> Verdict {
+    pub(crate) fn polled(&mut self, member: u32, generation: u32) -> Verdict {
         let this = self.member(member);
         this.doubtful = false;
         this.removed = false;
@@ -590,7 +366,7 @@ impl Checker {
         Ok(())
     }
 
-    fn described(
+    pub(crate) fn described(
         &mut self,
         group: u32,
         generation: u32,
@@ -635,7 +411,7 @@ impl Checker {
         Ok(())
     }
 
-    fn delivered(
+    pub(crate) fn delivered(
         &mut self,
         group: u32,
         member: u32,
@@ -687,11 +463,11 @@ impl Checker {
     }
 
     /// Whether a partition may ever end before what was once committed.
-    fn lost_some(&self, place: Place) -> bool {
+    pub(crate) fn lost_some(&self, place: Place) -> bool {
         self.level(place) != Durability::Disk
     }
 
-    fn commit_asked(
+    pub(crate) fn commit_asked(
         &mut self,
         commit: u64,
         group: u32,
@@ -754,7 +530,7 @@ impl Checker {
         self.commits.ask(commit, store);
     }
 
-    fn commit_done(&mut self, commit: u64, outcome: Outcome) -> Verdict {
+    pub(crate) fn commit_done(&mut self, commit: u64, outcome: Outcome) -> Verdict {
         let changed = self.commits.done(commit, outcome)?;
         for (group, place) in changed {
             self.note_start(group, place);
@@ -763,7 +539,7 @@ impl Checker {
     }
 
     /// Whoever has not begun yet may begin at what is committed now.
-    fn note_start(&mut self, group: u32, place: Place) {
+    pub(crate) fn note_start(&mut self, group: u32, place: Place) {
         let visible = self.commits.visible(group, place);
         for member in self.members.values_mut().filter(|m| m.group == group) {
             if let Some(Position::Unknown(starts)) = member.held.get_mut(&place) {
@@ -772,7 +548,13 @@ impl Checker {
         }
     }
 
-    fn committed(&mut self, group: u32, place: Place, offset: Option<u64>, fresh: bool) -> Verdict {
+    pub(crate) fn committed(
+        &mut self,
+        group: u32,
+        place: Place,
+        offset: Option<u64>,
+        fresh: bool,
+    ) -> Verdict {
         if !self.is_sure(place.topic) {
             return Ok(());
         }
