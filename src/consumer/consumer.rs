@@ -510,7 +510,7 @@ impl Consumer {
 
     fn seek_all(&mut self, start: Start) -> Result<(), Error> {
         self.check_usable("seek")?;
-        let numbers: Vec<usize> = self.slots.keys().copied().collect();
+        let numbers: Vec<usize> = self.by_place.values().copied().collect();
         for number in numbers {
             if let Some(slot) = self.slots.get_mut(&number) {
                 slot.reader.seek(slot.reader.position());
@@ -665,8 +665,11 @@ impl Consumer {
 
     /// The positions that are known, of all assigned partitions.
     pub(super) fn positions(&self, only_new: bool) -> Vec<(TopicPartition, Offset)> {
-        let known = self.slots.values().filter(|slot| slot.start.is_none());
-        known
+        // In the order of the partitions, so that a run is repeated exactly.
+        let slots = self.by_place.values();
+        let slots = slots.filter_map(|number| self.slots.get(number));
+        slots
+            .filter(|slot| slot.start.is_none())
             .filter(|slot| !only_new || slot.committed != Some(slot.reader.position()))
             .map(|slot| (slot.place.clone(), slot.reader.position()))
             .collect()
