@@ -396,9 +396,12 @@ impl Checker {
                 None => member.removed = true,
                 Some((_, places)) if !member.doubtful => {
                     let topics = &self.topics;
-                    let is_alive = |place: &&Place| topics[&place.topic].alive;
-                    let held = member.held.keys().filter(is_alive);
-                    if !held.eq(places) {
+                    let counts = |place: &&Place| {
+                        let topic = &topics[&place.topic];
+                        topic.alive && topic.sure
+                    };
+                    let held = member.held.keys().filter(counts);
+                    if !held.eq(places.iter().filter(counts)) {
                         return fail(format!(
                             "member {number} holds {:?}, group {group} says {places:?}",
                             member.held.keys()
@@ -516,6 +519,10 @@ impl Checker {
         }
         for (place, offset) in offsets {
             moved(place, Some(*offset));
+            // An earlier poll has met it outside.
+            if let Some(Position::Unknown(_)) = this.and_then(|this| this.held.get(place)) {
+                moved(place, None);
+            }
         }
         let offsets = offsets.to_vec();
         let store = Store {
