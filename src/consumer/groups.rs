@@ -387,6 +387,11 @@ impl Groups {
         failure.map_or(Ok(()), Err)
     }
 
+    /// Lets a commit go that nobody will finish: whether it counts is for the next opening to find out.
+    pub(super) fn abandon(staged: &Staged) {
+        staged.cell.state.lock().in_flight -= 1;
+    }
+
     /// Whether a commit is settled, so that finishing it does not wait.
     pub(super) fn is_settled(staged: &Staged) -> bool {
         staged

@@ -596,6 +596,9 @@ impl Consumer {
 impl Drop for Consumer {
     fn drop(&mut self) {
         // As if the process had died, but without the wait: nothing is committed, nobody is told.
+        for commit in self.async_commits.drain(..) {
+            Groups::abandon(&commit.staged);
+        }
         self.remove_all();
         self.depart(Departure::Default);
     }

@@ -146,3 +146,47 @@ fn a_read_at_an_end_that_rises_comes_back() {
     let end = finished.recv_timeout(Duration::from_secs(40));
     assert_eq!(end.unwrap(), Offset::new(RISES));
 }
+
+/// A consumer was dropped with a commit on its way, which was waited for ever after: the topic of committed
+/// offsets was never rewritten again, and grew without end.
+#[test]
+fn a_commit_that_nobody_finishes_does_not_keep_the_offsets_from_being_rewritten() {
+    let clock = clock();
+    let log = EventLog::builder()
+        .in_memory()
+        .clock(clock.clone())
+        .offsets_durability(Durability::Memory)
+        .open()
+        .unwrap();
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    let place = topic.partition(0).unwrap().topic_partition().clone();
+    let group = log.consumer_group("g").unwrap();
+    let mut first = group.subscribe([&topic]).unwrap();
+    let _none = first.poll(Duration::ZERO).unwrap();
+    first.commit_async(|_| {}).unwrap();
+    drop(first);
+    let mut second = group.subscribe([&topic]).unwrap();
+    let _none = second.poll(Duration::ZERO).unwrap();
+    for number in 0..150_000 {
+        second
+            .commit_offsets([(&place, Offset::new(number).into())])
+            .unwrap();
+    }
+    let offsets = log
+        .topic("__consumer_offsets")
+        .unwrap()
+        .partition(0)
+        .unwrap();
+    let before = offsets.size_bytes();
+    assert!(
+        before > 8 * 1024 * 1024,
+        "{before} bytes are too few to be rewritten"
+    );
+    clock.advance(Duration::from_secs(700));
+    log.run_housekeeping();
+    assert!(
+        offsets.size_bytes() < before / 2,
+        "{} bytes",
+        offsets.size_bytes()
+    );
+}

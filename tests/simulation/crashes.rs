@@ -131,7 +131,7 @@ impl World {
                 }
             },
         };
-        // What is dropped after this happens to a storage that nobody looks at any more, unless it was closed.
+        // What is dropped from here on does so to a storage that nobody looks at, unless it was closed.
         self.waiting.clear();
         self.producers.clear();
         self.topics.clear();
