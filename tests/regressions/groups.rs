@@ -167,7 +167,7 @@ fn a_commit_that_nobody_finishes_does_not_keep_the_offsets_from_being_rewritten(
     drop(first);
     let mut second = group.subscribe([&topic]).unwrap();
     let _none = second.poll(Duration::ZERO).unwrap();
-    for number in 0..150_000 {
+    for number in 0..200_000 {
         second
             .commit_offsets([(&place, Offset::new(number).into())])
             .unwrap();
