@@ -41,7 +41,7 @@ use std::time::Duration;
 
 use world::World;
 
-const HISTORIES: u64 = 2000;
+const HISTORIES: u64 = 4000;
 const STEPS: u64 = 120;
 
 /// Says which history failed, and how it went.
