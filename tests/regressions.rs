@@ -8,6 +8,8 @@
 )]
 
 mod common;
+#[path = "regressions/groups.rs"]
+mod groups;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -537,4 +539,160 @@ fn a_flush_tells_of_records_acknowledged_from_memory_and_lost_since() {
         })
         .collect();
     assert_eq!(offsets, [0, 1, 2, 5]);
+}
+
+/// The first records of a topic of level `Memory` could not be written; the next began a segment at the
+/// offset they were promised, and after a clean close nothing could be appended any more.
+#[test]
+fn a_log_whose_first_records_were_given_up_is_whole_after_a_close() {
+    for killed in [false, true] {
+        let (storage, log, topic) = log_with(Durability::Memory, 0);
+        topic.producer().send(record(1, 0, 0)).unwrap();
+        storage.fail(Fault::error(ENOSPC).only(OperationKind::Write));
+        topic.flush().unwrap_err();
+        let at = topic.producer().send(record(1, 0, 1)).unwrap();
+        assert_eq!(at.wait().unwrap().offset, Offset::new(1));
+        topic.flush().unwrap();
+        let storage = if killed {
+            storage.kill()
+        } else {
+            log.close().unwrap();
+            storage
+        };
+        let (log, partition) = reopened(&storage);
+        assert!(!is_damaged(&log), "killed: {killed}");
+        assert!(log.verify().unwrap().is_sound());
+        let read = common::contents(&partition).unwrap();
+        assert_eq!(
+            read.iter().map(|(offset, _)| *offset).collect::<Vec<_>>(),
+            [1]
+        );
+        send(&log.topic("t").unwrap(), 1);
+    }
+}
+
+/// At level `Os` recovery only synced what it had found: after a sync that had failed the disk did not
+/// have it, and the log said that it did. A power cut left a hole below later records.
+#[test]
+fn what_a_failed_sync_lost_is_written_anew_at_every_level() {
+    for level in [Durability::Disk, Durability::Os, Durability::Memory] {
+        let (storage, log, topic) = log_with(level, 3);
+        topic.producer().send(record(1, 0, 3)).unwrap();
+        storage.fail(Fault::error(EIO).only(OperationKind::Sync));
+        log.close().unwrap_err();
+        let killed = storage.kill();
+        let (log, partition) = reopened(&killed);
+        let (_, end) = whole(&partition);
+        assert!(end >= 3, "{level:?}");
+        log.close().unwrap();
+        let (log, partition) = reopened(&killed.crash(Survival::Nothing, 0));
+        assert!(!is_damaged(&log), "{level:?}");
+        assert_eq!(whole(&partition), (0, end), "{level:?}");
+    }
+}
+
+/// A write failed, and so did cutting it off: the sender was told `Full`, so that nothing was written, and
+/// the record was there after the next opening.
+#[test]
+fn nobody_is_told_that_nothing_was_written_where_that_is_not_known() {
+    let (storage, _log, topic) = log_with(Durability::Os, 1);
+    let kinds = [OperationKind::Write, OperationKind::SetLen];
+    let fault = Fault::error(ENOSPC).forever();
+    storage.fail(kinds.into_iter().fold(fault, Fault::only));
+    let delivery = topic.producer().send(record(1, 0, 1)).unwrap();
+    assert_eq!(delivery.wait().unwrap_err().kind(), ErrorKind::Io);
+    // The same where the sync fails for want of room: what it was to sync may be there.
+    let (storage, _log, topic) = log_with(Durability::Disk, 1);
+    storage.fail(Fault::error(ENOSPC).only(OperationKind::Sync));
+    let delivery = topic.producer().send(record(1, 0, 1)).unwrap();
+    assert_eq!(delivery.wait().unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(whole(&reopened(&storage.kill()).1), (0, 2));
+}
+
+/// A roll synced the old segment and then failed: the next checkpoint took the end of that segment for the
+/// place of the last offset that was known to be synced, and after a kill the log was called damaged.
+#[test]
+fn a_checkpoint_after_a_failed_roll_is_true() {
+    let (storage, clock) = (SimulatedStorage::new(), clock());
+    let log = common::open(&storage, &clock);
+    let options = options(Durability::Disk).batch_bytes(200);
+    let topic = log.create_topic("t", options).unwrap();
+    send(&topic, 2);
+    // No new segment can be begun; everything else works.
+    storage.fail(Fault::error(EIO).forever().only(OperationKind::SyncDir));
+    for number in 2..20 {
+        let _full = topic.producer().send(record(1, 0, number)).unwrap();
+    }
+    clock.advance(Duration::from_millis(60));
+    log.run_housekeeping();
+    storage.heal();
+    topic.flush().unwrap();
+    send(&topic, 5);
+    let end = topic.partition(0).unwrap().offsets().log_end.value();
+    let (log, partition) = reopened(&storage.kill());
+    assert!(!is_damaged(&log), "{:?}", log.recovery_report());
+    assert_eq!(
+        u64::try_from(common::contents(&partition).unwrap().len()).unwrap(),
+        end
+    );
+}
+
+/// A segment with nothing but its header was left by a failed write, and its sync failed too: the next run
+/// went on in it, and a power cut took the header from under acknowledged records.
+#[test]
+fn the_header_of_an_empty_segment_is_on_disk_before_records_follow_it() {
+    for level in [Durability::Disk, Durability::Os] {
+        for after in 0..8 {
+            let (storage, log, topic) = log_with(level, 0);
+            // At one of them the header is written, and the batch behind it is not.
+            storage.fail(Fault::error(ENOSPC).after(after).only(OperationKind::Write));
+            storage.fail(Fault::error(EIO).forever().only(OperationKind::Sync));
+            let failed = topic.producer().send(record(1, 0, 0)).unwrap().wait();
+            let _failed = (failed, log.close());
+            let killed = storage.kill();
+            let (log, partition) = reopened(&killed);
+            let end = partition.offsets().log_end.value();
+            send(&log.topic("t").unwrap(), 2);
+            partition.sync().unwrap();
+            let (log, partition) = reopened(&killed.crash(Survival::Nothing, 0));
+            assert!(!is_damaged(&log), "{level:?}, {after}");
+            assert_eq!(whole(&partition), (0, end + 2), "{level:?}, {after}");
+        }
+    }
+}
+
+/// Offsets were given up at level `Memory`, and a batch said so. After a power cut it also stood for records
+/// that had been lost in the segment before it: later ones were kept, with a hole below.
+#[test]
+fn a_batch_after_given_up_offsets_does_not_hide_what_was_lost_before_it() {
+    for records in 1..8 {
+        let (storage, _log, topic) = log_with(Durability::Memory, records);
+        topic.flush().unwrap();
+        storage.fail(Fault::error(ENOSPC).forever().only(OperationKind::Write));
+        topic.producer().send(record(1, 0, records)).unwrap();
+        topic.flush().unwrap_err();
+        storage.heal();
+        for number in 1..9 {
+            topic
+                .producer()
+                .send(record(1, 0, records + number))
+                .unwrap();
+            topic.flush().unwrap();
+        }
+        let offsets = |partition: &Partition| -> Vec<u64> {
+            let read = common::contents(partition).unwrap().into_iter();
+            read.map(|(offset, _)| offset).collect()
+        };
+        let before = offsets(&topic.partition(0).unwrap());
+        for seed in 0..100 {
+            let (log, partition) = reopened(&storage.crash(Survival::Random, seed));
+            assert!(!is_damaged(&log));
+            let after = offsets(&partition);
+            assert!(
+                before.starts_with(&after),
+                "seed {seed}: {after:?} of {before:?}"
+            );
+            assert!(log.verify().unwrap().is_sound(), "seed {seed}");
+        }
+    }
 }

@@ -192,7 +192,7 @@ impl ConsumerGroup {
         self.groups
             .with(&self.cell, |state, _| state.group.check_empty())?;
         let plan = |log: &Arc<Log>| {
-            log.flush()?;
+            log.settle_all()?;
             let partition = log.partition().clone();
             let committed = self.groups.committed(&self.cell, &partition);
             let before = committed.map(|committed| committed.offset);

@@ -464,6 +464,12 @@ impl Consumer {
         number.ok_or_else(|| Error::from(GroupError::NotAssigned).in_partition(place))
     }
 
+    /// The topic of an assigned partition, as it was when it was assigned.
+    pub(super) fn topic_of(&self, place: &TopicPartition) -> Option<&TopicState> {
+        let number = self.by_place.get(place)?;
+        Some(&self.slots.get(number)?.topic)
+    }
+
     fn slot(&mut self, place: &TopicPartition) -> Result<&mut Slot, Error> {
         let number = self.number(place)?;
         let slot = self.slots.get_mut(&number);
@@ -518,7 +524,7 @@ impl Consumer {
 
     fn seek_all(&mut self, start: Start) -> Result<(), Error> {
         self.check_usable("seek")?;
-        let numbers: Vec<usize> = self.slots.keys().copied().collect();
+        let numbers: Vec<usize> = self.by_place.values().copied().collect();
         for number in numbers {
             if let Some(slot) = self.slots.get_mut(&number) {
                 slot.reader.seek(slot.reader.position());
@@ -543,7 +549,7 @@ impl Consumer {
         }
         for place in self.assignment() {
             let log = Arc::clone(self.slot(&place)?.reader.log());
-            log.flush()?;
+            log.settle_all()?;
             let found = log.offset_for_time(timestamp)?;
             self.seek(
                 &place,
@@ -656,7 +662,7 @@ impl Consumer {
     pub(super) fn end(&mut self, place: &TopicPartition) -> Result<Offset, Error> {
         let log = self.slot(place)?.reader.log();
         if !log.is_read_only() {
-            log.flush()?;
+            log.settle_all()?;
         }
         Ok(log.high_watermark())
     }
@@ -679,8 +685,11 @@ impl Consumer {
 
     /// The positions that are known, of all assigned partitions.
     pub(super) fn positions(&self, only_new: bool) -> Vec<(TopicPartition, Offset)> {
-        let known = self.slots.values().filter(|slot| slot.start.is_none());
-        known
+        // In the order of the partitions, so that a run is repeated exactly.
+        let slots = self.by_place.values();
+        let slots = slots.filter_map(|number| self.slots.get(number));
+        slots
+            .filter(|slot| slot.start.is_none())
             .filter(|slot| !only_new || slot.committed != Some(slot.reader.position()))
             .map(|slot| (slot.place.clone(), slot.reader.position()))
             .collect()

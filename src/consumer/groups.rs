@@ -1,6 +1,6 @@
 //! [`Groups`]: the consumer groups of a log: a lock around each state machine, wake-ups, expiry, commits.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -28,7 +28,7 @@ const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
 pub(crate) struct Groups {
     catalog: Arc<Catalog>,
     store: OffsetStore,
-    cells: Mutex<HashMap<GroupId, Arc<GroupCell>>>,
+    cells: Mutex<BTreeMap<GroupId, Arc<GroupCell>>>,
     /// The topics as groups see them; made anew when they change.
     topics: Mutex<Arc<TopicCatalog>>,
     last_expiry: Mutex<Duration>,
@@ -96,7 +96,7 @@ impl Groups {
         let groups = Self {
             catalog: Arc::clone(catalog),
             store: OffsetStore::new(catalog, durability),
-            cells: Mutex::new(HashMap::new()),
+            cells: Mutex::new(BTreeMap::new()),
             topics: Mutex::new(Arc::default()),
             last_expiry: Mutex::new(Duration::ZERO),
         };
@@ -191,7 +191,6 @@ impl Groups {
     pub(super) fn list(&self) -> Vec<Arc<GroupCell>> {
         let mut cells = self.all();
         cells.retain(|cell| !cell.state.lock().group.is_idle());
-        cells.sort_by(|a, b| a.id.cmp(&b.id));
         cells
     }
 
@@ -406,6 +405,11 @@ impl Groups {
             }
         }
         failure.map_or(Ok(()), Err)
+    }
+
+    /// Lets a commit go that nobody will finish: whether it counts is for the next opening to find out.
+    pub(super) fn abandon(staged: &Staged) {
+        staged.cell.state.lock().in_flight -= 1;
     }
 
     /// Whether a commit is settled, so that finishing it does not wait.

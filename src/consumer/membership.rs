@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::consumer::{Consumer, is_unknown_member};
 use super::groups::{Groups, MemberSeat, Staged};
 use super::options::CommittedOffset;
-use crate::error::{Error, ErrorKind, InputError, LogError};
+use crate::error::{Error, ErrorKind, GroupError, InputError, LogError};
 use crate::group::{
     Assignor, Committer, Departure, Generation, JoinRequest, MemberId, OffsetCommit, Subscription,
 };
@@ -282,6 +282,8 @@ impl Consumer {
         if positions.is_empty() && only_new {
             return Ok(());
         }
+        // In the order in which they were asked for, so that what is noted last is what counts.
+        self.finish_async_commits(true);
         // Also without a position: whoever was removed has to learn it.
         let commits = positions
             .iter()
@@ -306,7 +308,6 @@ impl Consumer {
     pub fn commit(&mut self) -> Result<(), Error> {
         self.check_usable("commit")?;
         self.need_group("commit")?;
-        self.finish_async_commits(true);
         self.commit_all(false)
     }
 
@@ -341,8 +342,14 @@ impl Consumer {
         self.check_usable("commit")?;
         self.need_group("commit")?;
         self.finish_async_commits(true);
+        let offsets: Vec<_> = offsets.into_iter().collect();
+        let committed = offsets.iter();
+        let committed = committed.map(|(place, committed)| ((*place).clone(), committed.offset()));
+        let committed: Vec<_> = committed.collect();
         let staged = self.stage(offsets)?;
-        Groups::finish(staged)
+        Groups::finish(staged)?;
+        self.note_committed(&committed);
+        Ok(())
     }
 
     /// Commits the positions as [`commit`](Self::commit) does, but does not wait. The callback is called
@@ -401,12 +408,26 @@ impl Consumer {
             offset: committed.offset(),
             metadata: Arc::clone(committed.shared_note()),
         };
-        let commits = offsets.into_iter().map(commit).collect();
+        let commits: Vec<_> = offsets.into_iter().map(commit).collect();
+        for commit in &commits {
+            self.check_same_topic(&commit.partition)?;
+        }
         let committer = match &self.membership {
             Some(membership) => Committer::Member(&membership.member_id, membership.generation),
             None => Committer::Outsider,
         };
         self.groups.stage(cell, committer, commits)
+    }
+
+    /// Refuses a commit for a partition of a topic that was deleted: by now the name may mean another one,
+    /// which the member may even have been given, and has not been told of.
+    fn check_same_topic(&self, place: &TopicPartition) -> Result<(), Error> {
+        match (self.topic_of(place), &self.membership) {
+            (Some(topic), None) if topic.is_deleted() => Err(topic.gone()),
+            (Some(topic), Some(_)) if !topic.is_deleted() => Ok(()),
+            (_, None) => Ok(()),
+            (_, Some(_)) => Err(Error::from(GroupError::NotAssigned).in_partition(place)),
+        }
     }
 
     /// Finishes commits that nobody waits for: those that are settled, or all.
@@ -599,6 +620,9 @@ impl Consumer {
 impl Drop for Consumer {
     fn drop(&mut self) {
         // As if the process had died, but without the wait: nothing is committed, nobody is told.
+        for commit in self.async_commits.drain(..) {
+            Groups::abandon(&commit.staged);
+        }
         self.remove_all();
         self.depart(Departure::Default);
     }

@@ -295,7 +295,7 @@ impl OffsetStore {
     pub(super) fn drop_before(&self, offset: Offset) -> Result<(), Error> {
         match self.existing() {
             Some(log) => {
-                log.flush()?;
+                log.settle_all()?;
                 log.delete_records(offset).map(drop)
             }
             None => Ok(()),

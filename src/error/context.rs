@@ -66,6 +66,19 @@ impl Error {
         Self::new(Cause::Group(GroupError::Handler), Some(source.into()))
     }
 
+    /// The same failure where nobody knows what the storage holds now: [`ErrorKind::Full`] would say that
+    /// nothing was written and that it may be tried again.
+    pub(crate) fn with_unknown_outcome(mut self) -> Self {
+        if let Cause::Log(LogError::Storage { action, kind }) = &*self.0.cause
+            && *kind == ErrorKind::Full
+        {
+            let (action, kind) = (*action, ErrorKind::Io);
+            let cause = Cause::Log(LogError::Storage { action, kind });
+            Arc::make_mut(&mut self.0).cause = Arc::new(cause);
+        }
+        self
+    }
+
     /// What the caller should do.
     pub fn kind(&self) -> ErrorKind {
         self.0.cause.kind()

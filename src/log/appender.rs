@@ -92,7 +92,7 @@ impl Log {
             };
             let size = encoded_bytes(record);
             let put = self.put(&mut queue, record, size, max_block, |ticket, _, _| {
-                note(ticket)
+                note(ticket);
             });
             match put {
                 Ok(((), new)) => opened |= new,
@@ -379,9 +379,17 @@ impl Log {
         }
     }
 
-    /// Blocks until everything sent before is acknowledged or has failed. Returns the last failure
-    /// meanwhile, or one of a record that had been acknowledged from memory, which nobody was told yet.
+    /// Does what [`settle_all`](Self::settle_all) does. Returns also how records failed that had been
+    /// acknowledged from memory, if nobody was told yet.
     pub(crate) fn flush(&self) -> Result<(), Error> {
+        let settled = self.settle_all();
+        let untold = self.queue.lock().untold.take();
+        untold.map_or(settled, Err)
+    }
+
+    /// Blocks until everything sent before is acknowledged or has failed. Returns the last failure
+    /// meanwhile.
+    pub(crate) fn settle_all(&self) -> Result<(), Error> {
         let mut queue = self.queue.lock();
         let failures = queue.failures;
         // What is being written now is of the past; what is queued behind it may be.
@@ -396,9 +404,6 @@ impl Log {
             // Its own sender is told how it went; so are those before it.
             let _told = self.wait(&last, None);
             queue = self.queue.lock();
-        }
-        if let Some(error) = queue.untold.take() {
-            return Err(error);
         }
         match &queue.last_failure {
             Some(error) if queue.failures != failures => Err(error.clone()),
@@ -472,7 +477,8 @@ impl Log {
         let Some(mut writer) = self.writer.try_lock() else {
             return false;
         };
-        writer.checkpoint(&self.place, self.marks.recovery_point(), high_watermark);
+        // Not the recovery point: a roll that failed has synced what was written, and told nobody.
+        writer.checkpoint(&self.place, self.marks.log_end(), high_watermark);
         (published.high_watermark, published.at) = (high_watermark, now);
         true
     }

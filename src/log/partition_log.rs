@@ -154,8 +154,7 @@ impl Log {
         accumulator: Arc<Accumulator>,
         mark: Option<CleanMark>,
     ) -> Result<(Arc<Self>, Recovery), Error> {
-        let recovered = recover(&place, options.durability, mark)
-            .map_err(|error| error.in_partition(&place.name))?;
+        let recovered = recover(&place, mark).map_err(|error| error.in_partition(&place.name))?;
         let mut writer = Writer::default();
         if let (Some(active), Some(last)) = (recovered.active, recovered.segments.last()) {
             writer.resume(Arc::clone(last), active);
@@ -323,7 +322,7 @@ impl Log {
     /// in the log already is brought to the new one.
     pub(crate) fn set_options(&self, options: Arc<TopicOptions>) -> Result<(), Error> {
         let harden = options.durability == Durability::Disk;
-        self.flush()?;
+        self.settle_all()?;
         let mut queue = self.queue.lock();
         while queue.busy {
             self.wait_for_round(&mut queue);
@@ -367,7 +366,7 @@ impl Log {
 
     /// Makes everything written so far durable, whatever the topic's level.
     pub(crate) fn sync(&self) -> Result<(), Error> {
-        self.flush()?;
+        self.settle_all()?;
         self.check_writable()?;
         let mut writer = self.writer.lock();
         let end = self.marks.log_end();

@@ -26,7 +26,6 @@ use crate::error::{Error, ErrorKind, FormatError};
 use crate::format::{BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::limits::{saturating_usize, to_u64};
 use crate::offset::Offset;
-use crate::options::Durability;
 use crate::storage::{OpenMode, StorageFile, read_exact_at, write_all_at, write_file_durably};
 use crate::timestamp::Timestamp;
 
@@ -85,11 +84,7 @@ struct Scan {
 }
 
 /// Opens a partition for writing.
-pub(super) fn recover(
-    place: &Place,
-    durability: Durability,
-    mark: Option<CleanMark>,
-) -> Result<Recovered, Error> {
+pub(super) fn recover(place: &Place, mark: Option<CleanMark>) -> Result<Recovered, Error> {
     if mark.is_none() {
         sync_names(place)?;
     }
@@ -124,7 +119,7 @@ pub(super) fn recover(
         Some(mark) if is_as_marked(&found, &mark) && start_error.is_none() => {
             take_as_closed(place, &found, start, &mark)
         }
-        _ => scan_and_mend(place, durability, &found, start, mark, start_error),
+        _ => scan_and_mend(place, &found, start, mark, start_error),
     }
 }
 
@@ -281,7 +276,6 @@ fn missing() -> FormatError {
 /// After anything but a clean close: finds where the log ends, and whether it should.
 fn scan_and_mend(
     place: &Place,
-    durability: Durability,
     found: &[Found],
     start: Offset,
     mark: Option<CleanMark>,
@@ -341,7 +335,7 @@ fn scan_and_mend(
         let stop = scan.stop.take().unwrap_or(stop);
         return Ok(damaged(place, found, start, &scan, stop, start_error));
     }
-    mend(place, durability, found, start, index, &scan_from, &scan)
+    mend(place, found, start, index, &scan_from, &scan)
 }
 
 impl Stop {
@@ -385,14 +379,14 @@ fn scan(
         let fail = |error| Error::storage("scan a segment", &path, error);
         let seed = place.identity.segment_seed(segment.base);
         let mut scanner = Scanner::new(&*segment.file, seed, position).map_err(fail)?;
-        let mut follows = resumed || segment.base == scan.end;
+        if !resumed && segment.base != scan.end {
+            // It begins where nothing ends: no part of it can be kept.
+            scan.stop_at(index, 0, missing());
+            break;
+        }
         let end = loop {
             match scanner.step().map_err(fail)? {
                 Step::Batch { header, position } => {
-                    follows |= header.skips() && header.base_offset >= scan.end;
-                    if !follows {
-                        break position;
-                    }
                     if header.base_offset != scan.end
                         && !(header.skips() && header.base_offset > scan.end)
                     {
@@ -416,11 +410,6 @@ fn scan(
                 }
             }
         };
-        if !follows {
-            // It begins where nothing ends: no part of it can be kept.
-            scan.stop_at(index, 0, missing());
-            break;
-        }
         let summary = Summary {
             end_offset: scan.end,
             max_timestamp,
@@ -573,7 +562,6 @@ fn damaged(
 /// Cuts off a torn tail and makes the rest safe to build on.
 fn mend(
     place: &Place,
-    durability: Durability,
     found: &[Found],
     start: Offset,
     scanned_from: usize,
@@ -608,15 +596,17 @@ fn mend(
         }
     }
     let proof = scan.proof.min(scan.end);
-    if proof < scan.end || scan.stop.is_some() {
+    // The header of a segment without a proven batch is not proven either.
+    let bare = segments
+        .last()
+        .is_some_and(|last| last.base_offset() >= proof);
+    if proof < scan.end || scan.stop.is_some() || bare {
         for segment in segments.iter().skip(scanned_from) {
-            if durability == Durability::Disk {
-                let first = segment.base_offset() == scan_from.segment;
-                let from = if first { scan_from.position } else { START };
-                write_anew(place, segment, from, proof)?;
-            } else {
-                sync(place, segment)?;
-            }
+            // Whatever the level: after a sync that failed the page cache may show what the disk does not
+            // have, and another sync would not bring it there.
+            let first = segment.base_offset() == scan_from.segment;
+            let from = if first { scan_from.position } else { START };
+            write_anew(place, segment, from, proof)?;
         }
         if !segments.is_empty() {
             place.sync_directory()?;
@@ -697,16 +687,6 @@ fn trim(place: &Place, segment: &Segment, end: u64) -> Result<(), Error> {
         file.sync_all().map_err(fail)?;
     }
     Ok(())
-}
-
-/// Makes a segment durable as it is.
-fn sync(place: &Place, segment: &Segment) -> Result<(), Error> {
-    let fail = |error| Error::storage("sync a recovered tail", segment.path(), error);
-    let file = place
-        .storage
-        .open(segment.path(), OpenMode::ReadWrite)
-        .map_err(fail)?;
-    file.sync_all().map_err(fail)
 }
 
 /// Writes the batches that no proof covers once more, and syncs them.

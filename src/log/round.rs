@@ -85,7 +85,8 @@ impl Log {
             queue.note_failure(error);
         }
         let mut woken = Vec::new();
-        let failure = failure.or(self.settle_sync(queue, synced, poisoned, &mut woken));
+        let unsynced = self.settle_sync(queue, synced, poisoned, &mut woken);
+        let failure = failure.or(unsynced);
         queue.next_offset = self.marks.log_end();
         let more = !queue.full.is_empty();
         self.hand_on(queue, &mut woken, more);
@@ -178,7 +179,12 @@ impl Log {
             match end {
                 Ok(end) => self.marks.raise_log_end(end),
                 Err(error) => {
-                    run.failure = Some(self.name(error));
+                    let error = self.name(error);
+                    run.failure = Some(if outcome.poisoned {
+                        error.with_unknown_outcome()
+                    } else {
+                        error
+                    });
                     return;
                 }
             }
@@ -254,7 +260,7 @@ impl Log {
                 }
             }
             Some(Err(error)) => {
-                let error = self.name(error);
+                let error = self.name(error).with_unknown_outcome();
                 self.poison(queue, &error, woken);
                 failure = Some(error);
             }

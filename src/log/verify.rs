@@ -84,8 +84,12 @@ fn check_segment(
     SegmentHeader::decode(head.get(..filled).unwrap_or_default())
         .and_then(|header| header.check(identity, base))
         .map_err(|error| Problem::Format(error, 0))?;
+    if base != *next {
+        let problem = "a segment is missing or cut short";
+        let what = "log";
+        return Err(Problem::Format(FormatError::Damaged { what, problem }, 0));
+    }
     let mut scanner = Scanner::new(&*file, identity.segment_seed(base), 0)?;
-    let (before, mut empty) = (*next, true);
     loop {
         match scanner.step()? {
             Step::Batch { header, position } => {
@@ -100,17 +104,8 @@ fn check_segment(
                     return Err(Problem::Format(error, position));
                 }
                 *next = header.end_offset();
-                empty = false;
                 checked.records += u64::from(header.record_count);
                 checked.bytes += u64::from(header.length);
-            }
-            Step::End { .. } if empty && base != before => {
-                let problem = "a segment is missing or cut short";
-                let error = FormatError::Damaged {
-                    what: "log",
-                    problem,
-                };
-                return Err(Problem::Format(error, 0));
             }
             Step::End { .. } => return Ok(()),
             Step::Bad { position, error } => return Err(Problem::Format(error, position)),

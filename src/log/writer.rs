@@ -14,7 +14,7 @@ use super::files::{segment_path, write_checkpoint};
 use super::queue::{Acknowledged, Pending, Run};
 use super::recovery::ActiveFile;
 use super::segment::{NotedBatch, Segment, offsets_fit};
-use crate::error::{Error, LogError, TopicError};
+use crate::error::{Error, ErrorKind, LogError, TopicError};
 use crate::format::{Checkpoint, SEGMENT_HEADER_BYTES, SegmentHeader, Stamp};
 use crate::limits::{saturating_usize, to_u64};
 use crate::offset::Offset;
@@ -42,6 +42,8 @@ pub(super) struct Writer {
     /// the log has grown past its name it would stand between segments.
     orphan: Option<PathBuf>,
     since_sync: u64,
+    /// A sync has failed: nothing that was written since the last one is known to be on disk, ever.
+    sync_failed: bool,
     since_checkpoint: u64,
     scan_from: ScanFrom,
 }
@@ -140,7 +142,7 @@ impl Writer {
 
     /// Whether everything written is synced.
     pub(super) fn is_synced(&self) -> bool {
-        self.since_sync == 0 && self.unsynced.is_empty()
+        self.since_sync == 0 && self.unsynced.is_empty() && !self.sync_failed
     }
 
     /// Writes the next batches of a run at the log's end, or at the offsets they were promised:
@@ -179,9 +181,10 @@ impl Writer {
         }
         let takes = |active: &Active| active.takes(options, &claim, active.end);
         if !self.active.as_ref().is_some_and(takes) {
-            let (base_offset, poisoned) = (claim.base_offset, &mut outcome.poisoned);
-            outcome.rolled =
-                Some(self.roll(place, options, base_offset, durable_upto, poisoned)?);
+            let poisoned = &mut outcome.poisoned;
+            // Where the log ends, and not where the batch goes: given-up offsets lie inside a segment, so
+            // that there is never a gap between two, or before the first.
+            outcome.rolled = Some(self.roll(place, options, log_end, durable_upto, poisoned)?);
         }
         let Some(active) = &mut self.active else {
             return Err(TopicError::Replaced.into());
@@ -216,16 +219,17 @@ impl Writer {
         let length = end.position - active.end.position;
         active.full_at = options.segment_bytes.into();
         if let Err(error) = active.write(&mut run.bytes, start, length) {
-            // The rest of the batches must not be taken for some after a crash.
-            if active.file.set_len(active.end.position).is_err() {
-                outcome.poisoned = true;
+            let error = Error::storage("write a batch", active.segment.path(), error);
+            // What is left of them must not be taken for batches after a crash. Where their senders are
+            // told that nothing was written, that must be true of the disk too.
+            let mut cut = active.file.set_len(active.end.position);
+            if cut.is_ok() && error.kind() == ErrorKind::Full {
+                cut = active.file.sync_data();
+                self.sync_failed |= cut.is_err();
             }
+            outcome.poisoned |= cut.is_err();
             active.filled = active.end.position;
-            return Err(Error::storage(
-                "write a batch",
-                active.segment.path(),
-                error,
-            ));
+            return Err(error);
         }
         let written = run.batches.iter().skip(run.written).take(batches);
         active.note(options, written);
@@ -342,9 +346,11 @@ impl Writer {
     /// The log must be poisoned: what was written may be lost, and a second sync would not tell.
     pub(super) fn sync(&mut self, place: &Place) -> Result<(), Error> {
         self.sync_sealed(place)?;
-        if let Some(active) = &self.active {
-            let fail = |error| Error::storage("sync", active.segment.path(), error);
-            active.file.sync_data().map_err(fail)?;
+        if let Some(active) = &self.active
+            && let Err(error) = active.file.sync_data()
+        {
+            self.sync_failed = true;
+            return Err(Error::storage("sync", active.segment.path(), error));
         }
         self.since_sync = 0;
         Ok(())
@@ -358,8 +364,10 @@ impl Writer {
     /// As of [`sync`](Self::sync).
     pub(super) fn sync_sealed(&mut self, place: &Place) -> Result<Option<Offset>, Error> {
         for Unsynced { segment, file } in self.unsynced.drain(..) {
-            file.sync_data()
-                .map_err(|error| Error::storage("sync", segment.path(), error))?;
+            if let Err(error) = file.sync_data() {
+                self.sync_failed = true;
+                return Err(Error::storage("sync", segment.path(), error));
+            }
         }
         if self.unsynced_names {
             place.sync_directory()?;
@@ -387,20 +395,15 @@ impl Writer {
 
     /// Writes down how far the log is durable and how far readers may go.
     ///
-    /// The place where the next open begins its scan moves only when everything is synced; between two
-    /// syncs it stays where the last checkpoint put it.
-    pub(super) fn checkpoint(
-        &mut self,
-        place: &Place,
-        recovery_point: Offset,
-        high_watermark: Offset,
-    ) {
+    /// The place where the next open begins its scan moves only when everything is synced, up to the log's
+    /// end; between two syncs it stays where the last checkpoint put it.
+    pub(super) fn checkpoint(&mut self, place: &Place, log_end: Offset, high_watermark: Offset) {
         let Some(active) = &self.active else { return };
         if self.is_synced() {
             self.scan_from = ScanFrom {
                 segment: active.segment.base_offset(),
                 position: active.end.position,
-                offset: recovery_point,
+                offset: log_end,
                 max_timestamp: active.segment.known_max_timestamp(),
             };
         }

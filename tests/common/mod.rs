@@ -54,7 +54,8 @@ pub(crate) fn scale() -> u64 {
     number_from("TOPICLOG_STATES").map_or(1, |states| states.div_ceil(20_000).max(1))
 }
 
-fn number_from(name: &str) -> Option<u64> {
+/// A number from the environment, if it is set.
+pub(crate) fn number_from(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(
         text.parse()

@@ -1,0 +1,192 @@
+//! Bugs of groups and readers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use topiclog::storage::SimulatedStorage;
+use topiclog::{
+    Consumer, ConsumerGroup, ConsumerOptions, Durability, Error, ErrorKind, EventLog, Offset,
+    OffsetReset, RebalanceListener, Record, Topic, TopicOptions, TopicPartition,
+};
+
+use super::common::{self, clock};
+use super::{log_with, options, send};
+
+/// How often the end of a partition rises while somebody reads there.
+const RISES: u64 = 500_000;
+
+fn automatic(log: &EventLog, topic: &Topic) -> (ConsumerGroup, Consumer) {
+    let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+    let group = log.consumer_group("g").unwrap();
+    let group = group.options(options.max_poll_records(2));
+    let mut consumer = group.subscribe([topic]).unwrap();
+    while !consumer.poll(Duration::ZERO).unwrap().is_empty() {}
+    (group, consumer)
+}
+
+fn committed(group: &ConsumerGroup) -> Vec<u64> {
+    let committed = group.committed().into_iter();
+    committed
+        .map(|(_, offset)| offset.offset().value())
+        .collect()
+}
+
+/// A member that commits by itself committed by hand too, further back: closing it took the position for
+/// committed already, and left the lower offset.
+#[test]
+fn an_automatic_commit_is_made_again_after_a_lower_one_by_hand() {
+    let (_storage, log, topic) = log_with(Durability::Disk, 6);
+    let (group, mut consumer) = automatic(&log, &topic);
+    consumer.commit().unwrap();
+    let place = topic.partition(0).unwrap().topic_partition().clone();
+    consumer
+        .commit_offsets([(&place, Offset::new(3).into())])
+        .unwrap();
+    assert_eq!(committed(&group), [3]);
+    consumer.close().unwrap();
+    assert_eq!(committed(&group), [6]);
+}
+
+/// The same with a commit that nobody waited for, noted after the automatic one that came behind it.
+#[test]
+fn an_automatic_commit_is_made_again_after_one_that_nobody_waited_for() {
+    let (storage, clock) = (SimulatedStorage::new(), clock());
+    let log = common::open(&storage, &clock);
+    let topic = log.create_topic("t", options(Durability::Disk)).unwrap();
+    send(&topic, 6);
+    let (group, mut consumer) = automatic(&log, &topic);
+    consumer.commit_async(|result| result.unwrap()).unwrap();
+    let place = topic.partition(0).unwrap().topic_partition().clone();
+    consumer.seek(&place, Offset::new(2)).unwrap();
+    clock.advance(Duration::from_secs(6));
+    assert_eq!(consumer.poll(Duration::ZERO).unwrap().len(), 2);
+    assert_eq!(committed(&group), [2]);
+    while !consumer.poll(Duration::ZERO).unwrap().is_empty() {}
+    consumer.close().unwrap();
+    assert_eq!(committed(&group), [6]);
+}
+
+/// Commits whatever it has, also when it is told that this is lost.
+struct CommitsAlways;
+
+impl RebalanceListener for CommitsAlways {
+    fn revoked(&mut self, consumer: &mut Consumer, _: &[TopicPartition]) -> Result<(), Error> {
+        let committed = consumer.commit();
+        assert_eq!(committed.unwrap_err().kind(), ErrorKind::Fenced);
+        Ok(())
+    }
+}
+
+/// A topic was deleted and made again: a commit out of `lost` took its position in the old one for one in
+/// the new one, whose first records then came to nobody.
+#[test]
+fn a_position_in_a_deleted_topic_is_not_committed_for_the_next_of_its_name() {
+    let (_storage, log, topic) = log_with(Durability::Disk, 5);
+    let consumer = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+    let group = log
+        .consumer_group("g")
+        .unwrap()
+        .options(consumer.auto_commit(None));
+    let mut consumer = group
+        .member()
+        .listener(CommitsAlways)
+        .subscribe([&topic])
+        .unwrap();
+    assert_eq!(consumer.poll(Duration::ZERO).unwrap().len(), 5);
+    let mut outsider = log
+        .consumer_group("other")
+        .unwrap()
+        .member()
+        .assign(&topic.partitions())
+        .unwrap();
+    let _read = outsider.poll(Duration::ZERO).unwrap();
+    log.delete_topic("t").unwrap();
+    let topic = log.create_topic("t", options(Durability::Disk)).unwrap();
+    send(&topic, 3);
+    assert_eq!(outsider.commit().unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(consumer.poll(Duration::ZERO).unwrap().len(), 3);
+    assert_eq!(committed(&group), []);
+}
+
+/// The end rose between a reader's two looks at it, and the reader looked for a batch below the first end
+/// for ever. The window is a few instructions, so this only meets it by trying.
+#[test]
+fn a_read_at_an_end_that_rises_comes_back() {
+    let log = EventLog::in_memory().unwrap();
+    let topic = log
+        .create_topic("t", TopicOptions::new().durability(Durability::Os))
+        .unwrap();
+    let (done, finished) = std::sync::mpsc::channel();
+    let (partition, producer) = (topic.partition(0).unwrap(), topic.producer());
+    let sent = Arc::new(AtomicBool::new(false));
+    let all_sent = Arc::clone(&sent);
+    std::thread::spawn(move || {
+        for number in 0..RISES {
+            producer
+                .send(Record::new(number.to_string()))
+                .unwrap()
+                .wait()
+                .unwrap();
+        }
+        all_sent.store(true, Ordering::SeqCst);
+    });
+    std::thread::spawn(move || {
+        let mut next = Offset::ZERO;
+        while !sent.load(Ordering::SeqCst) || next < partition.offsets().high_watermark {
+            let records = partition.read(next).unwrap();
+            next = records
+                .iter()
+                .last()
+                .map_or(next, |record| record.offset().next());
+        }
+        done.send(next).unwrap();
+    });
+    // On a failure the reader is left behind, spinning, until the process ends.
+    let end = finished.recv_timeout(Duration::from_secs(40));
+    assert_eq!(end.unwrap(), Offset::new(RISES));
+}
+
+/// A consumer was dropped with a commit on its way, which was waited for ever after: the topic of committed
+/// offsets was never rewritten again, and grew without end.
+#[test]
+fn a_commit_that_nobody_finishes_does_not_keep_the_offsets_from_being_rewritten() {
+    let clock = clock();
+    let log = EventLog::builder()
+        .in_memory()
+        .clock(clock.clone())
+        .offsets_durability(Durability::Memory)
+        .open()
+        .unwrap();
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    let place = topic.partition(0).unwrap().topic_partition().clone();
+    let group = log.consumer_group("g").unwrap();
+    let mut first = group.subscribe([&topic]).unwrap();
+    let _none = first.poll(Duration::ZERO).unwrap();
+    first.commit_async(|_| {}).unwrap();
+    drop(first);
+    let mut second = group.subscribe([&topic]).unwrap();
+    let _none = second.poll(Duration::ZERO).unwrap();
+    for number in 0..200_000 {
+        second
+            .commit_offsets([(&place, Offset::new(number).into())])
+            .unwrap();
+    }
+    let offsets = log
+        .topic("__consumer_offsets")
+        .unwrap()
+        .partition(0)
+        .unwrap();
+    let before = offsets.size_bytes();
+    assert!(
+        before > 8 * 1024 * 1024,
+        "{before} bytes are too few to be rewritten"
+    );
+    clock.advance(Duration::from_secs(700));
+    log.run_housekeeping();
+    assert!(
+        offsets.size_bytes() < before / 2,
+        "{} bytes",
+        offsets.size_bytes()
+    );
+}
