@@ -155,9 +155,10 @@ impl TopicOptions {
         self
     }
 
-    /// The size at which a gathered batch is full and is written. Defaults to 16 KiB. Kafka:
+    /// The size at which a gathered batch is full and the next begins. Defaults to 16 KiB. Kafka:
     /// `batch.size`, which sits with the producer there; here the senders to a partition share its
-    /// batch. A larger record gets a batch of its own.
+    /// batch. A larger record gets a batch of its own. Batches that nobody waits for are written
+    /// together, some 256 KiB at once, or when their linger ends.
     pub const fn batch_bytes(mut self, bytes: u32) -> Self {
         self.batch_bytes = bytes;
         self
