@@ -183,6 +183,9 @@ impl Writer {
                 outcome.poisoned = true;
             }
             active.filled = active.position;
+            // The cut is not on disk either: behind a segment that is sealed like that a power cut could
+            // bring a part of the batch back.
+            self.since_sync += to_u64(bytes.len());
             return Err(Error::storage(
                 "write a batch",
                 active.segment.path(),
