@@ -18,7 +18,8 @@ use std::time::Duration;
 use common::{clock, is_same, record};
 use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Storage, Survival};
 use topiclog::{
-    Delivery, Durability, ErrorKind, EventLog, Offset, Partition, Record, Topic, TopicOptions,
+    Delivery, Durability, ErrorKind, EventLog, Offset, Partition, Record, Timestamp, Topic,
+    TopicOptions,
 };
 
 const EIO: i32 = 5;
@@ -693,6 +694,35 @@ fn a_batch_after_given_up_offsets_does_not_hide_what_was_lost_before_it() {
                 "seed {seed}: {after:?} of {before:?}"
             );
             assert!(log.verify().unwrap().is_sound(), "seed {seed}");
+        }
+    }
+}
+
+/// A write failed half-way and was cut off; then a new segment was begun without a sync of the old one,
+/// since nothing had been added to it. A power cut brought the half batch back, as damage.
+#[test]
+fn a_half_batch_that_was_cut_off_does_not_come_back_in_a_sealed_segment() {
+    for partial in 0..8 {
+        let (storage, _log, topic) = log_with(Durability::Disk, 3);
+        let options = |options: TopicOptions| options.batch_bytes(200).segment_age(Duration::ZERO);
+        topic.alter(options).unwrap();
+        let fault = Fault::error(EIO).only(OperationKind::Write);
+        storage.fail(fault.partial_writes(partial));
+        // Each fills a batch, so that it is written when the next comes, and nobody waits.
+        let send = |after: i64| {
+            let time = Timestamp::from_millis(common::NOON + after);
+            let record = Record::new(vec![7; 150]).timestamp(time);
+            topic.producer().send(record).unwrap()
+        };
+        let (failed, _second) = (send(-5000), send(60_000));
+        failed.wait().unwrap_err();
+        send(70_000).wait().unwrap();
+        let end = topic.partition(0).unwrap().offsets().log_end.value();
+        for seed in 0..40 {
+            let (log, partition) = reopened(&storage.crash(Survival::Random, seed));
+            assert!(!is_damaged(&log), "partial {partial}, seed {seed}");
+            let read = common::contents(&partition).unwrap().len();
+            assert_eq!(u64::try_from(read).unwrap(), end);
         }
     }
 }

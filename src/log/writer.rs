@@ -229,6 +229,8 @@ impl Writer {
             }
             outcome.poisoned |= cut.is_err();
             active.filled = active.end.position;
+            // Behind a segment that is sealed like that a power cut could bring a part of them back.
+            self.since_sync += length;
             return Err(error);
         }
         let written = run.batches.iter().skip(run.written).take(batches);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use topiclog::clock::Clock;
 use topiclog::storage::{Fault, OperationKind, Survival};
-use topiclog::{Error, EventLog, Housekeeping};
+use topiclog::{Durability, Error, EventLog, Housekeeping, TopicPartition};
 
 use super::history::{Event, Place, Stop};
 use super::recorder::identify;
@@ -169,6 +169,12 @@ impl World {
             })
         });
         places.collect()
+    }
+
+    pub(crate) fn is_at_disk(&self, at: &TopicPartition) -> bool {
+        let name = at.topic().as_str();
+        let kind = NAMES.iter().position(|other| *other == name);
+        kind.is_some_and(|kind| self.kinds[kind].level == Durability::Disk)
     }
 
     pub(crate) fn start_of(&self, place: Place) -> u64 {

@@ -389,7 +389,9 @@ impl World {
                     .get(&at)
                     .map(|committed| committed.offset().value());
                 let start = self.start_of(place);
+                // A weaker topic may have lost what lay before the position, which moves it.
                 if let Some(position) = position
+                    && self.is_at_disk(&at)
                     && all_alive
                     && found != Some(position)
                     && found != Some(position.max(start))

@@ -138,7 +138,7 @@ impl Commits {
     ) -> Result<(), String> {
         let line = self.lines.entry((group, place)).or_default();
         if line.last.1 != offset {
-            let found = line.maybe.iter().rev().find(|(_, at)| Some(*at) == offset);
+            let found = line.maybe.iter().find(|(_, at)| Some(*at) == offset);
             let forgotten = power_cut
                 && self.level != Durability::Disk
                 && (offset.is_none() || line.past.contains(&offset));
