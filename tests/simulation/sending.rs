@@ -1,10 +1,10 @@
 //! What producers do, and what they hear of their records.
 
-use topiclog::{ErrorKind, Record, RoundRobin};
+use topiclog::{Error, ErrorKind, Record, RecordMetadata, RoundRobin};
 
 use super::history::{Event, Place};
 use super::recorder::record;
-use super::world::{LATE, Waiting, World};
+use super::world::{LATE, Route, Waiting, World};
 
 impl World {
     pub(crate) fn producer(&mut self) -> Option<usize> {
@@ -62,6 +62,11 @@ impl World {
             self.act(format!(
                 "producer {number} sends {id} to {name}, waited: {waited}"
             ));
+            if waited && self.rng.chance(50) {
+                let result = producer.send_and_wait(record);
+                self.hear(id, &route, result.map_err(Error::from));
+                continue;
+            }
             match producer.send(record) {
                 Ok(delivery) => {
                     if waited {
@@ -127,37 +132,41 @@ impl World {
         }
     }
 
+    /// Hears what became of one record.
+    fn hear(&mut self, id: u64, route: &Route, result: Result<RecordMetadata, Error>) {
+        match result {
+            Ok(at) => {
+                let place = Place {
+                    topic: route.0,
+                    partition: at.partition,
+                };
+                if route.2.is_some() {
+                    let before = self.routes.insert(route.clone(), at.partition);
+                    if before.is_some_and(|before| before != at.partition) {
+                        self.wrong(format!("key {route:?} went to {place:?} and {before:?}"));
+                    }
+                }
+                let offset = Some(at.offset.value());
+                self.push(Event::Acked { id, place, offset });
+            }
+            Err(error) => {
+                if error.kind() == ErrorKind::Full {
+                    self.push(Event::NotWritten { id });
+                }
+                // It may have been settled by another's wait, before the storage was healed.
+                self.judge("delivery", &error, &LATE);
+            }
+        }
+    }
+
     /// Hears what became of records.
     pub(crate) fn settle(&mut self) {
         let mut waiting = std::mem::take(&mut self.waiting);
         waiting.retain(|waiting| match waiting {
             Waiting::One(id, route, delivery) => match delivery.try_result() {
                 None => true,
-                Some(Ok(at)) => {
-                    let place = Place {
-                        topic: route.0,
-                        partition: at.partition,
-                    };
-                    if route.2.is_some() {
-                        let before = self.routes.insert(route.clone(), at.partition);
-                        if before.is_some_and(|before| before != at.partition) {
-                            self.wrong(format!("key {route:?} went to {place:?} and {before:?}"));
-                        }
-                    }
-                    let offset = Some(at.offset.value());
-                    self.push(Event::Acked {
-                        id: *id,
-                        place,
-                        offset,
-                    });
-                    false
-                }
-                Some(Err(error)) => {
-                    if error.kind() == ErrorKind::Full {
-                        self.push(Event::NotWritten { id: *id });
-                    }
-                    // It may have been settled by another's wait, before the storage was healed.
-                    self.judge("delivery", &error, &LATE);
+                Some(result) => {
+                    self.hear(*id, route, result);
                     false
                 }
             },
