@@ -30,14 +30,21 @@ const _: () = assert!(
 );
 
 /// The bytes that a record takes inside a batch.
+#[inline]
 pub(crate) fn encoded_bytes(record: &Record<'_>) -> usize {
-    let headers = record.headers();
-    let block = if headers.len() == 0 {
-        0
+    let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+    let bytes = RECORD_HEADER_BYTES + length(record.key_bytes()) + length(record.value_bytes());
+    if record.has_headers() {
+        bytes + 4 + headers_bytes(record)
     } else {
-        4 + headers.len() * 8
-    };
-    RECORD_HEADER_BYTES + record.size_bytes() + block
+        bytes
+    }
+}
+
+fn headers_bytes(record: &Record<'_>) -> usize {
+    let header =
+        |(key, value): (&[u8], Option<&[u8]>)| 8 + key.len() + value.map_or(0, <[u8]>::len);
+    record.headers().map(header).sum()
 }
 
 /// Appends a record to a batch that is being built.
@@ -49,8 +56,7 @@ pub(super) fn encode(
     time_delta: i32,
 ) {
     let (key, value) = (record.key_bytes(), record.value_bytes());
-    let headers = record.headers();
-    let flag = if headers.len() == 0 { 0 } else { HAS_HEADERS };
+    let flag = if record.has_headers() { HAS_HEADERS } else { 0 };
     let mut fixed = [0; RECORD_HEADER_BYTES];
     let (words, _) = fixed.as_chunks_mut::<4>();
     if let [key_word, value_word, offset_word, time_word] = words {
@@ -69,18 +75,20 @@ pub(super) fn encode(
         buffer.extend_from_slice(value);
     }
     if flag != 0 {
-        let bytes: usize = record
-            .headers()
-            .map(|(key, value)| 8 + key.len() + value.map_or(0, <[u8]>::len))
-            .sum();
-        buffer.extend_from_slice(&to_u32(bytes).to_le_bytes());
-        for (key, value) in headers {
-            buffer.extend_from_slice(&to_u32(key.len()).to_le_bytes());
-            let value_word = value.map_or(NULL_LENGTH, |value| to_u32(value.len()));
-            buffer.extend_from_slice(&value_word.to_le_bytes());
-            buffer.extend_from_slice(key);
-            buffer.extend_from_slice(value.unwrap_or_default());
-        }
+        encode_headers(buffer, record);
+    }
+}
+
+/// Kept apart, so that records without headers are encoded where they are sent.
+#[cold]
+fn encode_headers(buffer: &mut Vec<u8>, record: &Record<'_>) {
+    buffer.extend_from_slice(&to_u32(headers_bytes(record)).to_le_bytes());
+    for (key, value) in record.headers() {
+        buffer.extend_from_slice(&to_u32(key.len()).to_le_bytes());
+        let value_word = value.map_or(NULL_LENGTH, |value| to_u32(value.len()));
+        buffer.extend_from_slice(&value_word.to_le_bytes());
+        buffer.extend_from_slice(key);
+        buffer.extend_from_slice(value.unwrap_or_default());
     }
 }
 
