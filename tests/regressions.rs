@@ -726,3 +726,20 @@ fn a_half_batch_that_was_cut_off_does_not_come_back_in_a_sealed_segment() {
         }
     }
 }
+
+/// Noise in a torn tail looked like the header of a batch longer than the file: the search for a proof gave
+/// up there, and what a mere power cut had left was called damaged.
+#[test]
+fn noise_that_looks_like_a_long_batch_is_a_torn_tail() {
+    let (storage, _log, _topic) = log_with(Durability::Os, 3);
+    let killed = storage.kill();
+    let (path, _) = segments(&killed).remove(0);
+    let mut bytes = killed.read_file(&path).unwrap();
+    // A batch begins behind the segment's header with its checksum, then comes its length.
+    bytes[84..88].copy_from_slice(&u32::MAX.to_le_bytes());
+    killed.write_file(&path, bytes).unwrap();
+    let (log, partition) = reopened(&killed);
+    assert!(!is_damaged(&log));
+    assert_eq!(whole(&partition), (0, 0));
+    assert!(log.recovery_report().cut_bytes() > 0);
+}

@@ -138,10 +138,11 @@ impl<'f> Scanner<'f> {
                 .map(BatchHeader::decode);
             if let Some(header) = header.filter(|header| accept(header)) {
                 let cost = u64::from(header.length);
-                if cost > effort {
-                    return Ok(Resync::Hopeless);
-                }
+                // Longer than the file is no batch, and costs nothing.
                 if cost <= self.file_end - position {
+                    if cost > effort {
+                        return Ok(Resync::Hopeless);
+                    }
                     effort -= cost;
                     (self.ready, self.position) = (0..0, position);
                     if let Step::Batch { header, .. } = self.step()? {

@@ -304,7 +304,12 @@ impl Checker {
                     ));
                 }
             }
-            let candidates = self.commits.visible(group, *place);
+            let mut candidates = self.commits.visible(group, *place);
+            let end = self.partitions.get(place).map_or(0, |p| p.end);
+            if self.lost_some(*place) && candidates.iter().flatten().any(|from| *from > end) {
+                // It may be met outside, and moved to the start, by a poll that fails after that.
+                candidates.insert(None);
+            }
             let this = self.member(member);
             // Only a member that is here is given anything.
             (this.doubtful, this.removed) = (false, false);

@@ -219,9 +219,7 @@ impl World {
             match opened {
                 Ok(log) => {
                     for (place, error) in log.recovery_report().damaged() {
-                        if !trouble {
-                            self.wrong(format!("{place} is damaged: {error:?}"));
-                        }
+                        self.wrong(format!("{place} is damaged: {error:?}"));
                     }
                     self.log = Some(log);
                     return;

@@ -98,7 +98,11 @@ impl Commits {
             }
             Outcome::Fenced | Outcome::Refused => {
                 for line in self.lines.values_mut() {
-                    line.maybe.retain(|(number, _)| *number != commit);
+                    let last = line.last.1;
+                    // An automatic commit of what is committed already cannot be seen, and counts later.
+                    let hidden = |at: u64| store.automatic && last == Some(at);
+                    line.maybe
+                        .retain(|(number, at)| *number != commit || hidden(*at));
                 }
             }
             Outcome::Unknown => {}
