@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use topiclog::{Durability, EventLog, Offset, Partition, Record, Topic};
 
-use crate::common::{Arguments, Directory, Table, Values, median, thousands, time};
+use crate::common::{Arguments, Directory, Table, Values, median, now, thousands, time};
 use crate::machine::{create, plain_writes};
 use crate::work::options;
 use crate::{BATCH, MIB};
@@ -304,6 +304,16 @@ fn spread_over(directory: &Directory, values: &Values, partitions: u32, run: usi
             .unwrap();
     }
     producer.flush().unwrap();
+    // The housekeeping makes a checkpoint in each a little later.
+    let made = |number: u32| {
+        let directory = path.join(format!("topics/t/{number}"));
+        directory.join("checkpoint").exists()
+    };
+    let start = now();
+    while !(0..partitions).all(made) && start.elapsed() < Duration::from_secs(20) {
+        #[expect(clippy::disallowed_methods, reason = "others work meanwhile")]
+        std::thread::sleep(Duration::from_millis(20));
+    }
     let elapsed = time(|| {
         for (number, value) in values.iter().enumerate() {
             let partition = (number / run) as u32 % partitions;
