@@ -180,6 +180,10 @@ fn scale(arguments: &Arguments) {
                 micros(leave) / f64::from(partitions)
             );
             for (name, seconds) in [("join", join), ("leave", leave)] {
+                // Nobody is left who could take over from the only one.
+                if name == "leave" && members == 1 {
+                    continue;
+                }
                 let value = ("ms", seconds * 1e3);
                 let series = format!("{partitions} partitions");
                 let curve = format!("{name} over members");

@@ -79,7 +79,7 @@ PLOTS = [
     ),
     (
         "group-members.svg",
-        "Rebalance: one of the members leaves",
+        "One member of a group leaves: rebalance over its size",
         "members before",
         "ms until all is assigned",
         "log",
@@ -90,7 +90,7 @@ PLOTS = [
     ),
     (
         "group-partitions.svg",
-        "Rebalance: one of the members leaves",
+        "One member of a group leaves: rebalance over partitions",
         "partitions",
         "ms until all is assigned",
         "log",
@@ -150,6 +150,11 @@ def linear_ticks(top):
 
 
 def log_ticks(bottom, top):
+    if top / bottom < 100:
+        every = [part * 10.0**power for power in range(-9, 12) for part in (1, 2, 5)]
+        first = max(place for place, tick in enumerate(every) if tick <= bottom)
+        last = min(place for place, tick in enumerate(every) if tick >= top)
+        return every[first : max(last, first + 1) + 1]
     ticks = [10.0**power for power in range(math.floor(math.log10(bottom)), math.ceil(math.log10(top)) + 1)]
     return ticks if len(ticks) > 1 else [ticks[0], ticks[0] * 10]
 
@@ -223,8 +228,10 @@ def draw(lines, title, x_title, y_title, scale):
     out.append(
         f'<text transform="translate(18 {middle})rotate(-90)" text-anchor="middle">{escape(y_title)}</text>'
     )
-    ends = [place_y(points[-1][1]) for _, points, _, _ in lines]
-    heights = spread_out(ends, 17, TOP, bottom)
+    # A line that ends early has its name beside its end, the others theirs in a column.
+    in_column = [dashed or points[-1][0] == xs[-1] for _, points, dashed, _ in lines]
+    ends = [place_y(points[-1][1]) for (_, points, _, _), there in zip(lines, in_column) if there]
+    heights = iter(spread_out(ends, 17, TOP, bottom))
     for number, (shown, points, dashed, colour) in enumerate(lines):
         places = [(place_x(x), place_y(y)) for x, y in points]
         if dashed and len(places) == 1:
@@ -236,11 +243,13 @@ def draw(lines, title, x_title, y_title, scale):
         out.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>')
         if not dashed:
             out.extend(mark(MARKS[number % len(MARKS)], x, y, colour) for x, y in places)
-        (x, y), height = places[-1], heights[number]
-        if x > right - 13:
-            out.append(
-                f'<path d="M{x + 7:.1f} {y:.1f}L{right + 8} {height:.1f}" stroke="{colour}" stroke-opacity=".6" fill="none"/>'
-            )
+        x, y = places[-1]
+        if not in_column[number]:
+            out.append(f'<text x="{x + 9:.1f}" y="{y + 4.5:.1f}" fill="{colour}">{escape(shown)}</text>')
+            continue
+        height = next(heights)
+        leader = f"M{x + 7:.1f} {y:.1f}L{right + 8} {height:.1f}"
+        out.append(f'<path d="{leader}" stroke="{colour}" stroke-opacity=".6" fill="none"/>')
         out.append(f'<text x="{right + 12}" y="{height + 4.5:.1f}" fill="{colour}">{escape(shown)}</text>')
     out.append("</svg>\n")
     return "\n".join(out)
