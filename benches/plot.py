@@ -3,7 +3,7 @@
 
 usage: benches/plot.py CURVES.csv [DIRECTORY]      (by default docs/plots)
 
-Every x axis is logarithmic. The pictures have no background and grey text, so that they can be read on
+All axes are logarithmic. The pictures have no background and grey text, so that they can be read on
 light and on dark pages. Python's standard library is all that is needed.
 """
 
@@ -20,7 +20,7 @@ GREY = "#808080"
 COLOURS = ["#2f86d6", "#e0762b", "#2a9d6f", "#c65b9a", "#9a7fd1", "#b08d2e"]
 MARKS = ["circle", "square", "diamond", "triangle"]
 
-# file, title, x title, y title, how y is scaled, and the lines: (curve, series, shown as, dashed).
+# file, title, x title, y title, and the lines: (curve, series, shown as, dashed).
 PLOTS = [
     *(
         (
@@ -28,8 +28,7 @@ PLOTS = [
             f"Cost of a record of {shown} as the log grows",
             "size of the log",
             "ns per record",
-            "linear",
-            [
+                [
                 (f"size {size} B", "append", "append, page cache", False),
                 (f"size {size} B", "plain write", "plain write", True),
                 (f"size {size} B", "read the newest", "read the newest", False),
@@ -44,7 +43,6 @@ PLOTS = [
         "Cost of a record of 100 B as partitions grow",
         "partitions",
         "ns per record",
-        "log",
         [
             ("spread", "64 in a row", "64 in a row to each", False),
             ("spread", "one by one", "one by one to each", False),
@@ -56,7 +54,6 @@ PLOTS = [
         "Many partitions: time of each, one record in it",
         "partitions",
         "µs per partition",
-        "log",
         [
             ("partitions", "create", "create", False),
             ("partitions", "first send", "first send", False),
@@ -70,7 +67,6 @@ PLOTS = [
         "Records of 100 B on disk before their thread goes on",
         "threads",
         "records/s",
-        "log",
         [
             ("durable", "send and wait", "send and wait", False),
             ("durable", "write + fdatasync growing", "plain, growing file", True),
@@ -82,7 +78,6 @@ PLOTS = [
         "One member of a group leaves: rebalance over its size",
         "members before",
         "ms until all is assigned",
-        "log",
         [
             ("leave over members", f"{count} partitions", f"{count:,} partitions", False)
             for count in [10, 100, 1000, 10_000]
@@ -93,7 +88,6 @@ PLOTS = [
         "One member of a group leaves: rebalance over partitions",
         "partitions",
         "ms until all is assigned",
-        "log",
         [
             ("leave over partitions", f"{count} members", f"{count:,} members", False)
             for count in [10, 100, 1000]
@@ -104,7 +98,6 @@ PLOTS = [
         "Latency at 100,000 records/s, 100 B, from the moment due",
         "percentile",
         "µs",
-        "log",
         [
             ("latency", "send at 100000/s", "send", False),
             ("latency", "send and wait at 100000/s", "send and wait", False),
@@ -138,15 +131,6 @@ def size_label(mib):
 
 def percentile_label(place):
     return f"p{100 - 100 / place:.6g}"
-
-
-def linear_ticks(top):
-    step = 10 ** math.floor(math.log10(top))
-    for part in [5, 2, 1, 0.5, 0.2]:
-        if top / (step * part) >= 4:
-            step *= part
-            break
-    return [step * number for number in range(math.ceil(top / step - 1e-9) + 1)]
 
 
 def log_ticks(bottom, top):
@@ -183,15 +167,11 @@ def spread_out(wanted, gap, low, high):
     return heights
 
 
-def draw(lines, title, x_title, y_title, scale):
+def draw(lines, title, x_title, y_title):
     xs = sorted({x for _, points, _, _ in lines for x, _ in points})
     ys = [y for _, points, _, _ in lines for _, y in points]
-    if scale == "log":
-        ticks = log_ticks(min(ys), max(ys))
-        low, high = math.log10(ticks[0]), math.log10(ticks[-1])
-    else:
-        ticks = linear_ticks(max(ys) * 1.02)
-        low, high = 0, ticks[-1]
+    ticks = log_ticks(min(ys), max(ys))
+    low, high = math.log10(ticks[0]), math.log10(ticks[-1])
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
     first, last = math.log(xs[0]), math.log(xs[-1])
 
@@ -199,8 +179,7 @@ def draw(lines, title, x_title, y_title, scale):
         return LEFT + 12 + (math.log(x) - first) / ((last - first) or 1) * (right - LEFT - 24)
 
     def place_y(y):
-        y = math.log10(y) if scale == "log" else y
-        return bottom - (y - low) / (high - low) * (bottom - TOP)
+        return bottom - (math.log10(y) - low) / (high - low) * (bottom - TOP)
 
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
@@ -213,14 +192,15 @@ def draw(lines, title, x_title, y_title, scale):
         out.append(f'<path d="M{LEFT} {y:.1f}H{right}" stroke="{GREY}" stroke-opacity=".3"/>')
         out.append(f'<text x="{LEFT - 8}" y="{y + 4.5:.1f}" text-anchor="end">{short(tick)}</text>')
     label = {"size of the log": size_label, "percentile": percentile_label}.get(x_title, short)
-    taken = -math.inf
-    for x in xs:
+    # From the right, since the last place is the one to be read.
+    free = math.inf
+    for x in reversed(xs):
         at, shown = place_x(x), label(x)
         out.append(f'<path d="M{at:.1f} {bottom}v5" stroke="{GREY}"/>')
         half = len(shown) * 3.6
-        if at - half > taken:
+        if at + half < free:
             out.append(f'<text x="{at:.1f}" y="{bottom + 20}" text-anchor="middle">{shown}</text>')
-            taken = at + half + 6
+            free = at - half - 6
     out.append(f'<path d="M{LEFT} {bottom}H{right}" stroke="{GREY}"/>')
     middle = (LEFT + right) / 2
     out.append(f'<text x="{middle}" y="{HEIGHT - 12}" text-anchor="middle">{escape(x_title)}</text>')
@@ -262,15 +242,14 @@ def main():
     into = Path(sys.argv[2]) if len(sys.argv) == 3 else root / "docs" / "plots"
     measured = read(sys.argv[1])
     into.mkdir(parents=True, exist_ok=True)
-    for name, title, x_title, y_title, scale, wanted in PLOTS:
+    for name, title, x_title, y_title, wanted in PLOTS:
         lines = []
         for curve, series, shown, dashed in wanted:
             points = measured.get((curve, series), [])
             if curve == "latency":
                 # The more nines, the further to the right; the maximum has no place there.
                 points = [(100 / (100 - x), y) for x, y in points if x < 100]
-            if scale == "log":
-                points = [(x, y) for x, y in points if y > 0]
+            points = [(x, y) for x, y in points if y > 0]
             if len(points) > 1 or (points and dashed):
                 lines.append((shown, points, dashed, None))
         if not any(len(points) > 1 for _, points, _, _ in lines):
@@ -278,7 +257,7 @@ def main():
             continue
         colours = iter(COLOURS)
         lines = [(shown, points, dashed, GREY if dashed else next(colours)) for shown, points, dashed, _ in lines]
-        text = draw(lines, title, x_title, y_title, scale)
+        text = draw(lines, title, x_title, y_title)
         (into / name).write_text(text, encoding="utf-8")
         print(f"{name}: {len(text.encode()) / 1024:.1f} KiB")
 

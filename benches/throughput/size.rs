@@ -5,6 +5,7 @@ use std::hint::black_box;
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use topiclog::{Durability, Error, EventLog, Offset, Partition, Record, Topic};
@@ -275,10 +276,12 @@ pub fn spread(arguments: &Arguments) {
             thousands(count as f64)
         ));
         table.baseline("plain 1 MiB writes", count, bytes, || {
+            write_back();
             plain_writes(directory, values.bytes())
         });
         for (name, partitions, (_, topic)) in &logs {
             table.cell(name, "page cache", count, bytes, || {
+                write_back();
                 time(|| spread_over(topic, values, *partitions, run))
             });
             if *partitions == 1 {
@@ -286,13 +289,20 @@ pub fn spread(arguments: &Arguments) {
             }
         }
         let medians = table.run(arguments.rounds.min(3));
-        let plain = ("ns/record", medians[0]);
-        arguments.point("spread", "plain write", ("partitions", 1.0), plain);
+        if run > 1 {
+            let plain = ("ns/record", medians[0]);
+            arguments.point("spread", "plain write", ("partitions", 1.0), plain);
+        }
         for ((_, partitions, _), nanos) in logs.iter().zip(&medians[1..]) {
             let x = ("partitions", f64::from(*partitions));
             arguments.point("spread", way, x, ("ns/record", *nanos));
         }
     }
+}
+
+/// Has the kernel write back what earlier rounds left, so that it does not slow down the next.
+fn write_back() {
+    assert!(Command::new("sync").status().unwrap().success());
 }
 
 /// A log whose every partition has a segment and a checkpoint.
