@@ -1,7 +1,7 @@
 //! What consumer groups cost. See `benches/README.md`.
 //!
 //! ```text
-//! cargo bench --bench groups -- [FILTER] [--rounds N] [--quick]
+//! cargo bench --bench groups -- [FILTER] [--rounds N] [--quick] [--csv FILE]
 //! ```
 #![expect(
     clippy::print_stdout,
@@ -144,48 +144,75 @@ fn empty_poll(arguments: &Arguments) {
             });
             elapsed.as_secs_f64() * 1e9 / count as f64
         });
-        println!("| {partitions} | {:.0} |", median(rounds.collect()));
+        let nanos = median(rounds.collect());
+        println!("| {partitions} | {nanos:.0} |");
+        let x = ("partitions", f64::from(partitions));
+        arguments.point("empty poll", "one member", x, ("ns", nanos));
     }
 }
 
 /// How long it takes until all members have joined and know their partitions.
 fn scale(arguments: &Arguments) {
     println!(
-        "\n## scale: all members join one after the other, then poll until everything is assigned; then one leaves\n"
+        "\n## scale: all members join one after the other, then poll until everything is assigned; then one leaves; medians\n"
     );
     println!(
-        "| members | partitions | join and assign | per member | one leaves |\n|--:|--:|--:|--:|--:|"
+        "| members | partitions | join and assign | per member | one leaves | per partition |\n|--:|--:|--:|--:|--:|--:|"
     );
-    for (members, partitions) in [
-        (1, 1),
-        (1, 100),
-        (1, 10_000),
-        (10, 100),
-        (10, 10_000),
-        (1000, 1000),
-        (1000, 10_000),
-    ] {
-        if arguments.quick && members == 1000 {
-            continue;
-        }
-        let log = EventLog::in_memory().unwrap();
-        let topic = log
-            .create_topic("t", TopicOptions::new().partitions(partitions))
-            .unwrap();
-        let mut consumers = Vec::new();
-        let join = time(|| {
-            consumers.extend((0..members).map(|_| subscribe(&log, "g", &topic)));
-            settle(&mut consumers, partitions as usize);
-        });
-        let leave = time(|| {
-            drop(consumers.pop());
-            if !consumers.is_empty() {
-                settle(&mut consumers, partitions as usize);
+    for members in [1, 10, 100, 1000] {
+        for partitions in [1, 10, 100, 1000, 10_000] {
+            if members > partitions || (arguments.quick && members == 1000) {
+                continue;
             }
-        });
-        println!(
-            "| {members} | {partitions} | {join:.2?} | {:.2?} | {leave:.2?} |",
-            join / members
-        );
+            let (mut joins, mut leaves) = (Vec::new(), Vec::new());
+            for _round in 0..arguments.rounds {
+                let (join, leave) = join_and_leave(members, partitions);
+                joins.push(join);
+                leaves.push(leave);
+            }
+            let (join, leave) = (median(joins), median(leaves));
+            let micros = |seconds: f64| seconds * 1e6;
+            println!(
+                "| {members} | {partitions} | {:.2} ms | {:.1} µs | {:.3} ms | {:.2} µs |",
+                join * 1e3,
+                micros(join) / f64::from(members),
+                leave * 1e3,
+                micros(leave) / f64::from(partitions)
+            );
+            for (name, seconds) in [("join", join), ("leave", leave)] {
+                // Nobody is left who could take over from the only one.
+                if name == "leave" && members == 1 {
+                    continue;
+                }
+                let value = ("ms", seconds * 1e3);
+                let series = format!("{partitions} partitions");
+                let curve = format!("{name} over members");
+                arguments.point(&curve, &series, ("members", f64::from(members)), value);
+                let series = format!("{members} members");
+                let curve = format!("{name} over partitions");
+                let x = ("partitions", f64::from(partitions));
+                arguments.point(&curve, &series, x, value);
+            }
+        }
     }
+}
+
+/// Seconds until all have joined and been assigned, and from the leave of one to the same.
+fn join_and_leave(members: u32, partitions: u32) -> (f64, f64) {
+    let log = EventLog::in_memory().unwrap();
+    let topic = log
+        .create_topic("t", TopicOptions::new().partitions(partitions))
+        .unwrap();
+    let mut consumers = Vec::new();
+    let join = time(|| {
+        consumers.extend((0..members).map(|_| subscribe(&log, "g", &topic)));
+        settle(&mut consumers, partitions as usize);
+    });
+    let leave = time(|| {
+        drop(consumers.pop());
+        if !consumers.is_empty() {
+            settle(&mut consumers, partitions as usize);
+        }
+    });
+    (join.as_secs_f64(), leave.as_secs_f64())
 }

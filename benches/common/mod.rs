@@ -6,6 +6,9 @@
     reason = "every bench uses a part of it"
 )]
 
+use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -14,6 +17,8 @@ pub struct Arguments {
     pub filter: Option<String>,
     pub rounds: usize,
     pub quick: bool,
+    /// Where the numbers of the curves go as well, in lines behind what is there.
+    pub csv: Option<PathBuf>,
 }
 
 impl Arguments {
@@ -22,6 +27,7 @@ impl Arguments {
             filter: None,
             rounds: 5,
             quick: false,
+            csv: None,
         };
         let mut given = std::env::args().skip(1);
         while let Some(argument) = given.next() {
@@ -32,6 +38,11 @@ impl Arguments {
                 "--rounds" => {
                     let rounds = given.next().and_then(|count| count.parse::<usize>().ok());
                     arguments.rounds = rounds.expect("--rounds needs a number").max(1);
+                }
+                "--csv" => {
+                    let path = given.next().expect("--csv needs a file");
+                    // Cargo runs a bench in the package's directory, so the path is one from there.
+                    arguments.csv = Some(PathBuf::from(path));
                 }
                 filter => arguments.filter = Some(filter.to_owned()),
             }
@@ -48,6 +59,26 @@ impl Arguments {
     /// A count, or a tenth of it under `--quick`.
     pub fn count(&self, full: usize) -> usize {
         if self.quick { full / 10 } else { full }
+    }
+
+    /// Writes one point of a curve to the file that was asked for: where it lies, and its value there,
+    /// both with their units.
+    pub fn point(&self, curve: &str, series: &str, x: (&str, f64), y: (&str, f64)) {
+        let Some(path) = &self.csv else { return };
+        let mut options = OpenOptions::new();
+        options.create(true).append(true);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a table of a bench is no part of a log"
+        )]
+        let mut file = options.open(path).expect("the file of --csv");
+        let mut line = String::new();
+        if file.metadata().expect("the file of --csv").len() == 0 {
+            line.push_str("curve,series,x,x unit,y,y unit\n");
+        }
+        let (curve, series) = (curve.replace(',', ""), series.replace(',', ""));
+        writeln!(line, "{curve},{series},{},{},{:.6},{}", x.1, x.0, y.1, y.0).unwrap();
+        file.write_all(line.as_bytes()).expect("the file of --csv");
     }
 }
 
@@ -104,6 +135,12 @@ impl<'a> Table<'a> {
         self.baselines += 1;
     }
 
+    /// Makes the cell that was added last a baseline too; all before it must be.
+    pub fn compare_to_last(&mut self) {
+        self.baselines += 1;
+        assert_eq!(self.baselines, self.cells.len(), "baselines come first");
+    }
+
     pub fn cell(
         &mut self,
         name: &'static str,
@@ -124,7 +161,8 @@ impl<'a> Table<'a> {
 
     /// Runs all cells in turn, so many times, and prints medians. A ratio is formed within each round,
     /// and its median printed: what disturbs a round disturbs both of its parts.
-    pub fn run(mut self, rounds: usize) {
+    /// Gives the medians, in nanoseconds per record, in the order of the cells.
+    pub fn run(mut self, rounds: usize) -> Vec<f64> {
         for _round in 0..rounds {
             for cell in &mut self.cells {
                 let elapsed = (cell.run)();
@@ -140,8 +178,10 @@ impl<'a> Table<'a> {
         }
         print!("\n|---|---|--:|--:|--:|");
         println!("{}", "--:|".repeat(self.baselines));
+        let mut medians = Vec::new();
         for cell in &self.cells {
             let nanos = median(cell.nanos.clone());
+            medians.push(nanos);
             let bytes = cell.bytes as f64 / cell.records as f64;
             print!(
                 "| {} | {} | {} | {} | {:.0} |",
@@ -160,6 +200,7 @@ impl<'a> Table<'a> {
             }
             println!();
         }
+        medians
     }
 }
 
@@ -189,21 +230,21 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
+/// The shares of a distribution that are told; the last is its maximum.
+pub const PERCENTILES: [f64; 6] = [0.5, 0.9, 0.99, 0.999, 0.9999, 1.0];
+
+/// What this share of the sorted times does not exceed.
+pub fn percentile(sorted: &[u64], share: f64) -> Duration {
+    let place = (sorted.len() as f64 * share) as usize;
+    Duration::from_nanos(sorted[place.min(sorted.len() - 1)])
+}
+
 /// Percentiles of latencies, up to 99.99.
 pub fn percentiles(mut nanos: Vec<u64>) -> String {
     nanos.sort_unstable();
-    let at = |share: f64| {
-        let place = (nanos.len() as f64 * share) as usize;
-        Duration::from_nanos(nanos[place.min(nanos.len() - 1)])
-    };
+    let [p50, p90, p99, p999, p9999, max] = PERCENTILES.map(|share| percentile(&nanos, share));
     format!(
-        "p50 {:.1?}, p90 {:.1?}, p99 {:.1?}, p99.9 {:.1?}, p99.99 {:.1?}, max {:.1?}",
-        at(0.5),
-        at(0.9),
-        at(0.99),
-        at(0.999),
-        at(0.9999),
-        at(1.0)
+        "p50 {p50:.1?}, p90 {p90:.1?}, p99 {p99:.1?}, p99.9 {p999:.1?}, p99.99 {p9999:.1?}, max {max:.1?}"
     )
 }
 

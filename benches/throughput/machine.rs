@@ -1,0 +1,95 @@
+//! What the machine does without a log: the baselines.
+
+use std::fs::{File, OpenOptions};
+use std::hint::black_box;
+use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::MIB;
+use crate::common::{Directory, Values, time};
+
+pub fn create(path: &Path) -> File {
+    drop(std::fs::remove_file(path));
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true);
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the baseline is a file of its own"
+    )]
+    options.open(path).unwrap()
+}
+
+/// The same bytes to a new file in pieces of 1 MiB.
+pub fn plain_writes(directory: &Directory, bytes: &[u8]) -> Duration {
+    let path = directory.path().join("plain");
+    let mut file = create(&path);
+    let elapsed = time(|| {
+        for piece in bytes.chunks(MIB) {
+            file.write_all(piece).unwrap();
+        }
+    });
+    std::fs::remove_file(path).unwrap();
+    elapsed
+}
+
+pub fn bare_writes(directory: &Directory, values: &Values) -> Duration {
+    let path = directory.path().join("bare");
+    let mut file = create(&path);
+    let elapsed = time(|| {
+        for value in values.iter() {
+            file.write_all(value).unwrap();
+        }
+    });
+    std::fs::remove_file(path).unwrap();
+    elapsed
+}
+
+/// One write and one sync per record, on a file that grows or on one that has its length.
+pub fn synced_writes(directory: &Directory, values: &Values, filled: bool) -> Duration {
+    let path = directory.path().join("synced");
+    let file = create(&path);
+    if filled {
+        file.write_all_at(&vec![0; values.bytes().len()], 0)
+            .unwrap();
+        file.sync_all().unwrap();
+    }
+    let elapsed = time(|| {
+        for (number, value) in values.iter().enumerate() {
+            file.write_all_at(value, (number * value.len()) as u64)
+                .unwrap();
+            file.sync_data().unwrap();
+        }
+    });
+    std::fs::remove_file(path).unwrap();
+    elapsed
+}
+
+/// The files of a directory in pieces of 1 MiB, in order.
+pub fn plain_reads(directory: &Path, buffer: &mut [u8]) -> usize {
+    let mut total = 0;
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            total += plain_reads(&path, buffer);
+        } else if path.extension().is_some_and(|kind| kind == "log") {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the baseline is a file of its own"
+            )]
+            let file = File::open(path).unwrap();
+            let mut position = 0;
+            loop {
+                let count = file.read_at(buffer, position).unwrap();
+                if count == 0 {
+                    break;
+                }
+                black_box(&buffer[..count]);
+                position += count as u64;
+                total += count;
+            }
+        }
+    }
+    total
+}

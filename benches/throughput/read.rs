@@ -1,0 +1,97 @@
+//! Reading from the page cache.
+
+use std::time::Duration;
+
+use topiclog::{Durability, EventLog, Record, Topic};
+
+use crate::MIB;
+use crate::common::{Arguments, Directory, Table, Values, thousands, time};
+use crate::machine::plain_reads;
+use crate::work::{consume, from_start, options};
+
+pub fn read(arguments: &Arguments) {
+    for (size, count) in [(100, 1_000_000), (1024, 200_000)] {
+        let values = Values::new(arguments.count(count), size);
+        let (count, bytes) = (values.count() / 3 * 3, values.bytes().len());
+        let directory = Directory::new("read");
+        let log = EventLog::open(directory.path()).unwrap();
+        let one = log.create_topic("one", options(Durability::Os)).unwrap();
+        let three = options(Durability::Os).partitions(3);
+        let three = log.create_topic("three", three).unwrap();
+        for (number, value) in values.iter().take(count).enumerate() {
+            one.producer().send(Record::new(value)).unwrap();
+            let record = Record::new(value).partition(number as u32 % 3);
+            three.producer().send(record).unwrap();
+        }
+        one.flush().unwrap();
+        three.flush().unwrap();
+        let topic_directory = |topic: &Topic| {
+            let topics = directory.path().join("topics");
+            let entries = std::fs::read_dir(topics).unwrap().map(Result::unwrap);
+            let name = topic.name().to_string();
+            entries
+                .map(|entry| entry.path())
+                .find(|path| path.to_string_lossy().contains(&name))
+                .expect("the topic's directory")
+        };
+        let (path, mut buffer) = (topic_directory(&one), vec![0; MIB]);
+        let mut table = Table::new(format!(
+            "read: {} records of {size} B from the page cache, checksums verified",
+            thousands(count as f64)
+        ));
+        table.baseline("1 MiB reads", count, bytes, || {
+            time(|| assert!(plain_reads(&path, &mut buffer) > bytes / 3 * 3))
+        });
+        table.cell("one consumer, one partition", "-", count, bytes, || {
+            let partition = one.partition(0).unwrap();
+            let consumer = log.consumer().options(from_start());
+            let mut consumer = consumer.assign([&partition]).unwrap();
+            consumer.seek_to_beginning().unwrap();
+            time(|| consume(&mut consumer, count))
+        });
+        table.cell("the same, 5000 records a poll", "-", count, bytes, || {
+            let partition = one.partition(0).unwrap();
+            let options = from_start().max_poll_records(5000);
+            let consumer = log.consumer().options(options);
+            let mut consumer = consumer.assign([&partition]).unwrap();
+            consumer.seek_to_beginning().unwrap();
+            time(|| consume(&mut consumer, count))
+        });
+        for (name, members) in [
+            ("group of one, three partitions", 1),
+            ("group of three, three partitions", 3),
+        ] {
+            let (log, three) = (&log, &three);
+            let mut round = 0;
+            table.cell(name, "-", count, bytes, move || {
+                round += 1;
+                let group = log.consumer_group(format!("g-{members}-{round}")).unwrap();
+                let options = from_start().auto_commit(None);
+                let group = group.options(options);
+                let mut consumers: Vec<_> = (0..members)
+                    .map(|_| group.subscribe([three]).unwrap())
+                    .collect();
+                while consumers
+                    .iter()
+                    .any(|consumer| consumer.assignment().len() != 3 / members)
+                {
+                    for consumer in &mut consumers {
+                        // Only the rebalance: positions are set back to the beginning below.
+                        drop(consumer.poll(Duration::ZERO).unwrap());
+                    }
+                }
+                for consumer in &mut consumers {
+                    consumer.seek_to_beginning().unwrap();
+                }
+                time(|| {
+                    std::thread::scope(|scope| {
+                        for consumer in &mut consumers {
+                            scope.spawn(move || consume(consumer, count / members));
+                        }
+                    });
+                })
+            });
+        }
+        table.run(arguments.rounds);
+    }
+}
