@@ -46,7 +46,7 @@ const SKIPS: u16 = 1 << 8;
 const KNOWN_ATTRIBUTES: u16 = LOG_APPEND_TIME | SKIPS;
 
 /// What a batch says of itself.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct BatchHeader {
     pub(crate) length: u32,
     pub(crate) attributes: u16,
@@ -66,6 +66,11 @@ impl BatchHeader {
     /// The offset after the batch's last.
     pub(crate) fn end_offset(&self) -> Offset {
         self.base_offset + u64::from(self.last_offset_delta) + 1
+    }
+
+    /// Whether there is a record for each of its offsets.
+    pub(crate) fn is_dense(&self) -> bool {
+        u64::from(self.record_count) == u64::from(self.last_offset_delta) + 1
     }
 
     /// Whether offsets are missing before the batch on purpose.
@@ -145,7 +150,7 @@ pub(crate) enum Frame<'a> {
 }
 
 /// A whole batch, checked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Batch<'a> {
     pub(crate) header: BatchHeader,
     payload: &'a [u8],
@@ -206,11 +211,13 @@ impl<'a> Batch<'a> {
         Frame::Batch(Self { header, payload })
     }
 
-    /// Reads a batch that [`parse`](Self::parse) has found good before.
+    /// Reads a batch that [`parse`](Self::parse) has found good before. Where `bytes` end behind one of
+    /// its records, that is the last.
     #[inline]
     pub(crate) fn trusted(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let header = BatchHeader::decode(bytes.first_chunk()?);
-        let (whole, rest) = bytes.split_at_checked(to_usize(header.length))?;
+        let length = to_usize(header.length).min(bytes.len());
+        let (whole, rest) = bytes.split_at_checked(length)?;
         Some((
             Self {
                 header,
@@ -229,6 +236,18 @@ impl<'a> Batch<'a> {
     #[inline]
     pub(crate) fn records(&self) -> RawRecords<'a> {
         RawRecords::new(self.payload)
+    }
+
+    /// The records behind so many bytes of records.
+    #[inline]
+    pub(crate) fn records_behind(&self, bytes: usize) -> RawRecords<'a> {
+        RawRecords::new(self.payload.get(bytes..).unwrap_or_default())
+    }
+
+    /// How many bytes of records come before these, which are the rest of them.
+    #[inline]
+    pub(crate) fn bytes_before(&self, rest: &RawRecords<'_>) -> usize {
+        self.payload.len() - rest.len()
     }
 }
 

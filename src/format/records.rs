@@ -112,6 +112,24 @@ impl<'a> RawRecords<'a> {
     pub(super) fn new(payload: &'a [u8]) -> Self {
         Self { rest: payload }
     }
+
+    /// The bytes that they take.
+    pub(super) fn len(&self) -> usize {
+        self.rest.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// Passes over records as long as this holds of their offset deltas.
+    pub(crate) fn pass_over(&mut self, holds: impl Fn(u32) -> bool) {
+        while let Some(next) = self.clone().next()
+            && holds(next.offset_delta)
+        {
+            self.next();
+        }
+    }
 }
 
 impl<'a> Iterator for RawRecords<'a> {
@@ -128,15 +146,14 @@ impl<'a> Iterator for RawRecords<'a> {
             u32::from_le_bytes(*key_word),
             u32::from_le_bytes(*value_word),
         );
-        let (key, rest) = split(rest, key_word)?;
-        let (value, rest) = split(rest, value_word)?;
-        let mut headers = HeadersRef::default();
-        let mut after = rest;
+        let key_length = to_usize(key_word & LENGTH);
+        let (both, rest) = rest.split_at_checked(key_length + to_usize(value_word & LENGTH))?;
+        let (key, value) = both.split_at_checked(key_length)?;
+        let key = (key_word & NULL_LENGTH == 0).then_some(key);
+        let value = (value_word & NULL_LENGTH == 0).then_some(value);
+        let (mut headers, mut after) = (HeadersRef::default(), rest);
         if key_word & HAS_HEADERS != 0 {
-            let (length, rest) = rest.split_first_chunk::<4>()?;
-            let (block, rest) = rest.split_at_checked(to_usize(u32::from_le_bytes(*length)))?;
-            headers = HeadersRef { rest: block };
-            after = rest;
+            (headers, after) = split_headers(rest)?;
         }
         self.rest = after;
         Some(RawRecord {
@@ -149,20 +166,6 @@ impl<'a> Iterator for RawRecords<'a> {
     }
 }
 
-/// Takes the bytes that a length word announces, or none if it says so.
-#[inline]
-fn split(bytes: &[u8], word: u32) -> Option<(Option<&[u8]>, &[u8])> {
-    let (field, rest) = bytes.split_at_checked(to_usize(word & LENGTH))?;
-    Some((
-        if word & NULL_LENGTH == 0 {
-            Some(field)
-        } else {
-            None
-        },
-        rest,
-    ))
-}
-
 /// Walks over a payload whose checksum is right and makes sure that it is what its header says: so many
 /// records, offsets rising up to the last, nothing left over.
 pub(super) fn check(payload: &[u8], count: u32, last_offset_delta: u32) -> Result<(), FormatError> {
@@ -172,27 +175,54 @@ pub(super) fn check(payload: &[u8], count: u32, last_offset_delta: u32) -> Resul
             problem,
         })
     };
-    let mut records = RawRecords::new(payload);
     let (mut seen, mut next_delta) = (0u32, 0u32);
-    for record in records.by_ref() {
-        if record.offset_delta < next_delta || record.offset_delta > last_offset_delta {
+    let mut rest = payload;
+    while let Some((fixed, after)) = rest.split_first_chunk::<RECORD_HEADER_BYTES>() {
+        let (words, _) = fixed.as_chunks::<4>();
+        let [key_word, value_word, delta, _] = words else {
+            break;
+        };
+        let (key_word, delta) = (u32::from_le_bytes(*key_word), u32::from_le_bytes(*delta));
+        let value_word = u32::from_le_bytes(*value_word);
+        let fields = to_usize(key_word & LENGTH) + to_usize(value_word & LENGTH);
+        let Some(after) = after.get(fields..) else {
+            break;
+        };
+        if delta < next_delta || delta > last_offset_delta {
             return damaged("its offsets are not in order");
         }
-        next_delta = record.offset_delta.saturating_add(1);
-        seen = seen.saturating_add(1);
-        let mut headers = record.headers;
-        headers.by_ref().for_each(drop);
-        if !headers.rest.is_empty() {
-            return damaged("the headers of a record do not fit their length");
+        rest = after;
+        if key_word & HAS_HEADERS != 0 {
+            let Some(after) = behind_headers(after) else {
+                return damaged("the headers of a record do not fit their length");
+            };
+            rest = after;
         }
+        next_delta = delta.saturating_add(1);
+        seen = seen.saturating_add(1);
     }
-    if !records.rest.is_empty() {
+    if !rest.is_empty() {
         return damaged("a record does not fit its length");
     }
     if seen != count {
         return damaged("the number of records is not the one announced");
     }
     Ok(())
+}
+
+/// What comes behind the headers of a record, if they fit their length.
+#[cold]
+fn behind_headers(bytes: &[u8]) -> Option<&[u8]> {
+    let (headers, rest) = split_headers(bytes)?;
+    let mut left = headers;
+    left.by_ref().for_each(drop);
+    left.rest.is_empty().then_some(rest)
+}
+
+fn split_headers(bytes: &[u8]) -> Option<(HeadersRef<'_>, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let (block, rest) = rest.split_at_checked(to_usize(u32::from_le_bytes(*length)))?;
+    Some((HeadersRef { rest: block }, rest))
 }
 
 #[cfg(test)]

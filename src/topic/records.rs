@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::format::{Batch, RawRecords};
-use crate::limits::to_usize;
+use crate::format::{BATCH_HEADER_BYTES, Batch, BatchHeader, RawRecords};
+use crate::limits::{saturating_usize, to_u64, to_usize};
 use crate::log::{Log, ReadPosition};
 use crate::name::TopicPartition;
 use crate::offset::Offset;
@@ -44,13 +44,16 @@ pub struct Records {
     count: usize,
 }
 
-/// Records of one partition, offsets from `from` up to `upto`, out of whole batches in a buffer.
+/// Records of one partition, out of batches in a buffer.
 #[derive(Clone, Debug)]
 pub(crate) struct PartitionRecords {
     place: TopicPartition,
     buffer: Arc<Vec<u8>>,
+    /// From the beginning of a batch to the end of the last record; the last batch may go on behind it.
     range: Range<usize>,
-    from: Offset,
+    /// So many bytes of the first batch's records come before the first one.
+    skipped: usize,
+    /// The offset behind the last record.
     upto: Offset,
     count: usize,
 }
@@ -58,6 +61,10 @@ pub(crate) struct PartitionRecords {
 impl PartitionRecords {
     pub(crate) fn len(&self) -> usize {
         self.count
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.buffer.get(self.range.clone()).unwrap_or_default()
     }
 }
 
@@ -74,10 +81,7 @@ impl Records {
 
     /// All records: partition by partition, in offset order within each.
     pub fn iter(&self) -> RecordsIter<'_> {
-        RecordsIter {
-            parts: self.parts.iter(),
-            current: None,
-        }
+        RecordsIter::new(&self.parts)
     }
 
     /// The records by partition. Kafka: `ConsumerRecords.records(TopicPartition)`.
@@ -127,10 +131,7 @@ impl<'a> PartitionView<'a> {
 
     /// The records in offset order.
     pub fn iter(&self) -> RecordsIter<'a> {
-        RecordsIter {
-            parts: std::slice::from_ref(self.0).iter(),
-            current: None,
-        }
+        RecordsIter::new(std::slice::from_ref(self.0))
     }
 
     /// The offset to commit once all of them are handled. Kafka: `nextOffsets`, KIP-1094.
@@ -161,14 +162,39 @@ impl<'a> IntoIterator for &PartitionView<'a> {
 #[derive(Clone, Debug)]
 pub struct RecordsIter<'a> {
     parts: std::slice::Iter<'a, PartitionRecords>,
-    current: Option<Current<'a>>,
+    place: Option<&'a TopicPartition>,
+    /// The batches of the part that come after the present one.
+    batches: &'a [u8],
+    header: BatchHeader,
+    records: RawRecords<'a>,
 }
 
-#[derive(Clone, Debug)]
-struct Current<'a> {
-    part: &'a PartitionRecords,
-    rest: &'a [u8],
-    batch: Option<(Batch<'a>, RawRecords<'a>)>,
+impl<'a> RecordsIter<'a> {
+    fn new(parts: &'a [PartitionRecords]) -> Self {
+        Self {
+            parts: parts.iter(),
+            place: None,
+            batches: &[],
+            header: BatchHeader::default(),
+            records: RawRecords::default(),
+        }
+    }
+
+    /// Goes to the next batch; `None` after the last. Kept apart from what is done for every record.
+    #[inline(never)]
+    fn next_batch(&mut self) -> Option<()> {
+        let mut skipped = 0;
+        if self.batches.is_empty() {
+            let part = self.parts.next()?;
+            self.place = Some(&part.place);
+            (self.batches, skipped) = (part.bytes(), part.skipped);
+        }
+        let (batch, rest) = Batch::trusted(self.batches).unwrap_or_default();
+        self.batches = rest;
+        self.header = batch.header;
+        self.records = batch.records_behind(skipped);
+        Some(())
+    }
 }
 
 impl<'a> Iterator for RecordsIter<'a> {
@@ -177,48 +203,20 @@ impl<'a> Iterator for RecordsIter<'a> {
     #[inline]
     fn next(&mut self) -> Option<RecordRef<'a>> {
         loop {
-            if let Some(record) = self.current.as_mut().and_then(Current::next) {
-                return Some(record);
+            if let Some(raw) = self.records.next()
+                && let Some(place) = self.place
+            {
+                return Some(RecordRef {
+                    place,
+                    offset: self.header.base_offset + u64::from(raw.offset_delta),
+                    timestamp: self.header.timestamp(raw.time_delta),
+                    timestamp_type: self.header.timestamp_type(),
+                    key: raw.key,
+                    value: raw.value,
+                    headers: raw.headers,
+                });
             }
-            let part = self.parts.next()?;
-            let rest = part.buffer.get(part.range.clone()).unwrap_or_default();
-            self.current = Some(Current {
-                part,
-                rest,
-                batch: None,
-            });
-        }
-    }
-}
-
-impl<'a> Current<'a> {
-    #[inline]
-    fn next(&mut self) -> Option<RecordRef<'a>> {
-        loop {
-            if let Some((batch, records)) = &mut self.batch {
-                for raw in records.by_ref() {
-                    let offset = batch.header.base_offset + u64::from(raw.offset_delta);
-                    if offset < self.part.from {
-                        continue;
-                    }
-                    if offset >= self.part.upto {
-                        self.rest = &[];
-                        break;
-                    }
-                    return Some(RecordRef {
-                        place: &self.part.place,
-                        offset,
-                        timestamp: batch.header.timestamp(raw.time_delta),
-                        timestamp_type: batch.header.timestamp_type(),
-                        key: raw.key,
-                        value: raw.value,
-                        headers: raw.headers,
-                    });
-                }
-            }
-            let (batch, rest) = Batch::trusted(self.rest)?;
-            self.rest = rest;
-            self.batch = Some((batch, batch.records()));
+            self.next_batch()?;
         }
     }
 }
@@ -231,8 +229,10 @@ pub(crate) struct PartitionReader {
     place: ReadPosition,
     /// Used again as soon as nobody holds records in it.
     buffer: Arc<Vec<u8>>,
-    /// What of the buffer has not been handed out.
+    /// What of the buffer has not been handed out, from the beginning of a batch on.
     ready: Range<usize>,
+    /// So many bytes of that batch's records have been.
+    skipped: usize,
     /// The next offset to hand out.
     position: Offset,
 }
@@ -244,6 +244,7 @@ impl PartitionReader {
             place: ReadPosition::new(position),
             buffer: Arc::default(),
             ready: 0..0,
+            skipped: 0,
             position,
         }
     }
@@ -260,7 +261,7 @@ impl PartitionReader {
     /// Goes on from another offset; what was read ahead is dropped.
     pub(crate) fn seek(&mut self, position: Offset) {
         self.place = ReadPosition::new(position);
-        self.ready = 0..0;
+        (self.ready, self.skipped) = (0..0, 0);
         self.position = position;
     }
 
@@ -296,60 +297,54 @@ impl PartitionReader {
 
     /// Hands out records that were read ahead.
     fn take(&mut self, records_max: usize) -> PartitionRecords {
-        let (from, start) = (self.position, self.ready.start);
-        let (mut count, mut end) = (0, start);
-        let mut rest = self.buffer.get(self.ready.clone()).unwrap_or_default();
+        let (mut start, mut first) = (self.ready.start, self.skipped);
+        let (mut end, mut count) = (start, 0);
         while count < records_max
-            && let Some((batch, after)) = Batch::trusted(rest)
+            && let Some((batch, _)) =
+                Batch::trusted(self.buffer.get(self.ready.clone()).unwrap_or_default())
         {
-            let length = to_usize(batch.header.length);
             let room = records_max - count;
-            let whole = to_usize(batch.header.record_count);
-            if self.position <= batch.header.base_offset && whole <= room {
-                count += whole;
-                self.position = batch.header.end_offset();
+            let header = &batch.header;
+            let left = if self.position <= header.base_offset {
+                Some(u64::from(header.record_count))
+            } else if header.is_dense() && self.skipped > 0 {
+                Some(header.end_offset() - self.position)
             } else {
-                let base = batch.header.base_offset;
-                let offsets = batch
-                    .records()
-                    .map(|raw| base + u64::from(raw.offset_delta))
-                    .filter(|offset| *offset >= from);
-                let mut left = 0;
-                for offset in offsets.filter(|offset| *offset >= self.position) {
-                    if left == room {
-                        // The rest of the batch is for the next call.
-                        self.position = offset;
-                        self.ready.start = end;
-                        let range = start..end + length;
-                        let buffer = Arc::clone(&self.buffer);
-                        let place = self.log.partition().clone();
-                        let count = count + left;
-                        return PartitionRecords {
-                            place,
-                            buffer,
-                            range,
-                            from,
-                            upto: offset,
-                            count,
-                        };
-                    }
-                    left += 1;
+                None
+            };
+            let mut rest = RawRecords::default();
+            if let Some(left) = left.filter(|left| *left <= to_u64(room)) {
+                count += saturating_usize(left);
+            } else {
+                rest = batch.records_behind(self.skipped);
+                // There are some only after a seek into the middle of the batch.
+                rest.pass_over(|delta| header.base_offset + u64::from(delta) < self.position);
+                if count == 0 {
+                    first = batch.bytes_before(&rest);
                 }
-                count += left;
-                self.position = batch.header.end_offset();
+                let taken = rest.by_ref().take(room);
+                let taken = taken.map(|record| {
+                    self.position = header.base_offset + u64::from(record.offset_delta) + 1;
+                });
+                count += taken.count();
             }
-            end += length;
-            rest = after;
-        }
-        self.ready.start = end;
-        if rest.is_empty() {
-            self.ready = 0..0;
+            if count < records_max || rest.is_empty() {
+                end = self.ready.start + to_usize(header.length);
+                (self.ready.start, self.skipped) = (end, 0);
+                self.position = header.end_offset();
+                if count == 0 {
+                    (start, first) = (end, 0);
+                }
+            } else {
+                self.skipped = batch.bytes_before(&rest);
+                end = self.ready.start + BATCH_HEADER_BYTES + self.skipped;
+            }
         }
         PartitionRecords {
             place: self.log.partition().clone(),
             buffer: Arc::clone(&self.buffer),
             range: start..end,
-            from,
+            skipped: first,
             upto: self.position,
             count,
         }

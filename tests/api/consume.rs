@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use topiclog::{ConsumerOptions, ErrorKind, EventLog, OffsetReset, Record, TopicOptions};
+use topiclog::{ConsumerOptions, ErrorKind, EventLog, Offset, OffsetReset, Record, TopicOptions};
 
 use super::harness::{drain, fill, manual, place, poll, put, refused, texts, with_topic};
 
@@ -109,6 +109,38 @@ fn any_limit_on_a_poll_goes_through_the_same_records() {
             all(manual().max_poll_records(limit).fetch_bytes(1)),
             expected
         );
+    }
+}
+
+#[test]
+fn any_start_and_any_limit_on_a_poll_give_the_records_from_there_on() {
+    let (log, topic, _) = with_topic(1);
+    for count in [1, 7, 12] {
+        fill(&topic, 0, count);
+    }
+    let place = place(&topic, 0);
+    for start in 0..=20 {
+        for limit in 1..=21 {
+            let options = manual().max_poll_records(limit);
+            let reader = log.consumer().options(options);
+            let mut reader = reader.assign(&topic.partitions()).unwrap();
+            reader.seek(&place, Offset::new(start)).unwrap();
+            let mut next = start;
+            loop {
+                let records = reader.poll(Duration::ZERO).unwrap();
+                if records.is_empty() {
+                    break;
+                }
+                assert!(records.len() <= limit);
+                assert_eq!(records.iter().count(), records.len());
+                for record in &records {
+                    assert_eq!(record.offset(), next, "from {start}, {limit} a poll");
+                    next += 1;
+                }
+                assert_eq!(reader.position(&place).unwrap(), next);
+            }
+            assert_eq!(next, 20, "from {start}, {limit} a poll");
+        }
     }
 }
 
