@@ -6,23 +6,19 @@ use std::thread::{JoinHandle, Scope, ScopedJoinHandle};
 pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 pub(crate) use std::thread::{Thread, current as current_thread, park, park_timeout, scope};
 
-/// Rounds of looking before a thread goes to sleep: some 20 microseconds, about what falling asleep and
-/// being woken costs.
-const LOOKS: u32 = 20;
-const SPINS_PER_LOOK: u32 = 32;
+/// How often a thread looks before it goes to sleep: for some 20 microseconds, about what falling asleep
+/// and being woken costs.
+const LOOKS: u32 = 640;
 
 /// Looks for a moment whether something comes true by itself, so that what is about to happen need not
-/// wake anybody. Lets other threads go first.
+/// wake anybody.
+///
+/// Does not yield: where another thread is waiting for this processor, it would get it for some
+/// milliseconds. Who sleeps instead is woken on a processor that is free.
 pub(crate) fn comes_soon(is_true: impl Fn() -> bool) -> bool {
     (0..LOOKS).any(|_| {
-        for _spin in 0..SPINS_PER_LOOK {
-            if is_true() {
-                return true;
-            }
-            std::hint::spin_loop();
-        }
-        std::thread::yield_now();
-        false
+        std::hint::spin_loop();
+        is_true()
     })
 }
 

@@ -437,8 +437,8 @@ impl Log {
     /// A moment of housekeeping: writes what has lingered, and tells other processes how far they may
     /// read. Returns whether this log wants more of them.
     pub(super) fn tick(&self, now: Duration) -> bool {
-        let mut queue = self.queue.lock();
         let published = self.publish(now);
+        let mut queue = self.queue.lock();
         let Some(first) = queue.waiting().next().cloned() else {
             queue.seen = None;
             queue.idle_ticks += 1;
@@ -464,7 +464,7 @@ impl Log {
     }
 
     /// Writes a checkpoint if the high watermark has moved since the last. Returns whether the last one
-    /// is up to date.
+    /// is up to date. No sender and no writer waits for the file.
     fn publish(&self, now: Duration) -> bool {
         let high_watermark = self.marks.high_watermark();
         let mut published = self.published.lock();
@@ -474,11 +474,16 @@ impl Log {
         if now.saturating_sub(published.at) < PUBLISH_INTERVAL {
             return false;
         }
-        let Some(mut writer) = self.writer.try_lock() else {
-            return false;
+        let checkpoint = {
+            let Some(mut writer) = self.writer.try_lock() else {
+                return false;
+            };
+            // Not the recovery point: a roll that failed has synced what was written, and told nobody.
+            writer.checkpoint(self.marks.log_end(), high_watermark)
         };
-        // Not the recovery point: a roll that failed has synced what was written, and told nobody.
-        writer.checkpoint(&self.place, self.marks.log_end(), high_watermark);
+        if let Some(checkpoint) = checkpoint {
+            self.place.write_checkpoint(&checkpoint);
+        }
         (published.high_watermark, published.at) = (high_watermark, now);
         true
     }

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::accumulator::Accumulator;
-use super::files::{list_segments, read_checkpoint, read_start_offset, segment_path};
+use super::files::{
+    list_segments, read_checkpoint, read_start_offset, segment_path, write_checkpoint,
+};
 use super::offsets::{LogOffsets, Marks};
 use super::queue::Queue;
 use super::recovery::{CleanMark, recover};
@@ -17,7 +19,7 @@ use super::segment::{Segment, Segments};
 use super::writer::Writer;
 use crate::clock::Clock;
 use crate::error::{Error, LogError};
-use crate::format::Identity;
+use crate::format::{Checkpoint, Identity};
 use crate::name::TopicPartition;
 use crate::offset::Offset;
 use crate::options::{Durability, TopicOptions};
@@ -78,6 +80,11 @@ impl Place {
         Ok(())
     }
 
+    /// Writes how far the log is durable and may be read.
+    pub(super) fn write_checkpoint(&self, checkpoint: &Checkpoint) {
+        write_checkpoint(&*self.storage, &self.directory, &self.identity, checkpoint);
+    }
+
     /// Makes the names in the partition's directory durable, and its own.
     pub(super) fn sync_directory(&self) -> Result<(), Error> {
         self.make_directory(true)?;
@@ -118,7 +125,7 @@ pub(crate) enum Refusal {
     Poisoned,
 }
 
-/// What the last checkpoint told readers in other processes.
+/// What the last checkpoint told readers in other processes. Held while one is written.
 #[derive(Debug, Default)]
 pub(super) struct Published {
     pub(super) high_watermark: Offset,

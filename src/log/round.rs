@@ -209,8 +209,12 @@ impl Log {
         if synced.is_ok() {
             self.marks.raise_recovery_point(end);
             self.marks.raise_high_watermark(end);
-            if writer.wants_checkpoint() {
-                writer.checkpoint(&self.place, end, end);
+            if writer.wants_checkpoint()
+                && let Some(checkpoint) = writer.checkpoint(end, end)
+            {
+                // One at a time; the writer is held so that none overtakes a younger one.
+                let _published = self.published.lock();
+                self.place.write_checkpoint(&checkpoint);
             }
         }
         Some(synced)

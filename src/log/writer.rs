@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Place;
-use super::files::{segment_path, write_checkpoint};
+use super::files::segment_path;
 use super::queue::{Acknowledged, Pending, Run};
 use super::recovery::ActiveFile;
 use super::segment::{NotedBatch, Segment, offsets_fit};
@@ -395,12 +395,16 @@ impl Writer {
         self.since_checkpoint >= CHECKPOINT_INTERVAL_BYTES
     }
 
-    /// Writes down how far the log is durable and how far readers may go.
+    /// What to write down of how far the log is durable and how far readers may go.
     ///
     /// The place where the next open begins its scan moves only when everything is synced, up to the log's
     /// end; between two syncs it stays where the last checkpoint put it.
-    pub(super) fn checkpoint(&mut self, place: &Place, log_end: Offset, high_watermark: Offset) {
-        let Some(active) = &self.active else { return };
+    pub(super) fn checkpoint(
+        &mut self,
+        log_end: Offset,
+        high_watermark: Offset,
+    ) -> Option<Checkpoint> {
+        let active = self.active.as_ref()?;
         if self.is_synced() {
             self.scan_from = ScanFrom {
                 segment: active.segment.base_offset(),
@@ -409,20 +413,14 @@ impl Writer {
                 max_timestamp: active.segment.known_max_timestamp(),
             };
         }
-        let checkpoint = Checkpoint {
+        self.since_checkpoint = 0;
+        Some(Checkpoint {
             recovery_point: self.scan_from.offset,
             segment: self.scan_from.segment,
             position: self.scan_from.position,
             high_watermark,
             max_timestamp: self.scan_from.max_timestamp,
-        };
-        write_checkpoint(
-            &*place.storage,
-            &place.directory,
-            &place.identity,
-            &checkpoint,
-        );
-        self.since_checkpoint = 0;
+        })
     }
 
     /// Makes everything durable and the file as long as its batches: what a clean close leaves.
