@@ -173,6 +173,9 @@ impl TopicOptions {
 
     /// How long a record may lie in its batch when nobody waits for it and no consumer is at the end of
     /// its partition. Defaults to 5 ms. Kafka: `linger.ms`.
+    ///
+    /// It is a goal, not a promise: half as much more is usual, and 50 ms possible in the moment when the
+    /// last consumer that kept up with the partition stops polling. Who needs to be sure waits.
     pub const fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
         self

@@ -16,6 +16,17 @@ const SPARE_RUNS_MAX: usize = 8;
 /// A run whose buffer grew larger than this, for one large record, is not kept.
 const SPARE_BUFFER_BYTES_MAX: usize = 2 * RUN_BYTES;
 
+/// How soon the housekeeping has to look at what waits to be written.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Attention {
+    /// Not before something is sent.
+    None,
+    /// Those who wait for records write them at once, so hardly anything lingers.
+    Seldom,
+    /// Something may linger.
+    Often,
+}
+
 /// Shared by all partitions of an event log.
 pub(crate) struct Accumulator {
     limit: u64,
@@ -121,16 +132,17 @@ impl Accumulator {
         }
     }
 
-    /// Visits every listed partition; one whose tick says that it is idle leaves the list. Returns
-    /// whether any is left.
-    pub(crate) fn tick(&self, now: Duration) -> bool {
+    /// Visits every listed partition; one that is idle leaves the list. Returns how soon to come again.
+    pub(crate) fn tick(&self, now: Duration) -> Attention {
         let logs: Vec<_> = self.listed.lock().clone();
+        let mut wanted = Attention::None;
         for log in logs {
-            if !log.tick(now) {
-                self.unlist(&log);
+            match log.tick(now) {
+                Attention::None => self.unlist(&log),
+                attention => wanted = wanted.max(attention),
             }
         }
-        !self.listed.lock().is_empty()
+        wanted
     }
 
     pub(super) fn unlist(&self, log: &Arc<Log>) {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Log;
+use super::accumulator::Attention;
 use super::queue::{Acknowledged, Queue, RUN_BYTES, Ticket};
 use super::round::Goal;
 use crate::error::{Error, InputError, LogError};
@@ -435,32 +436,42 @@ impl Log {
     }
 
     /// A moment of housekeeping: writes what has lingered, and tells other processes how far they may
-    /// read. Returns whether this log wants more of them.
-    pub(super) fn tick(&self, now: Duration) -> bool {
+    /// read. Returns how soon this log wants another.
+    pub(super) fn tick(&self, now: Duration) -> Attention {
         let published = self.publish(now);
         let mut queue = self.queue.lock();
-        let Some(first) = queue.waiting().next().cloned() else {
-            queue.seen = None;
-            queue.idle_ticks += 1;
-            if queue.idle_ticks < IDLE_TICKS || !published || queue.busy {
-                return true;
-            }
-            queue.idle_ticks = 0;
-            queue.listed = false;
-            return false;
+        let attention = if std::mem::take(&mut queue.watched.written_at_once) {
+            Attention::Seldom
+        } else {
+            Attention::Often
         };
-        queue.idle_ticks = 0;
-        match &queue.seen {
+        let Some(first) = queue.waiting().next().cloned() else {
+            queue.watched.seen = None;
+            if attention == Attention::Seldom {
+                queue.watched.idle_ticks = 0;
+                return attention;
+            }
+            queue.watched.idle_ticks += 1;
+            if queue.watched.idle_ticks < IDLE_TICKS || !published || queue.busy {
+                return attention;
+            }
+            queue.watched.idle_ticks = 0;
+            queue.listed = false;
+            return Attention::None;
+        };
+        queue.watched.idle_ticks = 0;
+        match &queue.watched.seen {
             Some((seen, since)) if Arc::ptr_eq(seen, &first) => {
                 let lingered = now.saturating_sub(*since) >= queue.options.linger / 2;
                 if lingered && !queue.busy {
-                    queue.seen = None;
+                    queue.watched.seen = None;
                     self.drive(&mut queue, Goal::Acknowledged);
+                    queue.watched.written_at_once = false;
                 }
             }
-            _ => queue.seen = Some((first, now)),
+            _ => queue.watched.seen = Some((first, now)),
         }
-        true
+        attention
     }
 
     /// Writes a checkpoint if the high watermark has moved since the last. Returns whether the last one

@@ -30,7 +30,7 @@ mod segment;
 mod verify;
 mod writer;
 
-pub(crate) use accumulator::Accumulator;
+pub(crate) use accumulator::{Accumulator, Attention};
 pub(crate) use appender::Queued;
 pub use offsets::LogOffsets;
 pub(crate) use partition_log::{Listener, Log, Place, Refusal};

@@ -437,7 +437,7 @@ impl Log {
             let refused = queue.refusal.is_some();
             let error = self.name(LogError::Closed.into());
             queue.refuse(error, Refusal::Closed);
-            queue.seen = None;
+            queue.watched.seen = None;
             refused
         };
         self.listeners.notify();
@@ -467,7 +467,7 @@ impl Log {
         let mut woken = Vec::new();
         self.fail_waiting(&mut queue, error, &mut woken);
         queue.refuse(error.clone(), Refusal::Closed);
-        queue.seen = None;
+        queue.watched.seen = None;
         drop(queue);
         woken.iter().for_each(Thread::unpark);
         self.listeners.notify();

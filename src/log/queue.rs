@@ -143,6 +143,17 @@ impl Run {
     }
 }
 
+/// What the housekeeping knows of a partition that it looks at again and again.
+#[derive(Debug, Default)]
+pub(super) struct Watched {
+    /// What came first of all that waited at the last tick, and when it was seen first.
+    pub(super) seen: Option<(Arc<Ticket>, Duration)>,
+    /// How many ticks there was nothing to do.
+    pub(super) idle_ticks: u32,
+    /// Whether somebody who needed it has written everything since the last tick.
+    pub(super) written_at_once: bool,
+}
+
 /// What is waiting, in the order in which it was sent.
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -174,9 +185,7 @@ pub(super) struct Queue {
     pub(super) untold: Option<Error>,
     /// Whether the accumulator has this log on its list.
     pub(super) listed: bool,
-    /// What the last tick saw, and when.
-    pub(super) seen: Option<(Arc<Ticket>, Duration)>,
-    pub(super) idle_ticks: u32,
+    pub(super) watched: Watched,
     pub(super) spare_round: Option<Round>,
     /// For a record that goes straight to the file.
     pub(super) spare_run: Run,
@@ -200,8 +209,7 @@ impl Queue {
             last_failure: None,
             untold: None,
             listed: false,
-            seen: None,
-            idle_ticks: 0,
+            watched: Watched::default(),
             spare_round: None,
             spare_run: Run::default(),
         }

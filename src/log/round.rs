@@ -45,6 +45,7 @@ impl Log {
     /// Writes, and syncs if it comes to that, for everyone queued. Called by whoever needs it first.
     pub(super) fn drive(&self, queue: &mut MutexGuard<'_, Queue>, mut goal: Goal) {
         queue.busy = true;
+        queue.watched.written_at_once |= goal == Goal::Acknowledged;
         loop {
             let mut round = begin_round(queue, goal);
             let options = Arc::clone(&queue.options);
@@ -67,7 +68,7 @@ impl Log {
         queue: &mut MutexGuard<'_, Queue>,
         run: &mut Run,
     ) -> Result<Acknowledged, Error> {
-        queue.busy = true;
+        (queue.busy, queue.watched.written_at_once) = (true, true);
         let options = Arc::clone(&queue.options);
         let durable = options.durability == Durability::Disk;
         let mut poisoned = false;

@@ -9,12 +9,18 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::catalog::Catalog;
+use crate::log::Attention;
 use crate::options::Durability;
 use crate::sync::{Mutex, spawn};
 
 /// The time between two looks at partitions that have something waiting. A record lingers at least half
 /// its linger and at most one and a half, so this is half of the default.
 const TICK: Duration = Duration::from_micros(2500);
+
+/// The longest time between two looks at partitions where those who wait for records write them at once.
+/// A thread that wakes up takes a processor from one that is at work. If the others stop, a record may
+/// linger for two of these, once.
+const SELDOM: Duration = Duration::from_millis(25);
 
 /// Something that a higher floor wants done from time to time, told the monotonic time.
 pub(crate) type Chore = Box<dyn Fn(Duration) + Send + Sync>;
@@ -25,6 +31,8 @@ pub(crate) struct Housekeeper {
     interval: Duration,
     /// When retention was last applied.
     last: Mutex<Option<Duration>>,
+    /// The time until the next look at what waits.
+    tick: Mutex<Duration>,
     chores: Mutex<Vec<Chore>>,
 }
 
@@ -42,6 +50,7 @@ impl Housekeeper {
             catalog: Arc::downgrade(catalog),
             interval,
             last: Mutex::new(None),
+            tick: Mutex::new(TICK),
             chores: Mutex::new(Vec::new()),
         }
     }
@@ -64,7 +73,7 @@ impl Housekeeper {
         for chore in &*self.chores.lock() {
             chore(now);
         }
-        let busy = catalog.accumulator.tick(now);
+        let attention = catalog.accumulator.tick(now);
         let due = {
             let mut last = self.last.lock();
             let due = last.is_none_or(|last| now.saturating_sub(last) >= self.interval);
@@ -76,10 +85,14 @@ impl Housekeeper {
         if due {
             apply_retention(&catalog);
         }
-        Some(if busy {
-            TICK
-        } else {
-            self.interval.min(Duration::from_secs(1))
+        let mut tick = self.tick.lock();
+        *tick = match attention {
+            Attention::Seldom => (*tick * 2).min(SELDOM),
+            Attention::None | Attention::Often => TICK,
+        };
+        Some(match attention {
+            Attention::None => self.interval.min(Duration::from_secs(1)),
+            Attention::Often | Attention::Seldom => *tick,
         })
     }
 

@@ -377,6 +377,22 @@ fn a_linger_ends_without_anybody_waiting() {
 }
 
 #[test]
+fn a_record_does_not_linger_long_when_those_who_wrote_at_once_have_stopped() {
+    let (log, topic, clock) = with_topic(1);
+    for step in [0, 1, 2] {
+        topic.producer().send_and_wait(Record::new("x")).unwrap();
+        let delivery = topic.producer().send(Record::new("y")).unwrap();
+        // The look that sees it, and the one that sees it again.
+        for _ in 0..2 {
+            assert!(delivery.try_result().is_none(), "step {step}");
+            log.run_housekeeping();
+            clock.advance(Duration::from_millis(5));
+        }
+        assert!(delivery.try_result().unwrap().is_ok(), "step {step}");
+    }
+}
+
+#[test]
 fn memory_is_acknowledged_at_once() {
     let log = memory(&clock());
     let topic = log
