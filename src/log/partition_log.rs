@@ -444,13 +444,14 @@ impl Log {
         if refused || self.read_only {
             return flushed.map(|()| None);
         }
-        let segment = self
-            .writer
-            .lock()
-            .close(&self.place)
-            .map_err(|error| self.name(error))?;
-        flushed?;
         let end = self.marks.log_end();
+        let segment = {
+            let mut writer = self.writer.lock();
+            let _published = self.published.lock();
+            writer.close(&self.place, end)
+        };
+        let segment = segment.map_err(|error| self.name(error))?;
+        flushed?;
         self.marks.raise_recovery_point(end);
         let start = self.marks.log_start();
         Ok(Some(CleanMark {

@@ -204,6 +204,20 @@ fn take_as_closed(
     let segments = segments(place, found);
     let active = match segments.last() {
         Some(last) => {
+            // The close has left it in a few bytes; else the index tells, or the batches themselves.
+            let checkpoint = read_checkpoint(&*place.storage, &place.directory, &place.identity);
+            let closed = checkpoint.filter(|checkpoint| {
+                checkpoint.segment == last.base_offset()
+                    && checkpoint.position == last.length()
+                    && checkpoint.recovery_point == mark.end
+            });
+            if let Some(closed) = closed {
+                let summary = Summary {
+                    end_offset: mark.end,
+                    max_timestamp: closed.max_timestamp,
+                };
+                last.settle(last.length(), summary);
+            }
             let scan_from = ScanFrom {
                 segment: last.base_offset(),
                 position: last.length(),

@@ -423,9 +423,13 @@ impl Writer {
         })
     }
 
-    /// Makes everything durable and the file as long as its batches: what a clean close leaves.
-    /// Returns base offset and length of the last segment.
-    pub(super) fn close(&mut self, place: &Place) -> Result<Option<(Offset, u64)>, Error> {
+    /// Makes everything up to the log's end durable and the file as long as its batches: what a clean
+    /// close leaves. Returns base offset and length of the last segment.
+    pub(super) fn close(
+        &mut self,
+        place: &Place,
+        log_end: Offset,
+    ) -> Result<Option<(Offset, u64)>, Error> {
         self.sync_sealed(place)?;
         let Some(active) = self.active.take() else {
             return Ok(None);
@@ -438,7 +442,16 @@ impl Writer {
         place.sync_directory()?;
         active.segment.save_index(&*place.storage);
         self.since_sync = 0;
-        Ok(Some((active.segment.base_offset(), active.end.position)))
+        let (segment, position) = (active.segment.base_offset(), active.end.position);
+        // So that the next opening need not even read the index.
+        place.write_checkpoint(&Checkpoint {
+            recovery_point: log_end,
+            segment,
+            position,
+            high_watermark: log_end,
+            max_timestamp: active.segment.known_max_timestamp(),
+        });
+        Ok(Some((segment, position)))
     }
 }
 

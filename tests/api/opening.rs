@@ -250,3 +250,39 @@ fn what_was_acknowledged_is_there_after_a_power_cut() {
     assert_eq!(drain(&mut reader).len(), 50);
     assert_eq!(put(&topic, 0, "next"), 25, "no offset is used twice");
 }
+
+#[test]
+fn opening_after_a_clean_close_costs_the_same_however_long_the_log_is() {
+    let opening = |records: usize, crash: bool| {
+        let storage = SimulatedStorage::new();
+        let options = TopicOptions::new().batch_bytes(1024);
+        let log = open_on(storage.clone(), &clock());
+        let topic = log.create_topic("t", options).unwrap();
+        for number in 0..records {
+            let record = Record::new(vec![7; 900]).partition(0);
+            topic.producer().send(record).unwrap();
+            if number % 10 == 0 {
+                topic.flush().unwrap();
+            }
+        }
+        // After a crash nobody has the whole index any more.
+        let storage = if crash {
+            topic.flush().unwrap();
+            let left = storage.crash(Survival::Everything, 1);
+            open_on(left.clone(), &clock()).close().unwrap();
+            left
+        } else {
+            log.close().unwrap();
+            storage
+        };
+        let before = storage.operations();
+        let log = open_on(storage.clone(), &clock());
+        let operations = storage.operations() - before;
+        let end = log.topic("t").unwrap().partition(0).unwrap().offsets();
+        assert_eq!(end.log_end.value(), records as u64);
+        operations
+    };
+    for crash in [false, true] {
+        assert_eq!(opening(20, crash), opening(4000, crash), "crash: {crash}");
+    }
+}
