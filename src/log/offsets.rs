@@ -21,6 +21,9 @@ pub struct LogOffsets {
 }
 
 /// The marks as they move. Each only rises; a reader may see one of them move before another.
+///
+/// Whoever raises the high watermark then looks whether somebody has to be told, and whoever wants to be
+/// told then looks at the high watermark. One of them must see the other, so these two go by one order.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
     log_start: AtomicU64,
@@ -60,7 +63,7 @@ impl Marks {
 
     #[inline]
     pub(super) fn high_watermark(&self) -> Offset {
-        Offset::new(self.high_watermark.load(Ordering::Acquire))
+        Offset::new(self.high_watermark.load(Ordering::SeqCst))
     }
 
     pub(super) fn log_end(&self) -> Offset {
@@ -76,7 +79,7 @@ impl Marks {
     }
 
     pub(super) fn raise_high_watermark(&self, to: Offset) {
-        self.high_watermark.fetch_max(to.value(), Ordering::AcqRel);
+        self.high_watermark.fetch_max(to.value(), Ordering::SeqCst);
     }
 
     pub(super) fn raise_log_end(&self, to: Offset) {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use super::files::{index_name, index_path, segment_path};
 use super::scan::{Scanner, Step};
@@ -29,14 +29,19 @@ pub(super) struct Segment {
     path: PathBuf,
     /// The end of the last whole batch; the file may be longer (zeros, or a batch being written).
     length: AtomicU64,
+    /// The youngest timestamp, and then the offset behind the last record: of as much as is written, if
+    /// the segment is being written, and unknown otherwise until somebody asks.
+    max_timestamp: AtomicI64,
+    end_offset: AtomicU64,
     state: Mutex<State>,
 }
+
+const UNKNOWN: u64 = u64::MAX;
 
 #[derive(Debug)]
 struct State {
     /// Kept open while the segment is active; a sealed one is opened by whoever reads it.
     file: Option<Arc<dyn StorageFile>>,
-    summary: Option<Summary>,
     /// Places of batches from `indexed_from` on, in order.
     entries: Vec<IndexEntry>,
     /// The position from which `entries` is complete.
@@ -72,7 +77,6 @@ impl Segment {
     ) -> Self {
         let state = State {
             file: None,
-            summary: None,
             entries: Vec::new(),
             indexed_from: length,
         };
@@ -82,6 +86,8 @@ impl Segment {
             directory: directory.to_path_buf(),
             path: segment_path(directory, base_offset),
             length: AtomicU64::new(length),
+            max_timestamp: AtomicI64::new(Timestamp::MIN.as_millis()),
+            end_offset: AtomicU64::new(UNKNOWN),
             state: Mutex::new(state),
         }
     }
@@ -121,23 +127,40 @@ impl Segment {
         self.state.lock().file = Some(file);
     }
 
-    /// Takes note of batches that were written.
+    /// Takes note of batches that were written. By one thread at a time.
     pub(super) fn note_batches(&self, batches: impl Iterator<Item = NotedBatch>) {
-        let mut state = self.state.lock();
+        let mut max_timestamp = self.known_max_timestamp();
+        let mut end_offset = None;
         for batch in batches {
-            let before = state
-                .summary
-                .map_or(Timestamp::MIN, |summary| summary.max_timestamp);
             if batch.in_index
-                && let Some(entry) = self.entry(batch.position, batch.base_offset, before)
+                && let Some(entry) = self.entry(batch.position, batch.base_offset, max_timestamp)
             {
-                state.entries.push(entry);
+                self.state.lock().entries.push(entry);
             }
-            state.summary = Some(Summary {
-                end_offset: batch.end_offset,
-                max_timestamp: before.max(batch.max_timestamp),
+            max_timestamp = max_timestamp.max(batch.max_timestamp);
+            end_offset = Some(batch.end_offset);
+        }
+        if let Some(end_offset) = end_offset {
+            self.set_summary(Summary {
+                end_offset,
+                max_timestamp,
             });
         }
+    }
+
+    fn set_summary(&self, summary: Summary) {
+        let millis = summary.max_timestamp.as_millis();
+        self.max_timestamp.store(millis, Ordering::Release);
+        let end = summary.end_offset.value();
+        self.end_offset.store(end, Ordering::Release);
+    }
+
+    fn known_summary(&self) -> Option<Summary> {
+        let end_offset = self.end_offset.load(Ordering::Acquire);
+        (end_offset != UNKNOWN).then(|| Summary {
+            end_offset: Offset::new(end_offset),
+            max_timestamp: self.known_max_timestamp(),
+        })
     }
 
     fn entry(&self, position: u64, offset: Offset, before: Timestamp) -> Option<IndexEntry> {
@@ -151,24 +174,19 @@ impl Segment {
     /// Sets where the segment ends and what is known of it as a whole; the index stays to be read or
     /// rebuilt.
     pub(super) fn settle(&self, length: u64, summary: Summary) {
-        let mut state = self.state.lock();
-        state.summary = Some(summary);
-        state.indexed_from = length;
+        self.state.lock().indexed_from = length;
+        self.set_summary(summary);
         self.set_length(length);
     }
 
     /// The youngest timestamp, as far as it is known without reading anything.
     pub(super) fn known_max_timestamp(&self) -> Timestamp {
-        self.state
-            .lock()
-            .summary
-            .map_or(Timestamp::MIN, |summary| summary.max_timestamp)
+        Timestamp::from_millis(self.max_timestamp.load(Ordering::Acquire))
     }
 
     /// The end offset and the youngest timestamp; read from the index file or the segment if unknown.
     pub(super) fn summary(&self, storage: &dyn Storage) -> Result<Summary, Error> {
-        let known = self.state.lock().summary;
-        if let Some(summary) = known {
+        if let Some(summary) = self.known_summary() {
             return Ok(summary);
         }
         let index = self.load_index(storage, self.length())?;
@@ -176,7 +194,7 @@ impl Segment {
             end_offset: index.end_offset,
             max_timestamp: index.max_timestamp,
         };
-        self.state.lock().summary = Some(summary);
+        self.set_summary(summary);
         Ok(summary)
     }
 
@@ -293,7 +311,8 @@ impl Segment {
     pub(super) fn save_index(&self, storage: &dyn Storage) {
         let index = {
             let state = self.state.lock();
-            let Some(summary) = state.summary.filter(|_| state.indexed_from == START) else {
+            let summary = self.known_summary();
+            let Some(summary) = summary.filter(|_| state.indexed_from == START) else {
                 return;
             };
             IndexFile {
@@ -334,13 +353,13 @@ impl Segment {
 
     /// A segment that was just made: nothing in it but its header.
     pub(super) fn begin(&self, file: Arc<dyn StorageFile>) {
-        let mut state = self.state.lock();
-        state.file = Some(file);
-        state.indexed_from = START;
-        state.summary = Some(Summary {
+        self.set_summary(Summary {
             end_offset: self.base_offset,
             max_timestamp: Timestamp::MIN,
         });
+        let mut state = self.state.lock();
+        state.file = Some(file);
+        state.indexed_from = START;
     }
 }
 
