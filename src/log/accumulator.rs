@@ -8,10 +8,14 @@ use std::time::Duration;
 
 use super::Log;
 use super::queue::{RUN_BYTES, Run};
+use crate::limits::to_u64;
 use crate::sync::{Condvar, Mutex};
 
 /// Runs kept for the next batches; more are given back to the allocator.
 const SPARE_RUNS_MAX: usize = 8;
+
+/// The memory that a new run takes at first.
+const FRESH_RUN_BYTES: usize = 1024;
 
 /// A run whose buffer grew larger than this, for one large record, is not kept.
 const SPARE_BUFFER_BYTES_MAX: usize = 2 * RUN_BYTES;
@@ -63,8 +67,24 @@ impl Accumulator {
         }
     }
 
-    /// Takes memory for a batch. One batch is always allowed, however large.
-    pub(super) fn reserve(&self, bytes: u64) -> bool {
+    /// Takes memory for so many more bytes in a run, if it has not taken enough before: twice as much each
+    /// time, but for one batch more at most. So a partition in which little waits takes little.
+    pub(super) fn reserve_for(&self, run: &mut Run, bytes: usize, batch_bytes: usize) -> bool {
+        let missing = to_u64(bytes.saturating_sub(run.reserved_room()));
+        if missing == 0 {
+            return true;
+        }
+        let step = run.reserved.max(to_u64(FRESH_RUN_BYTES));
+        let step = step.min(to_u64(batch_bytes)).max(missing);
+        let reserved = self.reserve(step);
+        if reserved {
+            run.reserved += step;
+        }
+        reserved
+    }
+
+    /// Takes memory. Where none is taken, it is always allowed, however much.
+    fn reserve(&self, bytes: u64) -> bool {
         let before = self.used.fetch_add(bytes, Ordering::AcqRel);
         if before == 0 || before.saturating_add(bytes) <= self.limit {
             return true;
@@ -101,10 +121,10 @@ impl Accumulator {
         self.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// An empty run, with room for so many bytes if it is a new one.
-    pub(super) fn run(&self, bytes: usize) -> Run {
+    /// An empty run.
+    pub(super) fn run(&self) -> Run {
         self.spare.lock().pop().unwrap_or_else(|| Run {
-            bytes: Vec::with_capacity(bytes),
+            bytes: Vec::with_capacity(FRESH_RUN_BYTES),
             ..Run::default()
         })
     }

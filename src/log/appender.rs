@@ -118,43 +118,56 @@ impl Log {
         max_block: Duration,
         note: impl FnOnce(&Arc<Ticket>, u32, Timestamp) -> T,
     ) -> Result<(T, bool), Error> {
-        let (mut opened, mut waited) = (false, Duration::ZERO);
+        let mut waited = Duration::ZERO;
         loop {
             let state = &mut **queue;
             let explicit = self.admit(state, record, size)?;
-            let options = &*state.options;
+            let options = Arc::clone(&state.options);
             let room = to_usize(options.batch_bytes.min(options.batch_bytes_max));
-            if state.open
-                && let Some(open) = state.filling.batches.last_mut()
+            let fits = state.open
+                && state.filling.batches.last().is_some_and(|open| {
+                    let timestamp = explicit.unwrap_or(open.opened);
+                    open.builder.len() + size <= room && open.builder.spans(timestamp)
+                });
+            let mut needed = size;
+            if !fits {
+                needed += BATCH_HEADER_BYTES;
+                state.close_batch();
+                let full = state.filling.bytes.len() + room.max(needed) > RUN_BYTES;
+                if full || state.filling.bytes.capacity() == 0 {
+                    state.close_run(self.accumulator.run());
+                }
+            }
+            if !self
+                .accumulator
+                .reserve_for(&mut state.filling, needed, room)
+            {
+                if waited >= max_block {
+                    return Err(LogError::BufferFull { waited }.into());
+                }
+                let room = to_u64(room);
+                MutexGuard::unlocked(queue, || self.make_room(room, max_block, &mut waited));
+                continue;
+            }
+            if !fits {
+                self.open_batch(state, explicit);
+            }
+            if let Some(open) = state.filling.batches.last_mut()
                 && let Some(ticket) = state.filling.tickets.last()
             {
                 let timestamp = explicit.unwrap_or(open.opened);
-                let fits = open.builder.len() + size <= room && open.builder.spans(timestamp);
-                if opened || fits {
-                    open.builder
-                        .push(&mut state.filling.bytes, record, timestamp);
-                    if open.promised.is_some() {
-                        state.next_offset = state.next_offset.next();
-                    }
-                    let index = open.builder.count().saturating_sub(1);
-                    let left = room.min(largest_batch(options));
-                    let left = left.saturating_sub(open.builder.len());
-                    let noted = note(ticket, index, timestamp);
-                    state.open_batch(if self.place.manual_clock { 0 } else { left });
-                    return Ok((noted, opened));
+                open.builder
+                    .push(&mut state.filling.bytes, record, timestamp);
+                if open.promised.is_some() {
+                    state.next_offset = state.next_offset.next();
                 }
-                state.close_batch();
-            }
-            let batch_room = room.max(size + BATCH_HEADER_BYTES);
-            if self.accumulator.reserve(to_u64(batch_room)) {
-                self.open_batch(state, batch_room, explicit);
-                opened = true;
-            } else if waited >= max_block {
-                return Err(LogError::BufferFull { waited }.into());
-            } else {
-                MutexGuard::unlocked(queue, || {
-                    self.make_room(to_u64(batch_room), max_block, &mut waited);
-                });
+                let index = open.builder.count().saturating_sub(1);
+                let left = room.min(largest_batch(&options));
+                let left = left.saturating_sub(open.builder.len());
+                let left = left.min(state.filling.reserved_room());
+                let noted = note(ticket, index, timestamp);
+                state.open_batch(if self.place.manual_clock { 0 } else { left });
+                return Ok((noted, !fits));
             }
         }
     }
@@ -259,7 +272,7 @@ impl Log {
         };
     }
 
-    fn open_batch(self: &Arc<Self>, queue: &mut Queue, room: usize, explicit: Option<Timestamp>) {
+    fn open_batch(self: &Arc<Self>, queue: &mut Queue, explicit: Option<Timestamp>) {
         let ticket = Arc::new(Ticket::new(Arc::clone(self)));
         let append_time = queue.options.timestamp_type == TimestampType::LogAppendTime;
         let opened = explicit.unwrap_or_else(|| self.place.clock.wall());
@@ -274,13 +287,8 @@ impl Log {
             // Nobody has it yet, so nobody waits.
             ticket.settle(Ok(acknowledged), &mut Vec::new());
         }
-        if queue.filling.bytes.len() + room > RUN_BYTES || queue.filling.bytes.capacity() == 0 {
-            queue.close_run(self.accumulator.run(room));
-        }
         queue.filling.begin_batch(opened, promised);
         queue.filling.tickets.push(ticket);
-        queue.filling.reserved += to_u64(room);
-        queue.open_batch(0);
     }
 
     fn check_timestamp(

@@ -8,7 +8,7 @@ use super::Log;
 use super::round::Round;
 use crate::error::Error;
 use crate::format::{BatchBuilder, encoded_bytes};
-use crate::limits::to_u64;
+use crate::limits::{saturating_usize, to_u64};
 use crate::offset::Offset;
 use crate::options::TopicOptions;
 use crate::record::Record;
@@ -132,6 +132,11 @@ impl Run {
         if let Some(last) = self.batches.last_mut() {
             last.builder.push(&mut self.bytes, record, timestamp);
         }
+    }
+
+    /// The bytes that may be added before more has to be taken from the accumulator's allowance.
+    pub(super) fn reserved_room(&self) -> usize {
+        saturating_usize(self.reserved).saturating_sub(self.bytes.len())
     }
 
     /// Makes it like new, but for the room it has.

@@ -425,6 +425,36 @@ fn a_small_buffer_slows_senders_down_and_loses_nothing() {
 }
 
 #[test]
+fn partitions_in_which_little_waits_take_little_of_the_buffer() {
+    // Room for two whole batches, but for a hundred that have just begun.
+    let log = builder(&clock())
+        .in_memory()
+        .buffer_bytes(100 * 1024)
+        .open()
+        .unwrap();
+    let options = TopicOptions::new().partitions(100).batch_bytes(50 * 1024);
+    let topic = log.create_topic("t", options).unwrap();
+    let send = |partition| {
+        let record = Record::new("x").partition(partition);
+        topic.producer().send(record).unwrap()
+    };
+    let waiting: Vec<_> = (0..100).map(send).collect();
+    assert!(
+        waiting
+            .iter()
+            .all(|delivery| delivery.try_result().is_none()),
+        "some had to be written to make room"
+    );
+    let deliveries = (0..100).map(send).chain(waiting);
+    topic.flush().unwrap();
+    assert!(
+        deliveries
+            .into_iter()
+            .all(|delivery| delivery.wait().is_ok())
+    );
+}
+
+#[test]
 fn many_senders_share_a_small_buffer() {
     let dir = super::harness::Dir::new("small-buffer");
     let log = EventLog::builder()
