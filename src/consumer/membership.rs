@@ -1,24 +1,20 @@
-//! A consumer's part in a group: joining, giving up and gaining partitions, committing, leaving.
+//! A consumer's part in a group: joining, giving up and gaining partitions, leaving.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::consumer::{Consumer, is_unknown_member};
-use super::groups::{Groups, MemberSeat, Staged};
-use super::options::CommittedOffset;
-use crate::error::{Error, ErrorKind, GroupError, InputError, LogError};
-use crate::group::{
-    Assignor, Committer, Departure, Generation, JoinRequest, MemberId, OffsetCommit, Subscription,
-};
+use super::groups::{Groups, MemberSeat};
+use crate::error::{Error, ErrorKind, InputError, LogError};
+use crate::group::{Assignor, Departure, Generation, JoinRequest, MemberId, Subscription};
 use crate::name::TopicPartition;
-use crate::offset::Offset;
 use crate::topic::Topic;
 
 /// What a consumer is in its group.
 pub(super) struct Membership {
     pub(super) member_id: MemberId,
-    generation: Generation,
+    pub(super) generation: Generation,
     subscription: Subscription,
     assignors: Vec<Arc<dyn Assignor>>,
     seat: Arc<MemberSeat>,
@@ -46,15 +42,6 @@ pub(super) enum Call {
 /// Whom it is told: the consumer's listener, or the worker that runs it.
 pub(super) type Told<'t> =
     dyn FnMut(Call, &mut Consumer, &[TopicPartition]) -> Result<(), Error> + 't;
-
-type Callback = Box<dyn FnOnce(Result<(), Error>) + Send>;
-
-/// A commit that nobody waits for.
-pub(super) struct AsyncCommit {
-    staged: Staged,
-    offsets: Vec<(TopicPartition, Offset)>,
-    callback: Callback,
-}
 
 impl Consumer {
     /// Becomes a member of its group.
@@ -247,218 +234,6 @@ impl Consumer {
         if let Err(error) = result {
             failure.get_or_insert(error);
         }
-    }
-
-    /// Commits if it is time to.
-    pub(super) fn auto_commit(&mut self, now: Duration) -> Result<(), Error> {
-        let (Some(interval), Some(next)) = (self.options.auto_commit, self.next_auto_commit) else {
-            return Ok(());
-        };
-        if now < next || self.membership.is_none() {
-            return Ok(());
-        }
-        self.next_auto_commit = Some(now + interval);
-        self.commit_positions(true)
-    }
-
-    fn commit_before_giving_up(&mut self, failure: &mut Option<Error>) {
-        if self.options.auto_commit.is_some()
-            && let Err(error) = self.commit_positions(true)
-        {
-            failure.get_or_insert(error);
-        }
-    }
-
-    /// Commits the positions. A member that was removed is not an error: the next poll tells it.
-    fn commit_positions(&mut self, only_new: bool) -> Result<(), Error> {
-        match self.commit_all(only_new) {
-            Err(error) if error.kind() == ErrorKind::Fenced => Ok(()),
-            other => other,
-        }
-    }
-
-    fn commit_all(&mut self, only_new: bool) -> Result<(), Error> {
-        let positions = self.positions(only_new);
-        if positions.is_empty() && only_new {
-            return Ok(());
-        }
-        // In the order in which they were asked for, so that what is noted last is what counts.
-        self.finish_async_commits(true);
-        // Also without a position: whoever was removed has to learn it.
-        let commits = positions
-            .iter()
-            .map(|(place, offset)| (place, (*offset).into()));
-        let staged = self.stage(commits)?;
-        Groups::finish(staged)?;
-        self.note_committed(&positions);
-        Ok(())
-    }
-
-    /// Commits the positions of all assigned partitions: everything that polls have returned counts as
-    /// handled. Kafka: `commitSync()`.
-    ///
-    /// # Durability
-    ///
-    /// On return the commit has reached the durability of committed offsets, by default the disk.
-    ///
-    /// # Errors
-    ///
-    /// [`Fenced`](ErrorKind::Fenced) if the member lost a partition: nothing is committed; poll again.
-    /// [`InvalidInput`](ErrorKind::InvalidInput) without a group. What the storage gives.
-    pub fn commit(&mut self) -> Result<(), Error> {
-        self.check_usable("commit")?;
-        self.need_group("commit")?;
-        self.commit_all(false)
-    }
-
-    /// Commits these offsets, each the *next* to be read: all or none. Kafka: `commitSync(offsets)`.
-    ///
-    /// Going back is allowed; the last commit counts.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use topiclog::{ConsumerOptions, EventLog, OffsetReset, Record, TopicOptions};
-    /// # let log = EventLog::in_memory()?;
-    /// # let topic = log.create_topic("t", TopicOptions::new())?;
-    /// # topic.producer().send(Record::new("x"))?;
-    /// # let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
-    /// # let mut consumer = log.consumer_group("g")?.options(options).subscribe([&topic])?;
-    /// for record in &consumer.poll(std::time::Duration::from_secs(1))? {
-    ///     // handle it, then
-    ///     consumer.commit_offsets([(record.topic_partition(), record.offset().next().into())])?;
-    /// }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Those of [`commit`](Self::commit); [`InvalidInput`](ErrorKind::InvalidInput) for metadata that is
-    /// too long.
-    pub fn commit_offsets<'p>(
-        &mut self,
-        offsets: impl IntoIterator<Item = (&'p TopicPartition, CommittedOffset)>,
-    ) -> Result<(), Error> {
-        self.check_usable("commit")?;
-        self.need_group("commit")?;
-        self.finish_async_commits(true);
-        let offsets: Vec<_> = offsets.into_iter().collect();
-        let committed = offsets.iter();
-        let committed = committed.map(|(place, committed)| ((*place).clone(), committed.offset()));
-        let committed: Vec<_> = committed.collect();
-        let staged = self.stage(offsets)?;
-        Groups::finish(staged)?;
-        self.note_committed(&committed);
-        Ok(())
-    }
-
-    /// Commits the positions as [`commit`](Self::commit) does, but does not wait. The callback is called
-    /// once, in order, inside a later poll, commit or close. Kafka: `commitAsync`.
-    ///
-    /// # Errors
-    ///
-    /// What is known at once; the callback is not called then.
-    pub fn commit_async(
-        &mut self,
-        callback: impl FnOnce(Result<(), Error>) + Send + 'static,
-    ) -> Result<(), Error> {
-        self.check_usable("commit")?;
-        self.need_group("commit")?;
-        let offsets = self.positions(false);
-        let commits = offsets
-            .iter()
-            .map(|(place, offset)| (place, (*offset).into()));
-        let staged = self.stage(commits)?;
-        self.async_commits.push_back(AsyncCommit {
-            staged,
-            offsets,
-            callback: Box::new(callback),
-        });
-        Ok(())
-    }
-
-    fn need_group(&self, call: &'static str) -> Result<(), Error> {
-        if self.group.is_none() {
-            return Err(InputError::State {
-                call,
-                needs: "a consumer of a group",
-            }
-            .into());
-        }
-        Ok(())
-    }
-
-    fn stage<'p>(
-        &self,
-        offsets: impl IntoIterator<Item = (&'p TopicPartition, CommittedOffset)>,
-    ) -> Result<Staged, Error> {
-        let Some(cell) = &self.group else {
-            let needs = "a consumer of a group";
-            return Err(InputError::State {
-                call: "commit",
-                needs,
-            }
-            .into());
-        };
-        if self.groups.catalog().is_closed() {
-            return Err(LogError::Closed.into());
-        }
-        let commit = |(partition, committed): (&TopicPartition, CommittedOffset)| OffsetCommit {
-            partition: partition.clone(),
-            offset: committed.offset(),
-            metadata: Arc::clone(committed.shared_note()),
-        };
-        let commits: Vec<_> = offsets.into_iter().map(commit).collect();
-        for commit in &commits {
-            self.check_same_topic(&commit.partition)?;
-        }
-        let committer = match &self.membership {
-            Some(membership) => Committer::Member(&membership.member_id, membership.generation),
-            None => Committer::Outsider,
-        };
-        self.groups.stage(cell, committer, commits)
-    }
-
-    /// Refuses a commit for a partition of a topic that was deleted: by now the name may mean another one,
-    /// which the member may even have been given, and has not been told of.
-    fn check_same_topic(&self, place: &TopicPartition) -> Result<(), Error> {
-        match (self.topic_of(place), &self.membership) {
-            (Some(topic), None) if topic.is_deleted() => Err(topic.gone()),
-            (Some(topic), Some(_)) if !topic.is_deleted() => Ok(()),
-            (_, None) => Ok(()),
-            (_, Some(_)) => Err(Error::from(GroupError::NotAssigned).in_partition(place)),
-        }
-    }
-
-    /// Finishes commits that nobody waits for: those that are settled, or all.
-    pub(super) fn finish_async_commits(&mut self, all: bool) {
-        while let Some(first) = self.async_commits.front() {
-            if !all && !Groups::is_settled(&first.staged) {
-                return;
-            }
-            if let Some(commit) = self.async_commits.pop_front() {
-                let result = Groups::finish(commit.staged);
-                if result.is_ok() {
-                    self.note_committed(&commit.offsets);
-                }
-                (commit.callback)(result);
-            }
-        }
-    }
-
-    /// What the group has committed for a partition, by whomever. Kafka: `committed`.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) without a group.
-    pub fn committed(&self, place: &TopicPartition) -> Result<Option<CommittedOffset>, Error> {
-        self.need_group("committed")?;
-        let committed = self
-            .group
-            .as_ref()
-            .and_then(|cell| self.groups.committed(cell, place));
-        Ok(committed
-            .map(|committed| CommittedOffset::new(committed.offset).metadata(committed.metadata)))
     }
 
     /// Replaces the topics that a member subscribes to. Partitions of topics that stay are kept.
