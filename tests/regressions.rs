@@ -10,6 +10,8 @@
 mod common;
 #[path = "regressions/groups.rs"]
 mod groups;
+#[path = "regressions/listeners.rs"]
+mod listeners;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::consumer::Consumer;
 use super::groups::{Groups, Staged};
+use super::membership::Failure;
 use super::options::CommittedOffset;
 use crate::error::{Error, ErrorKind, GroupError, InputError, LogError};
 use crate::group::{Committer, OffsetCommit};
@@ -19,6 +20,7 @@ pub(super) struct AsyncCommit {
     offsets: Vec<(TopicPartition, Offset)>,
     callback: Callback,
 }
+
 impl Consumer {
     /// Commits if it is time to.
     pub(super) fn auto_commit(&mut self, now: Duration) -> Result<(), Error> {
@@ -29,14 +31,16 @@ impl Consumer {
             return Ok(());
         }
         self.next_auto_commit = Some(now + interval);
-        self.commit_positions(true)
+        let committed = self.commit_positions(true);
+        self.say_alive(self.groups.now());
+        committed
     }
 
-    pub(super) fn commit_before_giving_up(&mut self, failure: &mut Option<Error>) {
+    pub(super) fn commit_before_giving_up(&mut self, failure: &mut Failure) {
         if self.options.auto_commit.is_some()
             && let Err(error) = self.commit_positions(true)
         {
-            failure.get_or_insert(error);
+            failure.note(error);
         }
     }
 
@@ -201,12 +205,14 @@ impl Consumer {
         }
     }
 
-    /// Finishes commits that nobody waits for: those that are settled, or all.
-    pub(super) fn finish_async_commits(&mut self, all: bool) {
+    /// Finishes commits that nobody waits for: those that are settled, or all. Returns whether there was one.
+    pub(super) fn finish_async_commits(&mut self, all: bool) -> bool {
+        let mut finished = false;
         while let Some(first) = self.async_commits.front() {
             if !all && !Groups::is_settled(&first.staged) {
-                return;
+                break;
             }
+            finished = true;
             if let Some(commit) = self.async_commits.pop_front() {
                 let result = Groups::finish(commit.staged);
                 if result.is_ok() {
@@ -215,6 +221,7 @@ impl Consumer {
                 (commit.callback)(result);
             }
         }
+        finished
     }
 
     /// What the group has committed for a partition, by whomever. Kafka: `committed`.

@@ -145,14 +145,11 @@ impl Consumer {
             .into());
         }
         let now = self.groups.now();
-        self.say_alive(now, true);
+        self.say_alive(now);
         let result = self.poll_until(now, now.saturating_add(timeout), told);
-        let after = if timeout.is_zero() {
-            now
-        } else {
-            self.groups.now()
-        };
-        self.say_alive(after, false);
+        if !timeout.is_zero() {
+            self.say_alive(self.groups.now());
+        }
         result
     }
 
@@ -162,7 +159,10 @@ impl Consumer {
         until: Duration,
         told: &mut Told<'_>,
     ) -> Result<Records, Error> {
-        self.finish_async_commits(false);
+        if self.finish_async_commits(false) {
+            // What the callbacks took is over.
+            self.say_alive(self.groups.now());
+        }
         self.auto_commit(now)?;
         loop {
             if self.inbox.take_interrupt() {
@@ -172,6 +172,10 @@ impl Consumer {
                 return Err(LogError::Closed.into());
             }
             self.reconcile(told)?;
+            if self.membership.is_none() && self.by_place.is_empty() {
+                // Its listener has left the group.
+                return Ok(Records::default());
+            }
             let records = self.fetch()?;
             if !records.is_empty() {
                 return Ok(records);
@@ -186,6 +190,7 @@ impl Consumer {
 
     /// Waits for news, at most so long, and not beyond the moment when the group has to look around.
     pub(super) fn sleep(&mut self, at_most: Duration, now: Duration) {
+        self.say_alive(now);
         let mut at_most = at_most;
         if let Some(cell) = self.group.as_ref().filter(|_| self.membership.is_some())
             && let Some(deadline) = self.groups.expire_members(cell)
@@ -196,7 +201,11 @@ impl Consumer {
         if self.groups.catalog().is_read_only() {
             at_most = at_most.min(FOLLOW_INTERVAL);
         }
+        if let Some(membership) = &self.membership {
+            membership.seat.alive(now, true);
+        }
         self.inbox.sleep(at_most);
+        self.say_alive(self.groups.now());
         if self.groups.catalog().is_read_only() {
             for slot in self.slots.values() {
                 // What cannot be followed now is tried again at the next turn.
@@ -257,7 +266,7 @@ impl Consumer {
     pub fn drain(&mut self) -> Result<Drain<'_>, Error> {
         self.check_usable("poll")?;
         let now = self.groups.now();
-        self.say_alive(now, false);
+        self.say_alive(now);
         self.with_listener(Self::reconcile)?;
         let mut ends = BTreeMap::new();
         for place in self.assignment() {

@@ -1,11 +1,14 @@
 //! A consumer's part in a group: joining, giving up and gaining partitions, leaving.
 
+use std::any::Any;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::consumer::{Consumer, is_unknown_member};
 use super::groups::{Groups, MemberSeat};
+use super::listener::RebalanceListener;
 use crate::error::{Error, ErrorKind, InputError, LogError};
 use crate::group::{Assignor, Departure, Generation, JoinRequest, MemberId, Subscription};
 use crate::name::TopicPartition;
@@ -17,7 +20,7 @@ pub(super) struct Membership {
     pub(super) generation: Generation,
     subscription: Subscription,
     assignors: Vec<Arc<dyn Assignor>>,
-    seat: Arc<MemberSeat>,
+    pub(super) seat: Arc<MemberSeat>,
     /// Whether the group has to be asked at the next poll whatever the inbox says.
     due: bool,
 }
@@ -42,6 +45,44 @@ pub(super) enum Call {
 /// Whom it is told: the consumer's listener, or the worker that runs it.
 pub(super) type Told<'t> =
     dyn FnMut(Call, &mut Consumer, &[TopicPartition]) -> Result<(), Error> + 't;
+
+/// What went wrong first in a rebalance. It comes out once everything else is done, so that a listener that
+/// fails or panics leaves the consumer and the group in order.
+#[derive(Default)]
+pub(super) struct Failure {
+    error: Option<Error>,
+    panic: Option<Box<dyn Any + Send>>,
+}
+
+impl Failure {
+    pub(super) fn note(&mut self, error: Error) {
+        self.error.get_or_insert(error);
+    }
+
+    fn note_panic(&mut self, payload: Box<dyn Any + Send>) {
+        self.panic.get_or_insert(payload);
+    }
+
+    /// The first error; a panic goes on instead.
+    fn into_result(self) -> Result<(), Error> {
+        if let Some(payload) = self.panic {
+            resume_unwind(payload);
+        }
+        self.error.map_or(Ok(()), Err)
+    }
+}
+
+/// A consumer whose listener is being told something, and gets it back in any case.
+struct Lent<'c> {
+    consumer: &'c mut Consumer,
+    listener: Option<Box<dyn RebalanceListener>>,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        self.consumer.listener = self.listener.take();
+    }
+}
 
 impl Consumer {
     /// Becomes a member of its group.
@@ -105,79 +146,102 @@ impl Consumer {
     }
 
     /// Tells the group that this member lives.
-    pub(super) fn say_alive(&self, now: Duration, polling: bool) {
+    pub(super) fn say_alive(&self, now: Duration) {
         if let Some(membership) = &self.membership {
-            membership.seat.alive(now, polling);
+            membership.seat.alive(now, false);
         }
     }
 
     /// Gives up and gains what the group has decided.
     pub(super) fn reconcile(&mut self, told: &mut Told<'_>) -> Result<(), Error> {
-        let mut failure = None;
-        loop {
-            let (Some(membership), Some(cell)) = (&mut self.membership, self.group.clone()) else {
-                return Ok(());
-            };
-            if !self.inbox.take_group() && !std::mem::take(&mut membership.due) {
+        let mut failure = Failure::default();
+        while self.is_due() {
+            if let Err(error) = self.take_step(&mut failure, told) {
+                failure.note(error);
                 break;
             }
-            let member_id = membership.member_id.clone();
-            let step = self
-                .groups
-                .with(&cell, |state, now| state.group.poll(now, &member_id));
-            let step = match step {
-                Ok(step) => step,
-                Err(error) if error.kind() == ErrorKind::Fenced => {
-                    self.lose_everything(&mut failure, told);
-                    if !is_unknown_member(&error) {
-                        self.closed = true;
-                        return Err(error);
-                    }
-                    self.rejoin()?;
-                    continue;
+        }
+        failure.into_result()
+    }
+
+    /// Whether the group may have something for it.
+    fn is_due(&mut self) -> bool {
+        let Some(membership) = &mut self.membership else {
+            return false;
+        };
+        self.inbox.take_group() || std::mem::take(&mut membership.due)
+    }
+
+    /// Asks the group once, and does what it says. Whoever is told may leave the group meanwhile, or join it
+    /// anew: then the rest is not for this member any more.
+    fn take_step(&mut self, failure: &mut Failure, told: &mut Told<'_>) -> Result<(), Error> {
+        let (Some(membership), Some(cell)) = (&mut self.membership, self.group.clone()) else {
+            return Ok(());
+        };
+        let member_id = membership.member_id.clone();
+        let step = self
+            .groups
+            .with(&cell, |state, now| state.group.poll(now, &member_id));
+        let step = match step {
+            Ok(step) => step,
+            Err(error) if error.kind() == ErrorKind::Fenced => {
+                self.lose_everything(failure, told);
+                if !self.is_still(&member_id) {
+                    return Ok(());
                 }
-                Err(error) => {
-                    // The assignor's answer was refused: all stays as it is, and is asked for again.
-                    membership.due = true;
+                if !is_unknown_member(&error) {
+                    self.closed = true;
                     return Err(error);
                 }
-            };
-            if let Some(membership) = &mut self.membership {
-                membership.generation = step.generation;
-                membership.due = !step.is_empty();
+                return self.rejoin();
             }
-            if !step.lost.is_empty() {
-                self.tell(&mut failure, told, Call::Lost, &step.lost);
-                for place in &step.lost {
-                    self.remove(place);
-                }
+            Err(error) => {
+                // The assignor's answer was refused: all stays as it is, and is asked for again.
+                membership.due = true;
+                return Err(error);
             }
-            if !step.revoke.is_empty() {
-                self.commit_before_giving_up(&mut failure);
-                let revoke = &step.revoke;
-                self.tell(&mut failure, told, Call::Revoked, revoke);
-                for place in revoke {
-                    self.remove(place);
-                }
-                let released = self.groups.with(&cell, |state, now| {
-                    state.group.release(now, &member_id, revoke)
-                });
-                // If it was removed meanwhile, the next turn finds out.
-                drop(released);
+        };
+        membership.generation = step.generation;
+        membership.due = !step.is_empty();
+        if !step.lost.is_empty() {
+            self.tell(failure, told, Call::Lost, &step.lost);
+            if !self.is_still(&member_id) {
+                return Ok(());
             }
-            let mut gained = Vec::with_capacity(step.assigned.len());
-            for assigned in step.assigned {
-                let topic = self.groups.catalog().find(assigned.partition.topic());
-                if let Some(topic) = topic.filter(|topic| topic.id == assigned.topic_id) {
-                    self.add(&topic, &assigned.partition);
-                    gained.push(assigned.partition);
-                }
+            self.remove_each(&step.lost);
+        }
+        if !step.revoke.is_empty() {
+            self.commit_before_giving_up(failure);
+            let revoke = &step.revoke;
+            self.tell(failure, told, Call::Revoked, revoke);
+            if !self.is_still(&member_id) {
+                return Ok(());
             }
-            if !gained.is_empty() {
-                self.tell(&mut failure, told, Call::Assigned, &gained);
+            self.remove_each(revoke);
+            let released = self.groups.with(&cell, |state, now| {
+                state.group.release(now, &member_id, revoke)
+            });
+            // If it was removed meanwhile, the next turn finds out.
+            drop(released);
+        }
+        let mut gained = Vec::with_capacity(step.assigned.len());
+        for assigned in step.assigned {
+            let topic = self.groups.catalog().find(assigned.partition.topic());
+            if let Some(topic) = topic.filter(|topic| topic.id == assigned.topic_id) {
+                self.add(&topic, &assigned.partition);
+                gained.push(assigned.partition);
             }
         }
-        failure.map_or(Ok(()), Err)
+        if !gained.is_empty() {
+            self.tell(failure, told, Call::Assigned, &gained);
+        }
+        Ok(())
+    }
+
+    /// Whether it is in the group under this id.
+    fn is_still(&self, member_id: &MemberId) -> bool {
+        let membership = self.membership.as_ref();
+        membership.is_some_and(|membership| membership.member_id == *member_id)
     }
 
     fn rejoin(&mut self) -> Result<(), Error> {
@@ -192,12 +256,15 @@ impl Consumer {
         joined
     }
 
-    fn lose_everything(&mut self, failure: &mut Option<Error>, told: &mut Told<'_>) {
-        let lost = self.assignment();
+    /// Tells that all is lost, and gives it up unless whoever was told has seen to that.
+    fn lose_everything(&mut self, failure: &mut Failure, told: &mut Told<'_>) {
+        let (lost, before) = (self.assignment(), self.member_id().cloned());
         if !lost.is_empty() {
             self.tell(failure, told, Call::Lost, &lost);
         }
-        self.remove_all();
+        if self.member_id() == before.as_ref() {
+            self.remove_all();
+        }
     }
 
     /// Does something during which the listener is told of partitions that come and go.
@@ -205,9 +272,13 @@ impl Consumer {
         &mut self,
         act: impl FnOnce(&mut Self, &mut Told<'_>) -> T,
     ) -> T {
-        let mut listener = self.listener.take();
-        let result = act(self, &mut |call, consumer, places| {
-            let Some(listener) = &mut listener else {
+        let mut lent = Lent {
+            listener: self.listener.take(),
+            consumer: self,
+        };
+        let Lent { consumer, listener } = &mut lent;
+        act(consumer, &mut |call, consumer, places| {
+            let Some(listener) = listener else {
                 return Ok(());
             };
             match call {
@@ -215,24 +286,24 @@ impl Consumer {
                 Call::Lost => listener.lost(consumer, places),
                 Call::Revoked => listener.revoked(consumer, places),
             }
-        });
-        self.listener = listener;
-        result
+        })
     }
 
     /// Tells of partitions that come or go; whoever is told may use the consumer meanwhile.
     fn tell(
         &mut self,
-        failure: &mut Option<Error>,
+        failure: &mut Failure,
         told: &mut Told<'_>,
         call: Call,
         places: &[TopicPartition],
     ) {
         let inside = std::mem::replace(&mut self.in_listener, true);
-        let result = told(call, self, places);
+        let heard = catch_unwind(AssertUnwindSafe(|| told(call, self, places)));
         self.in_listener = inside;
-        if let Err(error) = result {
-            failure.get_or_insert(error);
+        match heard {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => failure.note(error),
+            Err(payload) => failure.note_panic(payload),
         }
     }
 
@@ -283,12 +354,12 @@ impl Consumer {
     pub fn unsubscribe(&mut self) -> Result<(), Error> {
         self.check_usable("unsubscribe")?;
         self.finish_async_commits(true);
-        let mut failure = None;
+        let mut failure = Failure::default();
         self.leave(Departure::Leave, &mut failure);
-        failure.map_or(Ok(()), Err)
+        failure.into_result()
     }
 
-    fn leave(&mut self, departure: Departure, failure: &mut Option<Error>) {
+    fn leave(&mut self, departure: Departure, failure: &mut Failure) {
         let given_up = self.assignment();
         self.with_listener(|consumer, told| {
             if consumer.is_removed() {
@@ -379,16 +450,13 @@ impl Consumer {
             return Ok(());
         }
         self.finish_async_commits(true);
-        let mut failure = None;
+        let mut failure = Failure::default();
         if self.membership.is_some() && !self.groups.catalog().is_closed() {
             self.commit_before_giving_up(&mut failure);
         }
         self.leave(departure, &mut failure);
         self.closed = true;
-        match failure {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
+        failure.into_result()
     }
 }
 

@@ -204,12 +204,14 @@ impl Consumer {
         }
     }
 
-    pub(super) fn remove_all(&mut self) -> Vec<TopicPartition> {
-        let places = self.assignment();
-        for place in &places {
+    pub(super) fn remove_each(&mut self, places: &[TopicPartition]) {
+        for place in places {
             self.remove(place);
         }
-        places
+    }
+
+    pub(super) fn remove_all(&mut self) {
+        self.remove_each(&self.assignment());
     }
 
     /// The partitions that it has at this moment.
