@@ -161,7 +161,8 @@ impl GroupBuilder {
     fn join(self, subscription: Subscription) -> Result<Consumer, Error> {
         let mut consumer = Consumer::new(&self.groups, self.options, Some(self.cell))?;
         consumer.listener = self.listener;
-        consumer.join(subscription, self.assignors)?;
+        consumer.assignors = self.assignors;
+        consumer.join(subscription)?;
         Ok(consumer)
     }
 

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::consumer::Consumer;
+use super::consumer::{Consumer, is_fenced};
 use super::groups::{Groups, Staged};
 use super::membership::Failure;
 use super::options::CommittedOffset;
-use crate::error::{Error, ErrorKind, GroupError, InputError, LogError};
+use crate::error::{Error, GroupError, InputError, LogError};
 use crate::group::{Committer, OffsetCommit};
 use crate::name::TopicPartition;
 use crate::offset::Offset;
@@ -47,7 +47,7 @@ impl Consumer {
     /// Commits the positions. A member that was removed is not an error: the next poll tells it.
     fn commit_positions(&mut self, only_new: bool) -> Result<(), Error> {
         match self.commit_all(only_new) {
-            Err(error) if error.kind() == ErrorKind::Fenced => Ok(()),
+            Err(error) if is_fenced(&error) => Ok(()),
             other => other,
         }
     }
@@ -78,8 +78,9 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`Fenced`](ErrorKind::Fenced) if the member lost a partition: nothing is committed; poll again.
-    /// [`InvalidInput`](ErrorKind::InvalidInput) without a group. What the storage gives.
+    /// [`Fenced`](crate::ErrorKind::Fenced) if the member lost a partition: nothing is committed; poll again.
+    /// [`FencedInstance`](crate::ErrorKind::FencedInstance) if another consumer took this one's instance id.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) without a group. What the storage gives.
     pub fn commit(&mut self) -> Result<(), Error> {
         self.check_usable("commit")?;
         self.need_group("commit")?;
@@ -108,7 +109,7 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// Those of [`commit`](Self::commit); [`InvalidInput`](ErrorKind::InvalidInput) for metadata that is
+    /// Those of [`commit`](Self::commit); [`InvalidInput`](crate::ErrorKind::InvalidInput) for metadata that is
     /// too long.
     pub fn commit_offsets<'p>(
         &mut self,
@@ -228,7 +229,7 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) without a group.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) without a group.
     pub fn committed(&self, place: &TopicPartition) -> Result<Option<CommittedOffset>, Error> {
         self.need_group("committed")?;
         let committed = self

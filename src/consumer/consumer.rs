@@ -13,7 +13,8 @@ use super::listener::RebalanceListener;
 use super::membership::{Membership, Told};
 use super::options::ConsumerOptions;
 use super::positions::Slot;
-use crate::error::{Cause, Error, GroupError, InputError, LogError};
+use crate::error::{Cause, Error, ErrorKind, GroupError, InputError, LogError};
+use crate::group::Assignor;
 use crate::log::Listener;
 use crate::name::TopicPartition;
 use crate::topic::Records;
@@ -62,11 +63,14 @@ pub struct Consumer {
     /// Of a consumer that was made by a group.
     pub(super) group: Option<Arc<GroupCell>>,
     pub(super) membership: Option<Membership>,
+    /// The assignors that it accepts; none for those of Kafka's default.
+    pub(super) assignors: Vec<Arc<dyn Assignor>>,
     pub(super) listener: Option<Box<dyn RebalanceListener>>,
     pub(super) in_listener: bool,
     pub(super) async_commits: VecDeque<AsyncCommit>,
     pub(super) next_auto_commit: Option<Duration>,
-    pub(super) closed: bool,
+    /// Whether somebody else has its instance id: then it is good for nothing any more.
+    pub(super) fenced: bool,
 }
 
 impl fmt::Debug for Consumer {
@@ -96,11 +100,12 @@ impl Consumer {
             next_number: 0,
             group,
             membership: None,
+            assignors: Vec::new(),
             listener: None,
             in_listener: false,
             async_commits: VecDeque::new(),
             next_auto_commit: None,
-            closed: false,
+            fenced: false,
         })
     }
 
@@ -117,13 +122,14 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// - [`InvalidInput`](crate::ErrorKind::InvalidInput) without a subscription or assignment;
-    /// - [`Interrupted`](crate::ErrorKind::Interrupted) if it was [woken](Self::waker), no record is lost;
-    /// - [`Closed`](crate::ErrorKind::Closed) if the log or the consumer is closed;
-    /// - [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange) if the position has left the partition, or
+    /// - [`InvalidInput`](ErrorKind::InvalidInput) without a subscription or assignment;
+    /// - [`Interrupted`](ErrorKind::Interrupted) if it was [woken](Self::waker), no record is lost;
+    /// - [`Closed`](ErrorKind::Closed) if the log is closed;
+    /// - [`OffsetOutOfRange`](ErrorKind::OffsetOutOfRange) if the position has left the partition, or
     ///   there is none, and the reset policy is [`OffsetReset::None`](crate::OffsetReset::None);
-    /// - [`Corrupt`](crate::ErrorKind::Corrupt) where the next record is damaged; seek past it to go on;
-    /// - [`Fenced`](crate::ErrorKind::Fenced) if another consumer took this one's instance id;
+    /// - [`Corrupt`](ErrorKind::Corrupt) where the next record is damaged; seek past it to go on;
+    /// - [`FencedInstance`](ErrorKind::FencedInstance) if another consumer took this one's instance
+    ///   id, after its listener was told that all is lost; so does every later call;
     /// - the first error of the listener, and what the storage gives.
     pub fn poll(&mut self, timeout: Duration) -> Result<Records, Error> {
         self.with_listener(|consumer, told| consumer.poll_telling(timeout, told))
@@ -215,10 +221,15 @@ impl Consumer {
         }
     }
 
-    pub(super) fn check_usable(&self, call: &'static str) -> Result<(), Error> {
-        if self.closed {
-            return Err(GroupError::Closed.into());
+    pub(super) fn check_not_fenced(&self) -> Result<(), Error> {
+        if self.fenced {
+            return Err(GroupError::FencedInstance.into());
         }
+        Ok(())
+    }
+
+    pub(super) fn check_usable(&self, call: &'static str) -> Result<(), Error> {
+        self.check_not_fenced()?;
         if self.groups.catalog().is_closed() {
             return Err(LogError::Closed.into());
         }
@@ -275,6 +286,11 @@ impl Consumer {
         }
         Ok(Drain::new(self, ends))
     }
+}
+
+/// Whether a member was removed, or somebody else has its place.
+pub(super) fn is_fenced(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Fenced | ErrorKind::FencedInstance)
 }
 
 /// Whether a member was removed and may join again.

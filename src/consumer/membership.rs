@@ -6,11 +6,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::consumer::{Consumer, is_unknown_member};
+use super::consumer::{Consumer, is_fenced, is_unknown_member};
 use super::groups::{Groups, MemberSeat};
 use super::listener::RebalanceListener;
-use crate::error::{Error, ErrorKind, InputError, LogError};
-use crate::group::{Assignor, Departure, Generation, JoinRequest, MemberId, Subscription};
+use crate::error::{Error, InputError, LogError};
+use crate::group::{Departure, Generation, JoinRequest, MemberId, Subscription};
 use crate::name::TopicPartition;
 use crate::topic::Topic;
 
@@ -19,7 +19,6 @@ pub(super) struct Membership {
     pub(super) member_id: MemberId,
     pub(super) generation: Generation,
     subscription: Subscription,
-    assignors: Vec<Arc<dyn Assignor>>,
     pub(super) seat: Arc<MemberSeat>,
     /// Whether the group has to be asked at the next poll whatever the inbox says.
     due: bool,
@@ -86,11 +85,7 @@ impl Drop for Lent<'_> {
 
 impl Consumer {
     /// Becomes a member of its group.
-    pub(super) fn join(
-        &mut self,
-        subscription: Subscription,
-        assignors: Vec<Arc<dyn Assignor>>,
-    ) -> Result<(), Error> {
+    pub(super) fn join(&mut self, subscription: Subscription) -> Result<(), Error> {
         if self.groups.catalog().is_read_only() {
             return Err(LogError::ReadOnly.into());
         }
@@ -115,8 +110,8 @@ impl Consumer {
         request.instance_id = self.options.instance_id.as_deref().map(Arc::from);
         request.max_poll_interval = self.options.max_poll_interval;
         request.session_timeout = self.options.session_timeout;
-        if !assignors.is_empty() {
-            request.assignors.clone_from(&assignors);
+        if !self.assignors.is_empty() {
+            request.assignors.clone_from(&self.assignors);
         }
         let seat = Arc::new(MemberSeat::new(&self.inbox));
         let topics = self.groups.topics();
@@ -134,7 +129,6 @@ impl Consumer {
             member_id,
             generation,
             subscription,
-            assignors,
             seat,
             due,
         });
@@ -184,13 +178,13 @@ impl Consumer {
             .with(&cell, |state, now| state.group.poll(now, &member_id));
         let step = match step {
             Ok(step) => step,
-            Err(error) if error.kind() == ErrorKind::Fenced => {
+            Err(error) if is_fenced(&error) => {
                 self.lose_everything(failure, told);
                 if !self.is_still(&member_id) {
                     return Ok(());
                 }
                 if !is_unknown_member(&error) {
-                    self.closed = true;
+                    self.fenced = true;
                     return Err(error);
                 }
                 return self.rejoin();
@@ -248,8 +242,7 @@ impl Consumer {
         let Some(old) = self.membership.take() else {
             return Ok(());
         };
-        let (subscription, assignors) = (old.subscription.clone(), old.assignors.clone());
-        let joined = self.join(subscription, assignors);
+        let joined = self.join(old.subscription.clone());
         if joined.is_err() {
             self.membership = Some(Membership { due: true, ..old });
         }
@@ -311,7 +304,7 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if partitions were assigned by hand: a consumer does one
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if partitions were assigned by hand: a consumer does one
     /// or the other.
     pub fn subscribe<'t>(
         &mut self,
@@ -329,7 +322,7 @@ impl Consumer {
                 }
                 .into());
             }
-            return self.join(subscription, Vec::new());
+            return self.join(subscription);
         };
         membership.subscription = subscription.clone();
         membership.due = true;
@@ -380,7 +373,7 @@ impl Consumer {
         let polled = self.groups.with(cell, |state, now| {
             state.group.poll(now, &membership.member_id)
         });
-        polled.is_err_and(|error| error.kind() == ErrorKind::Fenced)
+        polled.is_err_and(|error| is_fenced(&error))
     }
 
     fn depart(&mut self, departure: Departure) {
@@ -413,7 +406,7 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`Fenced`](ErrorKind::Fenced) if it is no member any more.
+    /// [`Fenced`](crate::ErrorKind::Fenced) if it is no member any more.
     pub fn enforce_rebalance(&mut self) -> Result<(), Error> {
         let (Some(membership), Some(cell)) = (&mut self.membership, &self.group) else {
             let needs = "a subscription";
@@ -446,16 +439,12 @@ impl Consumer {
     ///
     /// Those of [`close`](Self::close).
     pub fn close_with(mut self, departure: Departure) -> Result<(), Error> {
-        if self.closed {
-            return Ok(());
-        }
         self.finish_async_commits(true);
         let mut failure = Failure::default();
-        if self.membership.is_some() && !self.groups.catalog().is_closed() {
+        if self.membership.is_some() && !self.fenced && !self.groups.catalog().is_closed() {
             self.commit_before_giving_up(&mut failure);
         }
         self.leave(departure, &mut failure);
-        self.closed = true;
         failure.into_result()
     }
 }

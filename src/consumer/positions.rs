@@ -255,6 +255,7 @@ impl Consumer {
     }
 
     fn number(&self, place: &TopicPartition) -> Result<usize, Error> {
+        self.check_not_fenced()?;
         let number = self.by_place.get(place).copied();
         number.ok_or_else(|| Error::from(GroupError::NotAssigned).in_partition(place))
     }

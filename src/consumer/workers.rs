@@ -119,7 +119,8 @@ impl WorkersBuilder {
             }
             let cell = Some(Arc::clone(&self.cell));
             let mut consumer = Consumer::new(&self.groups, options, cell)?;
-            consumer.join(subscription.clone(), self.assignors.clone())?;
+            consumer.assignors.clone_from(&self.assignors);
+            consumer.join(subscription.clone())?;
             consumers.push(consumer);
         }
         let inboxes = consumers.iter().map(|consumer| Arc::clone(&consumer.inbox));
@@ -236,8 +237,8 @@ impl Workers {
     /// - [`Handler`](crate::ErrorKind::Handler) if the handler failed: its error is the
     ///   [`source`](std::error::Error::source), and topic, partition and offset name the record;
     /// - those of [`Consumer::poll`] and [`Consumer::commit`] but for
-    ///   [`Interrupted`](crate::ErrorKind::Interrupted), and for [`Fenced`](crate::ErrorKind::Fenced) where
-    ///   joining again helps: [`Closed`](crate::ErrorKind::Closed) if the log was closed meanwhile;
+    ///   [`Interrupted`](crate::ErrorKind::Interrupted), and for [`Fenced`](crate::ErrorKind::Fenced),
+    ///   where joining again helps: [`Closed`](crate::ErrorKind::Closed) if the log was closed meanwhile;
     /// - [`Io`](crate::ErrorKind::Io) or [`Full`](crate::ErrorKind::Full) if a thread could not be started.
     ///
     /// The first one, if there are several.

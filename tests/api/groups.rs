@@ -344,9 +344,26 @@ fn a_second_holder_of_an_instance_id_fences_the_first() {
     let mut first = group.subscribe([&topic]).unwrap();
     assert_eq!(poll(&mut first).len(), 1);
     let mut second = group.subscribe([&topic]).unwrap();
-    refused(first.commit(), ErrorKind::Fenced);
-    refused(first.poll(Duration::ZERO), ErrorKind::Fenced);
+    refused(first.commit(), ErrorKind::FencedInstance);
+    refused(first.poll(Duration::ZERO), ErrorKind::FencedInstance);
     assert!(first.assignment().is_empty());
+    // Whatever it does from now on, it is told the same: there is nothing to poll for again.
+    let at = place(&topic, 0);
+    for error in [
+        first.poll(Duration::ZERO).map(drop),
+        first.drain().map(drop),
+        first.commit(),
+        first.commit_async(|_| ()),
+        first.commit_offsets([(&at, Offset::new(1).into())]),
+        first.position(&at).map(drop),
+        first.seek(&at, Offset::new(1)),
+        first.pause([&at]),
+        first.subscribe([&topic]),
+        first.unsubscribe(),
+        first.enforce_rebalance(),
+    ] {
+        refused(error, ErrorKind::FencedInstance);
+    }
     assert_eq!(drain(&mut second).len(), 1);
     first.close().unwrap();
     settle(&mut [&mut second]);
