@@ -8,6 +8,8 @@
 )]
 
 mod common;
+#[path = "regressions/consumers.rs"]
+mod consumers;
 #[path = "regressions/groups.rs"]
 mod groups;
 #[path = "regressions/listeners.rs"]

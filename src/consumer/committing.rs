@@ -129,7 +129,11 @@ impl Consumer {
     }
 
     /// Commits the positions as [`commit`](Self::commit) does, but does not wait. The callback is called
-    /// once, in order, inside a later poll, commit or close. Kafka: `commitAsync`.
+    /// once, in order, inside a later poll, commit or close, and in any case before a partition is given up.
+    /// Kafka: `commitAsync`.
+    ///
+    /// Each poll takes along what waits to be written. Where that means a sync and a housekeeping thread is
+    /// there to do it, the callback is called by a poll that comes after it.
     ///
     /// # Errors
     ///
@@ -209,6 +213,12 @@ impl Consumer {
     /// Finishes commits that nobody waits for: those that are settled, or all. Returns whether there was one.
     pub(super) fn finish_async_commits(&mut self, all: bool) -> bool {
         let mut finished = false;
+        if let Some(first) = self.async_commits.front()
+            && !all
+            && !Groups::is_settled(&first.staged)
+        {
+            self.groups.write_waiting();
+        }
         while let Some(first) = self.async_commits.front() {
             if !all && !Groups::is_settled(&first.staged) {
                 break;
@@ -223,6 +233,17 @@ impl Consumer {
             }
         }
         finished
+    }
+
+    /// Lets go of the commits that nobody waits for. Those that are kept count.
+    pub(super) fn drop_async_commits(&mut self) {
+        for commit in self.async_commits.drain(..) {
+            if Groups::is_settled(&commit.staged) {
+                let _nobody_asks = Groups::finish(commit.staged);
+            } else {
+                Groups::abandon(&commit.staged);
+            }
+        }
     }
 
     /// What the group has committed for a partition, by whomever. Kafka: `committed`.

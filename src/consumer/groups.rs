@@ -409,6 +409,11 @@ impl Groups {
         failure.map_or(Ok(()), Err)
     }
 
+    /// Moves commits on that nobody waits for.
+    pub(super) fn write_waiting(&self) {
+        self.store.write_waiting();
+    }
+
     /// Lets a commit go that nobody will finish: whether it counts is for the next opening to find out.
     pub(super) fn abandon(staged: &Staged) {
         staged.cell.state.lock().in_flight -= 1;

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::consumer::{Consumer, is_fenced, is_unknown_member};
-use super::groups::{Groups, MemberSeat};
+use super::groups::MemberSeat;
 use super::listener::RebalanceListener;
 use crate::error::{Error, InputError, LogError};
-use crate::group::{Departure, Generation, JoinRequest, MemberId, Subscription};
+use crate::group::{Committer, Departure, Generation, JoinRequest, MemberId, Subscription};
 use crate::name::TopicPartition;
 use crate::topic::Topic;
 
@@ -211,6 +211,8 @@ impl Consumer {
             if !self.is_still(&member_id) {
                 return Ok(());
             }
+            // What was committed has to be seen by whoever comes next.
+            self.finish_async_commits(true);
             self.remove_each(revoke);
             let released = self.groups.with(&cell, |state, now| {
                 state.group.release(now, &member_id, revoke)
@@ -353,14 +355,25 @@ impl Consumer {
     }
 
     fn leave(&mut self, departure: Departure, failure: &mut Failure) {
-        let given_up = self.assignment();
         self.with_listener(|consumer, told| {
             if consumer.is_removed() {
                 consumer.lose_everything(failure, told);
-            } else if consumer.membership.is_some() && !given_up.is_empty() {
-                consumer.tell(failure, told, Call::Revoked, &given_up);
+            } else if consumer.membership.is_some() {
+                let is_deleted = |place: &TopicPartition| {
+                    let topic = consumer.topic_of(place);
+                    topic.is_some_and(|topic| topic.is_deleted())
+                };
+                let (lost, revoked): (Vec<_>, Vec<_>) =
+                    consumer.assignment().into_iter().partition(is_deleted);
+                let before = consumer.member_id().cloned();
+                for (call, places) in [(Call::Lost, lost), (Call::Revoked, revoked)] {
+                    if !places.is_empty() && consumer.member_id() == before.as_ref() {
+                        consumer.tell(failure, told, call, &places);
+                    }
+                }
             }
         });
+        self.finish_async_commits(true);
         self.remove_all();
         self.depart(departure);
     }
@@ -370,10 +383,12 @@ impl Consumer {
         let (Some(membership), Some(cell)) = (&self.membership, &self.group) else {
             return false;
         };
-        let polled = self.groups.with(cell, |state, now| {
-            state.group.poll(now, &membership.member_id)
-        });
-        polled.is_err_and(|error| is_fenced(&error))
+        // Only asked: what a poll would tell is not to be lost here.
+        let committer = Committer::Member(&membership.member_id, membership.generation);
+        let allowed = self
+            .groups
+            .with(cell, |state, _| state.group.check_commit(committer, &[]));
+        allowed.is_err_and(|error| is_fenced(&error))
     }
 
     fn depart(&mut self, departure: Departure) {
@@ -451,10 +466,8 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        // As if the process had died, but without the wait: nothing is committed, nobody is told.
-        for commit in self.async_commits.drain(..) {
-            Groups::abandon(&commit.staged);
-        }
+        // As if the process had died, but without the wait: nothing more is committed, nobody is told.
+        self.drop_async_commits();
         self.remove_all();
         self.depart(Departure::Default);
     }

@@ -239,3 +239,28 @@ fn whoever_leaves_on_losing_something_is_given_nothing() {
         drop(topic);
     }
 }
+
+/// A member was closed before it had heard that a topic is gone: its partitions were told as revoked, as if
+/// they could still be committed.
+#[test]
+fn what_went_with_its_topic_is_lost_at_close_too() {
+    for closes in [true, false] {
+        let (log, _clock, topic, group) = world();
+        let other = log.create_topic("u", TopicOptions::new()).unwrap();
+        let calls = Calls::default();
+        let listener = acting(&calls, |_, _| Ok(()));
+        let member = group.member().listener(listener);
+        let mut member = member.subscribe([&topic, &other]).unwrap();
+        let _none = member.poll(Duration::ZERO).unwrap();
+        log.delete_topic("t").unwrap();
+        if closes {
+            member.close().unwrap();
+        } else {
+            member.unsubscribe().unwrap();
+        }
+        assert_eq!(
+            take(&calls),
+            ["assigned t-0 u-0", "lost t-0", "revoked u-0"]
+        );
+    }
+}
