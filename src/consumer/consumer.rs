@@ -59,6 +59,8 @@ pub struct Consumer {
     /// Numbers of slots that may have records, in the order of their turns.
     pub(super) ready: VecDeque<usize>,
     pub(super) arrived: Vec<usize>,
+    /// Numbers of slots whose position is not known yet.
+    pub(super) unresolved: Vec<usize>,
     pub(super) next_number: usize,
     /// Of a consumer that was made by a group.
     pub(super) group: Option<Arc<GroupCell>>,
@@ -97,6 +99,7 @@ impl Consumer {
             by_place: BTreeMap::new(),
             ready: VecDeque::new(),
             arrived: Vec::new(),
+            unresolved: Vec::new(),
             next_number: 0,
             group,
             membership: None,
@@ -182,7 +185,10 @@ impl Consumer {
                 // Its listener has left the group.
                 return Ok(Records::default());
             }
-            let records = self.fetch()?;
+            let mut records = self.fetch()?;
+            if records.is_empty() && self.follow() {
+                records = self.fetch()?;
+            }
             if !records.is_empty() {
                 return Ok(records);
             }
@@ -212,13 +218,19 @@ impl Consumer {
         }
         self.inbox.sleep(at_most);
         self.say_alive(self.groups.now());
-        if self.groups.catalog().is_read_only() {
+    }
+
+    /// Looks how far the owner of a log opened read-only has come. Returns whether it is one.
+    fn follow(&self) -> bool {
+        let read_only = self.groups.catalog().is_read_only();
+        if read_only {
             for slot in self.slots.values() {
                 // What cannot be followed now is tried again at the next turn.
                 let _next_turn = slot.reader.log().follow(None);
                 slot.watch.notify();
             }
         }
+        read_only
     }
 
     pub(super) fn check_not_fenced(&self) -> Result<(), Error> {
@@ -279,6 +291,7 @@ impl Consumer {
         let now = self.groups.now();
         self.say_alive(now);
         self.with_listener(Self::reconcile)?;
+        self.follow();
         let mut ends = BTreeMap::new();
         for place in self.assignment() {
             let end = self.end(&place)?;

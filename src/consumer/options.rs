@@ -123,7 +123,7 @@ impl ConsumerOptions {
     }
 
     /// Makes the consumer a static member, which gets its partitions back when it returns in time. Kafka:
-    /// `group.instance.id`, KIP-345.
+    /// `group.instance.id`, KIP-345. Must not be empty.
     pub fn instance_id(mut self, instance_id: impl Into<String>) -> Self {
         self.instance_id = Some(instance_id.into());
         self
@@ -132,6 +132,15 @@ impl ConsumerOptions {
     pub(super) fn check(&self) -> Result<(), Error> {
         if self.max_poll_records == 0 {
             let (option, problem, value) = ("max_poll_records", "must not be 0", "0".to_owned());
+            return Err(InputError::Option {
+                option,
+                problem,
+                value,
+            }
+            .into());
+        }
+        if self.instance_id.as_deref() == Some("") {
+            let (option, problem, value) = ("instance_id", "must not be empty", String::new());
             return Err(InputError::Option {
                 option,
                 problem,

@@ -38,6 +38,7 @@ enum Start {
 impl Consumer {
     /// Takes what the partitions have, each in its turn.
     pub(super) fn fetch(&mut self) -> Result<Records, Error> {
+        self.resolve_all();
         self.inbox.take_ready(&mut self.arrived);
         for number in self.arrived.drain(..) {
             if let Some(slot) = self.slots.get_mut(&number)
@@ -128,6 +129,20 @@ impl Consumer {
         }
     }
 
+    /// Finds the positions that are not known yet, those of paused partitions and of partitions whose turn
+    /// is far off too: the end of a partition is that of this poll, not of the one that comes to read it.
+    fn resolve_all(&mut self) {
+        if self.unresolved.is_empty() {
+            return;
+        }
+        for number in std::mem::take(&mut self.unresolved) {
+            // What fails is told when it is the partition's turn.
+            if self.resolve(number).is_err() {
+                self.unresolved.push(number);
+            }
+        }
+    }
+
     /// Finds the position of a partition if it is not known yet.
     fn resolve(&mut self, number: usize) -> Result<(), Error> {
         let Some(slot) = self.slots.get_mut(&number) else {
@@ -137,6 +152,10 @@ impl Consumer {
             return Ok(());
         };
         let log = slot.reader.log();
+        if log.is_read_only() {
+            // Of a log that somebody else writes to, the end is only known by looking.
+            log.follow(None)?;
+        }
         let offsets = log.offsets();
         let committed = match (start, &self.group) {
             (Start::Committed, Some(cell)) => self.groups.committed(cell, &slot.place),
@@ -189,6 +208,7 @@ impl Consumer {
             committed: None,
         };
         self.slots.insert(number, slot);
+        self.unresolved.push(number);
         self.by_place.insert(place.clone(), number);
     }
 
@@ -241,10 +261,13 @@ impl Consumer {
         }
         let wanted: Vec<_> = partitions.into_iter().collect();
         for place in self.assignment() {
-            if !wanted
-                .iter()
-                .any(|partition| *partition.topic_partition() == place)
-            {
+            // A topic that was made again under its name is another.
+            let stays = |partition: &&Partition| {
+                let topic = self.topic_of(&place);
+                *partition.topic_partition() == place
+                    && topic.is_some_and(|topic| topic.id == partition.topic.id)
+            };
+            if !wanted.iter().any(stays) {
                 self.remove(&place);
             }
         }
@@ -325,6 +348,7 @@ impl Consumer {
             if let Some(slot) = self.slots.get_mut(&number) {
                 slot.reader.seek(slot.reader.position());
                 slot.start = Some(start);
+                self.unresolved.push(number);
             }
             self.make_ready(number);
         }
@@ -432,13 +456,14 @@ impl Consumer {
         !self.ready.is_empty()
     }
 
-    /// The positions that are known, of all assigned partitions.
+    /// The positions that are known, of all assigned partitions but those of deleted topics: nobody will
+    /// go on from there, and one of them would have the others' commit refused.
     pub(super) fn positions(&self, only_new: bool) -> Vec<(TopicPartition, Offset)> {
         // In the order of the partitions, so that a run is repeated exactly.
         let slots = self.by_place.values();
         let slots = slots.filter_map(|number| self.slots.get(number));
         slots
-            .filter(|slot| slot.start.is_none())
+            .filter(|slot| slot.start.is_none() && !slot.topic.is_deleted())
             .filter(|slot| !only_new || slot.committed != Some(slot.reader.position()))
             .map(|slot| (slot.place.clone(), slot.reader.position()))
             .collect()

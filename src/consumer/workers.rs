@@ -110,6 +110,7 @@ impl WorkersBuilder {
             }
             .into());
         }
+        self.options.check()?;
         let mut consumers = Vec::new();
         for number in 1..=self.count {
             let mut options = self.options.clone().auto_commit(None);

@@ -446,6 +446,20 @@ fn the_state_of_a_group_can_be_followed_through_a_rebalance() {
 }
 
 #[test]
+fn an_instance_id_is_not_empty() {
+    let (log, topic, _) = with_topic(1);
+    let options = manual().instance_id("");
+    let group = log.consumer_group("g").unwrap().options(options);
+    let error = refused(group.subscribe([&topic]), ErrorKind::InvalidInput);
+    assert!(error.contains("instance_id"), "{error}");
+    refused(
+        group.workers(2).subscribe([&topic]),
+        ErrorKind::InvalidInput,
+    );
+    assert!(group.describe().members.is_empty());
+}
+
+#[test]
 fn a_group_id_is_not_blank() {
     let (log, _topic, _) = with_topic(1);
     for id in ["", " ", "\t\n"] {

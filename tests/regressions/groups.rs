@@ -7,7 +7,7 @@ use std::time::Duration;
 use topiclog::storage::SimulatedStorage;
 use topiclog::{
     Consumer, ConsumerGroup, ConsumerOptions, Durability, Error, ErrorKind, EventLog, Offset,
-    OffsetReset, RebalanceListener, Record, RoundRobinAssignor, Topic, TopicOptions,
+    OffsetReset, RebalanceListener, Record, RoundRobinAssignor, Topic, TopicName, TopicOptions,
     TopicPartition,
 };
 
@@ -73,7 +73,9 @@ struct CommitsAlways;
 
 impl RebalanceListener for CommitsAlways {
     fn revoked(&mut self, consumer: &mut Consumer, _: &[TopicPartition]) -> Result<(), Error> {
-        let committed = consumer.commit();
+        consumer.commit()?;
+        let place = TopicPartition::new(TopicName::new("t")?, 0);
+        let committed = consumer.commit_offsets([(&place, Offset::new(5).into())]);
         assert_eq!(committed.unwrap_err().kind(), ErrorKind::Fenced);
         Ok(())
     }
@@ -105,7 +107,12 @@ fn a_position_in_a_deleted_topic_is_not_committed_for_the_next_of_its_name() {
     log.delete_topic("t").unwrap();
     let topic = log.create_topic("t", options(Durability::Disk)).unwrap();
     send(&topic, 3);
-    assert_eq!(outsider.commit().unwrap_err().kind(), ErrorKind::NotFound);
+    outsider.commit().unwrap();
+    let place = topic.partition(0).unwrap().topic_partition().clone();
+    let refused = outsider.commit_offsets([(&place, Offset::new(5).into())]);
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::NotFound);
+    let other = log.consumer_group("other").unwrap();
+    assert!(other.committed().is_empty());
     assert_eq!(consumer.poll(Duration::ZERO).unwrap().len(), 3);
     assert_eq!(committed(&group), []);
 }

@@ -390,7 +390,6 @@ impl World {
         if closed && automatic && !doubtful && known_member {
             let alive = self.alive_places();
             let committed: BTreeMap<_, _> = self.group(group).committed().into_iter().collect();
-            let all_alive = owned.values().all(|(place, _)| alive.contains(place));
             for (at, (place, position)) in owned {
                 let found = committed
                     .get(&at)
@@ -399,7 +398,7 @@ impl World {
                 // A weaker topic may have lost what lay before the position, which moves it.
                 if let Some(position) = position
                     && self.is_at_disk(&at)
-                    && all_alive
+                    && alive.contains(&place)
                     && found != Some(position)
                     && found != Some(position.max(start))
                 {
