@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use super::consumer::{Consumer, is_fenced};
 use super::groups::{Groups, Staged};
-use super::membership::Failure;
 use super::options::CommittedOffset;
-use crate::error::{Error, GroupError, InputError, LogError};
+use crate::error::{Error, ErrorKind, GroupError, InputError, LogError};
 use crate::group::{Committer, OffsetCommit};
 use crate::name::TopicPartition;
 use crate::offset::Offset;
@@ -21,34 +20,61 @@ pub(super) struct AsyncCommit {
     callback: Callback,
 }
 
+fn places_of(commits: &[(&TopicPartition, CommittedOffset)]) -> Vec<(TopicPartition, Offset)> {
+    let commits = commits.iter();
+    commits
+        .map(|(place, committed)| ((*place).clone(), committed.offset()))
+        .collect()
+}
+
 impl Consumer {
+    /// Begins to wait for the time of an automatic commit, of a consumer that makes them.
+    pub(super) fn await_auto_commit(&mut self) {
+        let commits = self.group.is_some() && !self.groups.catalog().is_read_only();
+        if commits && self.next_auto_commit.is_none() {
+            let interval = self.options.auto_commit;
+            self.next_auto_commit =
+                interval.map(|interval| self.groups.now().saturating_add(interval));
+        }
+    }
+
     /// Commits if it is time to.
     pub(super) fn auto_commit(&mut self, now: Duration) -> Result<(), Error> {
         let (Some(interval), Some(next)) = (self.options.auto_commit, self.next_auto_commit) else {
             return Ok(());
         };
-        if now < next || self.membership.is_none() {
+        if now < next {
             return Ok(());
         }
-        self.next_auto_commit = Some(now + interval);
-        let committed = self.commit_positions(true);
+        self.next_auto_commit = Some(now.saturating_add(interval));
+        let committed = self.try_auto_commit();
         self.say_alive(self.groups.now());
         committed
     }
 
-    pub(super) fn commit_before_giving_up(&mut self, failure: &mut Failure) {
-        if self.options.auto_commit.is_some()
-            && let Err(error) = self.commit_positions(true)
-        {
-            failure.note(error);
+    /// Commits if automatic commits are on. That somebody who is no member is refused, since the group has
+    /// members or is gone, is for closing to tell: reading need not end for it.
+    pub(super) fn try_auto_commit(&mut self) -> Result<(), Error> {
+        match self.commit_before_giving_up() {
+            Err(error)
+                if self.membership.is_none()
+                    && matches!(error.kind(), ErrorKind::InUse | ErrorKind::NotFound) =>
+            {
+                Ok(())
+            }
+            committed => committed,
         }
     }
 
-    /// Commits the positions. A member that was removed is not an error: the next poll tells it.
-    fn commit_positions(&mut self, only_new: bool) -> Result<(), Error> {
-        match self.commit_all(only_new) {
+    /// Commits the positions if automatic commits are on. That a member was removed is no error: its next
+    /// poll tells it.
+    pub(super) fn commit_before_giving_up(&mut self) -> Result<(), Error> {
+        if self.next_auto_commit.is_none() {
+            return Ok(());
+        }
+        match self.commit_all(true) {
             Err(error) if is_fenced(&error) => Ok(()),
-            other => other,
+            committed => committed,
         }
     }
 
@@ -78,9 +104,9 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`Fenced`](crate::ErrorKind::Fenced) if the member lost a partition: nothing is committed; poll again.
-    /// [`FencedInstance`](crate::ErrorKind::FencedInstance) if another consumer took this one's instance id.
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) without a group. What the storage gives.
+    /// [`Fenced`](ErrorKind::Fenced) if the member lost a partition: nothing is committed; poll again.
+    /// [`FencedInstance`](ErrorKind::FencedInstance) if another consumer took this one's instance id.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) without a group. What the storage gives.
     pub fn commit(&mut self) -> Result<(), Error> {
         self.check_usable("commit")?;
         self.need_group("commit")?;
@@ -109,7 +135,7 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// Those of [`commit`](Self::commit); [`InvalidInput`](crate::ErrorKind::InvalidInput) for metadata that is
+    /// Those of [`commit`](Self::commit); [`InvalidInput`](ErrorKind::InvalidInput) for metadata that is
     /// too long.
     pub fn commit_offsets<'p>(
         &mut self,
@@ -119,9 +145,7 @@ impl Consumer {
         self.need_group("commit")?;
         self.finish_async_commits(true);
         let offsets: Vec<_> = offsets.into_iter().collect();
-        let committed = offsets.iter();
-        let committed = committed.map(|(place, committed)| ((*place).clone(), committed.offset()));
-        let committed: Vec<_> = committed.collect();
+        let committed = places_of(&offsets);
         let staged = self.stage(offsets)?;
         Groups::finish(staged)?;
         self.note_committed(&committed);
@@ -149,12 +173,64 @@ impl Consumer {
             .iter()
             .map(|(place, offset)| (place, (*offset).into()));
         let staged = self.stage(commits)?;
+        self.call_back(staged, offsets, callback);
+        Ok(())
+    }
+
+    /// Commits these offsets, each the *next* to be read, as [`commit_offsets`](Self::commit_offsets) does,
+    /// but does not wait; with the callback it is as with [`commit_async`](Self::commit_async). Kafka:
+    /// `commitAsync(offsets, callback)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use topiclog::{ConsumerOptions, EventLog, OffsetReset, Record, TopicOptions};
+    /// # let log = EventLog::in_memory()?;
+    /// # let topic = log.create_topic("t", TopicOptions::new())?;
+    /// # topic.producer().send(Record::new("x"))?;
+    /// # let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+    /// # let mut consumer = log.consumer_group("g")?.options(options).subscribe([&topic])?;
+    /// for record in &consumer.poll(std::time::Duration::from_secs(1))? {
+    ///     // handle it, then
+    ///     let next = (record.topic_partition(), record.offset().next().into());
+    ///     consumer.commit_offsets_async([next], |committed| {
+    ///         if let Err(error) = committed {
+    ///             eprintln!("not committed: {error}");
+    ///         }
+    ///     })?;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// What is known at once; the callback is not called then.
+    pub fn commit_offsets_async<'p>(
+        &mut self,
+        offsets: impl IntoIterator<Item = (&'p TopicPartition, CommittedOffset)>,
+        callback: impl FnOnce(Result<(), Error>) + Send + 'static,
+    ) -> Result<(), Error> {
+        self.check_usable("commit")?;
+        self.need_group("commit")?;
+        let offsets: Vec<_> = offsets.into_iter().collect();
+        let committed = places_of(&offsets);
+        let staged = self.stage(offsets)?;
+        self.call_back(staged, committed, callback);
+        Ok(())
+    }
+
+    /// Has a callback called once a commit is kept.
+    fn call_back(
+        &mut self,
+        staged: Staged,
+        offsets: Vec<(TopicPartition, Offset)>,
+        callback: impl FnOnce(Result<(), Error>) + Send + 'static,
+    ) {
         self.async_commits.push_back(AsyncCommit {
             staged,
             offsets,
             callback: Box::new(callback),
         });
-        Ok(())
     }
 
     fn need_group(&self, call: &'static str) -> Result<(), Error> {
@@ -250,7 +326,7 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) without a group.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) without a group.
     pub fn committed(&self, place: &TopicPartition) -> Result<Option<CommittedOffset>, Error> {
         self.need_group("committed")?;
         let committed = self

@@ -11,7 +11,7 @@ use super::groups::MemberSeat;
 use super::listener::RebalanceListener;
 use crate::error::{Error, InputError, LogError};
 use crate::group::{Committer, Departure, Generation, JoinRequest, MemberId, Subscription};
-use crate::name::TopicPartition;
+use crate::name::{GroupId, TopicName, TopicPartition};
 use crate::topic::Topic;
 
 /// What a consumer is in its group.
@@ -31,6 +31,22 @@ impl fmt::Debug for Membership {
             .field("generation", &self.generation)
             .finish_non_exhaustive()
     }
+}
+
+/// Who a consumer is in its group. Kafka: `ConsumerGroupMetadata`, KIP-447.
+///
+/// A later rebalance makes it out of date. Made by [`Consumer::group_metadata`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct GroupMetadata {
+    /// The group.
+    pub group_id: GroupId,
+    /// The generation of its assignment; [`Generation::NONE`] of somebody who is no member.
+    pub generation: Generation,
+    /// Its id as a member; none of somebody who is no member.
+    pub member_id: Option<MemberId>,
+    /// Its [`instance_id`](super::ConsumerOptions::instance_id), if it is a static member.
+    pub instance_id: Option<String>,
 }
 
 /// What a member is told of its partitions.
@@ -132,10 +148,7 @@ impl Consumer {
             seat,
             due,
         });
-        if self.next_auto_commit.is_none() {
-            let interval = self.options.auto_commit;
-            self.next_auto_commit = interval.map(|interval| self.groups.now() + interval);
-        }
+        self.await_auto_commit();
         Ok(())
     }
 
@@ -205,7 +218,9 @@ impl Consumer {
             self.remove_each(&step.lost);
         }
         if !step.revoke.is_empty() {
-            self.commit_before_giving_up(failure);
+            if let Err(error) = self.commit_before_giving_up() {
+                failure.note(error);
+            }
             let revoke = &step.revoke;
             self.tell(failure, told, Call::Revoked, revoke);
             if !self.is_still(&member_id) {
@@ -302,7 +317,11 @@ impl Consumer {
         }
     }
 
-    /// Replaces the topics that a member subscribes to. Partitions of topics that stay are kept.
+    /// Replaces the topics that a member subscribes to. Partitions of topics that stay are kept. A consumer
+    /// that has left its group joins it again.
+    ///
+    /// Of no topics at all it stays a member without partitions; Kafka takes an empty list for
+    /// [`unsubscribe`](Self::unsubscribe).
     ///
     /// # Errors
     ///
@@ -312,9 +331,65 @@ impl Consumer {
         &mut self,
         topics: impl IntoIterator<Item = &'t Topic>,
     ) -> Result<(), Error> {
+        self.subscribe_by_name(topics.into_iter().map(|topic| topic.name().clone()))
+    }
+
+    /// Replaces the topics that a member subscribes to, by their names. One that does not exist is read as
+    /// soon as it does. Kafka: `subscribe(topics)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use topiclog::{EventLog, TopicName, TopicOptions};
+    ///
+    /// let log = EventLog::in_memory()?;
+    /// let topic = log.create_topic("here", TopicOptions::new())?;
+    /// let mut consumer = log.consumer_group("g")?.subscribe([&topic])?;
+    /// consumer.subscribe_by_name([TopicName::new("here")?, TopicName::new("to-come")?])?;
+    /// consumer.poll(std::time::Duration::ZERO)?;
+    /// assert_eq!(consumer.assignment().len(), 1);
+    /// log.create_topic("to-come", TopicOptions::new())?;
+    /// consumer.poll(std::time::Duration::ZERO)?;
+    /// assert_eq!(consumer.assignment().len(), 2);
+    /// # Ok::<(), topiclog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`subscribe`](Self::subscribe).
+    pub fn subscribe_by_name(
+        &mut self,
+        names: impl IntoIterator<Item = TopicName>,
+    ) -> Result<(), Error> {
+        self.change_subscription(Subscription::topics(names))
+    }
+
+    /// Replaces the topics that a member subscribes to by all whose names `accepts` takes, those made later
+    /// too. Internal topics are left out. Kafka: `subscribe(pattern)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use topiclog::{EventLog, TopicOptions};
+    /// # let log = EventLog::in_memory()?;
+    /// # let topic = log.create_topic("payment-done", TopicOptions::new())?;
+    /// # let mut consumer = log.consumer_group("g")?.subscribe([&topic])?;
+    /// consumer.subscribe_matching(|name| name.as_str().starts_with("payment-"))?;
+    /// # Ok::<(), topiclog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`subscribe`](Self::subscribe).
+    pub fn subscribe_matching(
+        &mut self,
+        accepts: impl Fn(&TopicName) -> bool + Send + Sync + 'static,
+    ) -> Result<(), Error> {
+        self.change_subscription(Subscription::pattern(accepts))
+    }
+
+    fn change_subscription(&mut self, subscription: Subscription) -> Result<(), Error> {
         self.check_usable("subscribe")?;
-        let names = topics.into_iter().map(|topic| topic.name().clone());
-        let subscription = Subscription::topics(names);
         let Some(membership) = &mut self.membership else {
             if !self.assignment().is_empty() {
                 let needs = "a consumer without partitions assigned by hand";
@@ -416,6 +491,39 @@ impl Consumer {
             .map(|membership| membership.generation)
     }
 
+    /// Who it is in its group, for somebody who commits in its name, as a transaction does. Kafka:
+    /// `groupMetadata`, KIP-447.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use topiclog::{EventLog, TopicOptions};
+    /// # let log = EventLog::in_memory()?;
+    /// # let topic = log.create_topic("t", TopicOptions::new())?;
+    /// let mut consumer = log.consumer_group("g")?.subscribe([&topic])?;
+    /// consumer.poll(std::time::Duration::ZERO)?;
+    /// let metadata = consumer.group_metadata()?;
+    /// assert_eq!(metadata.group_id.as_str(), "g");
+    /// assert_eq!(metadata.member_id.as_ref(), consumer.member_id());
+    /// # Ok::<(), topiclog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) without a group.
+    pub fn group_metadata(&self) -> Result<GroupMetadata, Error> {
+        let needs = "a consumer of a group";
+        let call = "group_metadata";
+        let cell = self.group.as_ref();
+        let cell = cell.ok_or(InputError::State { call, needs })?;
+        Ok(GroupMetadata {
+            group_id: cell.id.clone(),
+            generation: self.generation().unwrap_or(Generation::NONE),
+            member_id: self.member_id().cloned(),
+            instance_id: self.options.instance_id.clone(),
+        })
+    }
+
     /// Has the group decide the assignment anew, for instance since an assignor's user data changed.
     /// Kafka: `enforceRebalance`, KIP-568.
     ///
@@ -441,9 +549,12 @@ impl Consumer {
     /// Commits if automatic commits are on, tells the listener, and leaves the group: the others get the
     /// partitions at once. A static member keeps its place until its session timeout.
     ///
+    /// A consumer with assigned partitions commits as well, if it is one of a group.
+    ///
     /// # Errors
     ///
-    /// The first failure; the consumer is closed all the same.
+    /// The first failure; the consumer is closed all the same. [`InUse`](crate::ErrorKind::InUse) if it is no
+    /// member, and the group has some: then nothing was committed.
     pub fn close(self) -> Result<(), Error> {
         self.close_with(Departure::Default)
     }
@@ -456,8 +567,11 @@ impl Consumer {
     pub fn close_with(mut self, departure: Departure) -> Result<(), Error> {
         self.finish_async_commits(true);
         let mut failure = Failure::default();
-        if self.membership.is_some() && !self.fenced && !self.groups.catalog().is_closed() {
-            self.commit_before_giving_up(&mut failure);
+        if !self.fenced
+            && !self.groups.catalog().is_closed()
+            && let Err(error) = self.commit_before_giving_up()
+        {
+            failure.note(error);
         }
         self.leave(departure, &mut failure);
         failure.into_result()

@@ -75,11 +75,14 @@ impl ConsumerOptions {
         self
     }
 
-    /// How often a member of a group commits by itself; `None` is never. Defaults to 5 seconds. Kafka:
+    /// How often a consumer of a group commits by itself; `None` is never. Defaults to 5 seconds. Kafka:
     /// `enable.auto.commit`, `auto.commit.interval.ms`.
     ///
     /// It happens inside poll, before partitions are given up, and at close, and covers what earlier
     /// polls returned: so a record is handled at least once as long as it is handled before the next poll.
+    ///
+    /// Also with partitions assigned by hand, there before [`assign`](super::Consumer::assign) replaces
+    /// them. While the group has members such a commit is refused: poll goes on, close tells it.
     pub fn auto_commit(mut self, interval: Option<Duration>) -> Self {
         self.auto_commit = interval;
         self

@@ -240,12 +240,14 @@ impl Consumer {
     }
 
     /// Replaces the partitions of a consumer that is not a member of a group. New ones begin at the
-    /// committed offset if the consumer has a group id, else by its reset policy.
+    /// committed offset if the consumer has a group id, else by its reset policy. Kafka: `assign`.
+    ///
+    /// Of a group it commits first if automatic commits are on, unless the group has members by now.
     ///
     /// # Errors
     ///
     /// [`InvalidInput`](ErrorKind::InvalidInput) if it subscribes to topics: a consumer does one or the
-    /// other.
+    /// other. What the storage gave for the commit; the partitions are replaced all the same.
     pub fn assign<'p>(
         &mut self,
         partitions: impl IntoIterator<Item = &'p Partition>,
@@ -259,6 +261,8 @@ impl Consumer {
             }
             .into());
         }
+        let committed = self.try_auto_commit();
+        self.await_auto_commit();
         let wanted: Vec<_> = partitions.into_iter().collect();
         for place in self.assignment() {
             // A topic that was made again under its name is another.
@@ -274,7 +278,7 @@ impl Consumer {
         for partition in wanted {
             self.add(&partition.topic, partition.topic_partition());
         }
-        Ok(())
+        committed
     }
 
     fn number(&self, place: &TopicPartition) -> Result<usize, Error> {
@@ -329,7 +333,40 @@ impl Consumer {
     ///
     /// [`Closed`](ErrorKind::Closed).
     pub fn seek_to_beginning(&mut self) -> Result<(), Error> {
-        self.seek_all(Start::Beginning)
+        self.seek_each(Start::Beginning, &self.assignment())
+    }
+
+    /// Goes on from the first record of these partitions; the others stay where they are. Of none at all this
+    /// is nothing, where Kafka's `seekToBeginning` takes an empty list for all assigned partitions: that is
+    /// [`seek_to_beginning`](Self::seek_to_beginning).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use topiclog::{EventLog, Record, TopicOptions};
+    ///
+    /// let log = EventLog::in_memory()?;
+    /// let topic = log.create_topic("t", TopicOptions::new().partitions(2))?;
+    /// for partition in 0..2 {
+    ///     topic.producer().send(Record::new("x").partition(partition))?.wait()?;
+    /// }
+    /// let mut reader = log.consumer().assign(&topic.partitions())?;
+    /// reader.seek_to_end()?;
+    /// let again = topic.partition(1)?;
+    /// reader.seek_to_beginning_of([again.topic_partition()])?;
+    /// assert_eq!(reader.poll(Duration::ZERO)?.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Fenced`](ErrorKind::Fenced) if one is not assigned: then none is moved.
+    pub fn seek_to_beginning_of<'p>(
+        &mut self,
+        partitions: impl IntoIterator<Item = &'p TopicPartition>,
+    ) -> Result<(), Error> {
+        self.seek_each(Start::Beginning, partitions)
     }
 
     /// Goes on from the end of every assigned partition, as it is at the next poll.
@@ -338,13 +375,30 @@ impl Consumer {
     ///
     /// [`Closed`](ErrorKind::Closed).
     pub fn seek_to_end(&mut self) -> Result<(), Error> {
-        self.seek_all(Start::End)
+        self.seek_each(Start::End, &self.assignment())
     }
 
-    fn seek_all(&mut self, start: Start) -> Result<(), Error> {
+    /// Goes on from the end of these partitions, as it is at the next poll, paused or not; the others stay
+    /// where they are. Kafka: `seekToEnd`, but for the empty list, which is nothing here.
+    ///
+    /// # Errors
+    ///
+    /// [`Fenced`](ErrorKind::Fenced) if one is not assigned: then none is moved.
+    pub fn seek_to_end_of<'p>(
+        &mut self,
+        partitions: impl IntoIterator<Item = &'p TopicPartition>,
+    ) -> Result<(), Error> {
+        self.seek_each(Start::End, partitions)
+    }
+
+    fn seek_each<'p>(
+        &mut self,
+        start: Start,
+        partitions: impl IntoIterator<Item = &'p TopicPartition>,
+    ) -> Result<(), Error> {
         self.check_usable("seek")?;
-        let numbers: Vec<usize> = self.by_place.values().copied().collect();
-        for number in numbers {
+        let numbers = partitions.into_iter().map(|place| self.number(place));
+        for number in numbers.collect::<Result<Vec<_>, _>>()? {
             if let Some(slot) = self.slots.get_mut(&number) {
                 slot.reader.seek(slot.reader.position());
                 slot.start = Some(start);

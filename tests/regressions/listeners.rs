@@ -264,3 +264,20 @@ fn what_went_with_its_topic_is_lost_at_close_too() {
         );
     }
 }
+
+/// A callback took long inside a poll that did not wait: the member was taken to be away since the beginning of
+/// the poll, and was removed too soon.
+#[test]
+fn the_time_away_begins_when_the_poll_ends() {
+    let (log, clock, topic, group) = world();
+    let mut member = group.subscribe([&topic]).unwrap();
+    let _none = member.poll(Duration::ZERO).unwrap();
+    let slow = clock.clone();
+    member
+        .commit_async(move |_| slow.advance(TOO_LONG / 2))
+        .unwrap();
+    let _none = member.poll(Duration::ZERO).unwrap();
+    clock.advance(TOO_LONG * 3 / 4);
+    log.run_housekeeping();
+    assert_eq!(group.describe().members.len(), 1);
+}
