@@ -37,6 +37,7 @@ pub use drain::Drain;
 pub(crate) use groups::Groups;
 pub use inbox::ConsumerWaker;
 pub use listener::RebalanceListener;
+pub use membership::GroupMetadata;
 pub use options::{CommittedOffset, ConsumerOptions, OffsetReset};
 pub use worker::PartitionHandler;
 pub use workers::{Workers, WorkersBuilder, WorkersStopper};

@@ -99,6 +99,18 @@ impl WorkersBuilder {
         self.join(&Subscription::pattern(accepts))
     }
 
+    /// Makes workers that read the topics of these names, each as soon as it exists.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`subscribe`](Self::subscribe).
+    pub fn subscribe_by_name(
+        self,
+        names: impl IntoIterator<Item = TopicName>,
+    ) -> Result<Workers, Error> {
+        self.join(&Subscription::topics(names))
+    }
+
     fn join(self, subscription: &Subscription) -> Result<Workers, Error> {
         if self.count == 0 {
             let (argument, problem) = ("the number of workers", "must not be 0");
