@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::consumer::{Consumer, is_fenced};
-use super::groups::{Groups, Staged};
+use super::groups::{GroupCell, Groups, Staged};
 use super::options::CommittedOffset;
 use crate::error::{Error, ErrorKind, GroupError, InputError, LogError};
 use crate::group::{Committer, OffsetCommit};
@@ -109,7 +109,6 @@ impl Consumer {
     /// [`InvalidInput`](ErrorKind::InvalidInput) without a group. What the storage gives.
     pub fn commit(&mut self) -> Result<(), Error> {
         self.check_usable("commit")?;
-        self.need_group("commit")?;
         self.commit_all(false)
     }
 
@@ -142,7 +141,6 @@ impl Consumer {
         offsets: impl IntoIterator<Item = (&'p TopicPartition, CommittedOffset)>,
     ) -> Result<(), Error> {
         self.check_usable("commit")?;
-        self.need_group("commit")?;
         self.finish_async_commits(true);
         let offsets: Vec<_> = offsets.into_iter().collect();
         let committed = places_of(&offsets);
@@ -167,7 +165,6 @@ impl Consumer {
         callback: impl FnOnce(Result<(), Error>) + Send + 'static,
     ) -> Result<(), Error> {
         self.check_usable("commit")?;
-        self.need_group("commit")?;
         let offsets = self.positions(false);
         let commits = offsets
             .iter()
@@ -211,7 +208,6 @@ impl Consumer {
         callback: impl FnOnce(Result<(), Error>) + Send + 'static,
     ) -> Result<(), Error> {
         self.check_usable("commit")?;
-        self.need_group("commit")?;
         let offsets: Vec<_> = offsets.into_iter().collect();
         let committed = places_of(&offsets);
         let staged = self.stage(offsets)?;
@@ -233,29 +229,17 @@ impl Consumer {
         });
     }
 
-    fn need_group(&self, call: &'static str) -> Result<(), Error> {
-        if self.group.is_none() {
-            return Err(InputError::State {
-                call,
-                needs: "a consumer of a group",
-            }
-            .into());
-        }
-        Ok(())
+    pub(super) fn need_group(&self, call: &'static str) -> Result<&Arc<GroupCell>, Error> {
+        let needs = "a consumer of a group";
+        let missing = || InputError::State { call, needs }.into();
+        self.group.as_ref().ok_or_else(missing)
     }
 
     fn stage<'p>(
         &self,
         offsets: impl IntoIterator<Item = (&'p TopicPartition, CommittedOffset)>,
     ) -> Result<Staged, Error> {
-        let Some(cell) = &self.group else {
-            let needs = "a consumer of a group";
-            return Err(InputError::State {
-                call: "commit",
-                needs,
-            }
-            .into());
-        };
+        let cell = self.need_group("commit")?;
         if self.groups.catalog().is_closed() {
             return Err(LogError::Closed.into());
         }
@@ -328,11 +312,7 @@ impl Consumer {
     ///
     /// [`InvalidInput`](ErrorKind::InvalidInput) without a group.
     pub fn committed(&self, place: &TopicPartition) -> Result<Option<CommittedOffset>, Error> {
-        self.need_group("committed")?;
-        let committed = self
-            .group
-            .as_ref()
-            .and_then(|cell| self.groups.committed(cell, place));
+        let committed = self.groups.committed(self.need_group("committed")?, place);
         Ok(committed
             .map(|committed| CommittedOffset::new(committed.offset).metadata(committed.metadata)))
     }

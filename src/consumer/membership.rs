@@ -108,14 +108,7 @@ impl Consumer {
         if self.groups.catalog().is_closed() {
             return Err(LogError::Closed.into());
         }
-        let Some(cell) = self.group.clone() else {
-            let needs = "a consumer of a group";
-            return Err(InputError::State {
-                call: "subscribe",
-                needs,
-            }
-            .into());
-        };
+        let cell = Arc::clone(self.need_group("subscribe")?);
         let unique = self.groups.catalog().environment.random.id();
         let member_id = MemberId::unique(&self.options.client_id, unique);
         let mut request = JoinRequest::new(
@@ -434,12 +427,9 @@ impl Consumer {
             if consumer.is_removed() {
                 consumer.lose_everything(failure, told);
             } else if consumer.membership.is_some() {
-                let is_deleted = |place: &TopicPartition| {
-                    let topic = consumer.topic_of(place);
-                    topic.is_some_and(|topic| topic.is_deleted())
-                };
+                let places = consumer.assignment().into_iter();
                 let (lost, revoked): (Vec<_>, Vec<_>) =
-                    consumer.assignment().into_iter().partition(is_deleted);
+                    places.partition(|place| consumer.is_gone(place));
                 let before = consumer.member_id().cloned();
                 for (call, places) in [(Call::Lost, lost), (Call::Revoked, revoked)] {
                     if !places.is_empty() && consumer.member_id() == before.as_ref() {
@@ -512,12 +502,8 @@ impl Consumer {
     ///
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) without a group.
     pub fn group_metadata(&self) -> Result<GroupMetadata, Error> {
-        let needs = "a consumer of a group";
-        let call = "group_metadata";
-        let cell = self.group.as_ref();
-        let cell = cell.ok_or(InputError::State { call, needs })?;
         Ok(GroupMetadata {
-            group_id: cell.id.clone(),
+            group_id: self.need_group("group_metadata")?.id.clone(),
             generation: self.generation().unwrap_or(Generation::NONE),
             member_id: self.member_id().cloned(),
             instance_id: self.options.instance_id.clone(),

@@ -293,6 +293,11 @@ impl Consumer {
         Some(&self.slots.get(number)?.topic)
     }
 
+    /// Whether the topic of an assigned partition was deleted.
+    pub(super) fn is_gone(&self, place: &TopicPartition) -> bool {
+        self.topic_of(place).is_some_and(TopicState::is_deleted)
+    }
+
     fn slot(&mut self, place: &TopicPartition) -> Result<&mut Slot, Error> {
         let number = self.number(place)?;
         let slot = self.slots.get_mut(&number);

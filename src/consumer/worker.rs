@@ -324,11 +324,7 @@ where
         }
         if !self.flushed.is_empty() {
             // Those of a deleted topic, which the next poll tells to be lost, would have all of it refused.
-            let there = |place: &&TopicPartition| {
-                let topic = consumer.topic_of(place);
-                topic.is_some_and(|topic| !topic.is_deleted())
-            };
-            self.flushed.retain(|place, _| there(&place));
+            self.flushed.retain(|place, _| !consumer.is_gone(place));
             let offsets = self.flushed.iter();
             let offsets = offsets.map(|(place, next)| (place, (*next).into()));
             match consumer.commit_offsets(offsets) {

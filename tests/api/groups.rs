@@ -376,7 +376,7 @@ fn a_pattern_takes_in_topics_made_later() {
     let (log, topic, _) = with_topic(1);
     fill(&topic, 0, 1);
     let group = log.consumer_group("g").unwrap().options(manual());
-    let events = |name: &topiclog::TopicName| name.as_str().starts_with("events.");
+    let events = |name: &TopicName| name.as_str().starts_with("events.");
     let mut member = group.member().subscribe_matching(events).unwrap();
     assert!(poll(&mut member).is_empty());
     let first = log
