@@ -26,7 +26,7 @@ const FOLLOW_INTERVAL: Duration = Duration::from_millis(10);
 /// its topics among its members, or by itself, on partitions it was given.
 ///
 /// `Send`, and used through `&mut`: one consumer per thread. Dropping it leaves the group at once and
-/// commits nothing, so that what was not committed is delivered to somebody else; [`close`](Self::close)
+/// commits nothing more, so that what was not committed is delivered to somebody else; [`close`](Self::close)
 /// commits first if automatic commits are on.
 ///
 /// # Examples

@@ -318,8 +318,8 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if partitions were assigned by hand: a consumer does one
-    /// or the other.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if partitions were assigned by hand: a consumer
+    /// does one or the other.
     pub fn subscribe<'t>(
         &mut self,
         topics: impl IntoIterator<Item = &'t Topic>,

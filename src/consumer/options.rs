@@ -106,6 +106,8 @@ impl ConsumerOptions {
 
     /// How long a member may stay away from poll before its partitions go to others. Defaults to 5
     /// minutes. Kafka: `max.poll.interval.ms`.
+    ///
+    /// Sleeping inside a poll is no absence; what a listener or a callback does there is.
     pub fn max_poll_interval(mut self, interval: Duration) -> Self {
         self.max_poll_interval = interval;
         self

@@ -153,8 +153,9 @@ impl Consumer {
         };
         let log = slot.reader.log();
         if log.is_read_only() {
-            // Of a log that somebody else writes to, the end is only known by looking.
-            log.follow(None)?;
+            // Of a log that somebody else writes to, the end is only known by looking. Where that fails the
+            // reader begins at the end it knows, and misses nothing.
+            let _older_at_worst = log.follow(None);
         }
         let offsets = log.offsets();
         let committed = match (start, &self.group) {

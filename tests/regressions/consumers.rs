@@ -93,8 +93,8 @@ fn a_commit_that_nobody_waits_for_reaches_the_next_owner() {
     }
 }
 
-/// In a log without a thread nobody wrote the commits that nobody waits for: their callbacks came when 256 KiB
-/// of them were together.
+/// In a log without a thread nobody wrote the commits that nobody waits for: their callbacks came when 256
+/// KiB of them were together.
 #[test]
 fn a_commit_that_nobody_waits_for_is_answered_at_the_next_poll() {
     for level in [Durability::Disk, Durability::Os, Durability::Memory] {

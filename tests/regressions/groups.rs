@@ -199,8 +199,8 @@ fn a_commit_that_nobody_finishes_does_not_keep_the_offsets_from_being_rewritten(
     );
 }
 
-/// A consumer left its group and joined it again: the assignors it was made with were gone, and it brought the
-/// default ones.
+/// A consumer left its group and joined it again: the assignors it was made with were gone, and it brought
+/// the default ones.
 #[test]
 fn a_consumer_that_subscribes_again_brings_its_own_assignors() {
     let (_storage, log, topic) = log_with(Durability::Disk, 1);

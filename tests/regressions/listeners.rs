@@ -265,8 +265,8 @@ fn what_went_with_its_topic_is_lost_at_close_too() {
     }
 }
 
-/// A callback took long inside a poll that did not wait: the member was taken to be away since the beginning of
-/// the poll, and was removed too soon.
+/// A callback took long inside a poll that did not wait: the member was taken to be away since the beginning
+/// of the poll, and was removed too soon.
 #[test]
 fn the_time_away_begins_when_the_poll_ends() {
     let (log, clock, topic, group) = world();
