@@ -36,7 +36,7 @@ mod event_log;
 
 pub use consumer::{
     CommittedOffset, Consumer, ConsumerBuilder, ConsumerGroup, ConsumerOptions, ConsumerWaker,
-    Drain, GroupBuilder, OffsetReset, OffsetTarget, PartitionHandler, PartitionLag,
+    Drain, GroupBuilder, GroupMetadata, OffsetReset, OffsetTarget, PartitionHandler, PartitionLag,
     RebalanceListener, ResetOffset, Workers, WorkersBuilder, WorkersStopper,
 };
 pub use error::{Error, ErrorKind};

@@ -8,8 +8,12 @@
 )]
 
 mod common;
+#[path = "regressions/consumers.rs"]
+mod consumers;
 #[path = "regressions/groups.rs"]
 mod groups;
+#[path = "regressions/listeners.rs"]
+mod listeners;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};

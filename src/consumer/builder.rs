@@ -158,15 +158,28 @@ impl GroupBuilder {
         self.join(Subscription::pattern(accepts))
     }
 
+    /// Makes a member that reads the topics of these names, each as soon as it exists.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`subscribe`](Self::subscribe).
+    pub fn subscribe_by_name(
+        self,
+        names: impl IntoIterator<Item = TopicName>,
+    ) -> Result<Consumer, Error> {
+        self.join(Subscription::topics(names))
+    }
+
     fn join(self, subscription: Subscription) -> Result<Consumer, Error> {
         let mut consumer = Consumer::new(&self.groups, self.options, Some(self.cell))?;
         consumer.listener = self.listener;
-        consumer.join(subscription, self.assignors)?;
+        consumer.assignors = self.assignors;
+        consumer.join(subscription)?;
         Ok(consumer)
     }
 
     /// Makes a consumer that is no member, reads the partitions it is given, and commits in the group's
-    /// name as long as the group has no members.
+    /// name, automatically too, as long as the group has no members.
     ///
     /// # Errors
     ///

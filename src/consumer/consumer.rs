@@ -5,18 +5,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::committing::AsyncCommit;
 use super::drain::Drain;
 use super::groups::{GroupCell, Groups};
-use super::inbox::{ConsumerWaker, Inbox, Watch};
+use super::inbox::{ConsumerWaker, Inbox};
 use super::listener::RebalanceListener;
-use super::membership::{AsyncCommit, Membership, Told};
-use super::options::{ConsumerOptions, OffsetReset};
+use super::membership::{Membership, Told};
+use super::options::ConsumerOptions;
+use super::positions::Slot;
 use crate::error::{Cause, Error, ErrorKind, GroupError, InputError, LogError};
+use crate::group::Assignor;
 use crate::log::Listener;
 use crate::name::TopicPartition;
-use crate::offset::Offset;
-use crate::timestamp::Timestamp;
-use crate::topic::{Partition, PartitionReader, PartitionRecords, Records, TopicState};
+use crate::topic::Records;
 
 /// How often a consumer of a log opened read-only looks whether its owner has come further.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(10);
@@ -25,7 +26,7 @@ const FOLLOW_INTERVAL: Duration = Duration::from_millis(10);
 /// its topics among its members, or by itself, on partitions it was given.
 ///
 /// `Send`, and used through `&mut`: one consumer per thread. Dropping it leaves the group at once and
-/// commits nothing, so that what was not committed is delivered to somebody else; [`close`](Self::close)
+/// commits nothing more, so that what was not committed is delivered to somebody else; [`close`](Self::close)
 /// commits first if automatic commits are on.
 ///
 /// # Examples
@@ -53,43 +54,25 @@ pub struct Consumer {
     pub(super) groups: Arc<Groups>,
     pub(super) options: ConsumerOptions,
     pub(super) inbox: Arc<Inbox>,
-    slots: HashMap<usize, Slot>,
-    by_place: BTreeMap<TopicPartition, usize>,
+    pub(super) slots: HashMap<usize, Slot>,
+    pub(super) by_place: BTreeMap<TopicPartition, usize>,
     /// Numbers of slots that may have records, in the order of their turns.
-    ready: VecDeque<usize>,
-    arrived: Vec<usize>,
-    next_number: usize,
+    pub(super) ready: VecDeque<usize>,
+    pub(super) arrived: Vec<usize>,
+    /// Numbers of slots whose position is not known yet.
+    pub(super) unresolved: Vec<usize>,
+    pub(super) next_number: usize,
     /// Of a consumer that was made by a group.
     pub(super) group: Option<Arc<GroupCell>>,
     pub(super) membership: Option<Membership>,
+    /// The assignors that it accepts; none for those of Kafka's default.
+    pub(super) assignors: Vec<Arc<dyn Assignor>>,
     pub(super) listener: Option<Box<dyn RebalanceListener>>,
     pub(super) in_listener: bool,
     pub(super) async_commits: VecDeque<AsyncCommit>,
     pub(super) next_auto_commit: Option<Duration>,
-    pub(super) closed: bool,
-}
-
-/// An assigned partition.
-struct Slot {
-    place: TopicPartition,
-    topic: Arc<TopicState>,
-    reader: PartitionReader,
-    watch: Arc<Watch>,
-    /// Where to begin, while that is not known yet.
-    start: Option<Start>,
-    paused: bool,
-    in_ready: bool,
-    /// What was committed last for it by this consumer.
-    committed: Option<Offset>,
-}
-
-/// Where a partition's position is still to be found.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Start {
-    Beginning,
-    Committed,
-    End,
-    Reset,
+    /// Whether somebody else has its instance id: then it is good for nothing any more.
+    pub(super) fenced: bool,
 }
 
 impl fmt::Debug for Consumer {
@@ -116,14 +99,16 @@ impl Consumer {
             by_place: BTreeMap::new(),
             ready: VecDeque::new(),
             arrived: Vec::new(),
+            unresolved: Vec::new(),
             next_number: 0,
             group,
             membership: None,
+            assignors: Vec::new(),
             listener: None,
             in_listener: false,
             async_commits: VecDeque::new(),
             next_auto_commit: None,
-            closed: false,
+            fenced: false,
         })
     }
 
@@ -142,11 +127,12 @@ impl Consumer {
     ///
     /// - [`InvalidInput`](ErrorKind::InvalidInput) without a subscription or assignment;
     /// - [`Interrupted`](ErrorKind::Interrupted) if it was [woken](Self::waker), no record is lost;
-    /// - [`Closed`](ErrorKind::Closed) if the log or the consumer is closed;
+    /// - [`Closed`](ErrorKind::Closed) if the log is closed;
     /// - [`OffsetOutOfRange`](ErrorKind::OffsetOutOfRange) if the position has left the partition, or
-    ///   there is none, and the reset policy is [`OffsetReset::None`];
+    ///   there is none, and the reset policy is [`OffsetReset::None`](crate::OffsetReset::None);
     /// - [`Corrupt`](ErrorKind::Corrupt) where the next record is damaged; seek past it to go on;
-    /// - [`Fenced`](ErrorKind::Fenced) if another consumer took this one's instance id;
+    /// - [`FencedInstance`](ErrorKind::FencedInstance) if another consumer took this one's instance
+    ///   id, after its listener was told that all is lost; so does every later call;
     /// - the first error of the listener, and what the storage gives.
     pub fn poll(&mut self, timeout: Duration) -> Result<Records, Error> {
         self.with_listener(|consumer, told| consumer.poll_telling(timeout, told))
@@ -168,14 +154,11 @@ impl Consumer {
             .into());
         }
         let now = self.groups.now();
-        self.say_alive(now, true);
+        self.say_alive(now);
         let result = self.poll_until(now, now.saturating_add(timeout), told);
-        let after = if timeout.is_zero() {
-            now
-        } else {
-            self.groups.now()
-        };
-        self.say_alive(after, false);
+        if !timeout.is_zero() {
+            self.say_alive(self.groups.now());
+        }
         result
     }
 
@@ -185,7 +168,10 @@ impl Consumer {
         until: Duration,
         told: &mut Told<'_>,
     ) -> Result<Records, Error> {
-        self.finish_async_commits(false);
+        if self.finish_async_commits(false) {
+            // What the callbacks took is over.
+            self.say_alive(self.groups.now());
+        }
         self.auto_commit(now)?;
         loop {
             if self.inbox.take_interrupt() {
@@ -195,7 +181,14 @@ impl Consumer {
                 return Err(LogError::Closed.into());
             }
             self.reconcile(told)?;
-            let records = self.fetch()?;
+            if self.membership.is_none() && self.by_place.is_empty() {
+                // Its listener has left the group.
+                return Ok(Records::default());
+            }
+            let mut records = self.fetch()?;
+            if records.is_empty() && self.follow() {
+                records = self.fetch()?;
+            }
             if !records.is_empty() {
                 return Ok(records);
             }
@@ -209,6 +202,7 @@ impl Consumer {
 
     /// Waits for news, at most so long, and not beyond the moment when the group has to look around.
     pub(super) fn sleep(&mut self, at_most: Duration, now: Duration) {
+        self.say_alive(now);
         let mut at_most = at_most;
         if let Some(cell) = self.group.as_ref().filter(|_| self.membership.is_some())
             && let Some(deadline) = self.groups.expire_members(cell)
@@ -219,196 +213,35 @@ impl Consumer {
         if self.groups.catalog().is_read_only() {
             at_most = at_most.min(FOLLOW_INTERVAL);
         }
+        if let Some(membership) = &self.membership {
+            membership.seat.alive(now, true);
+        }
         self.inbox.sleep(at_most);
-        if self.groups.catalog().is_read_only() {
+        self.say_alive(self.groups.now());
+    }
+
+    /// Looks how far the owner of a log opened read-only has come. Returns whether it is one.
+    fn follow(&self) -> bool {
+        let read_only = self.groups.catalog().is_read_only();
+        if read_only {
             for slot in self.slots.values() {
                 // What cannot be followed now is tried again at the next turn.
                 let _next_turn = slot.reader.log().follow(None);
                 slot.watch.notify();
             }
         }
+        read_only
     }
 
-    /// Takes what the partitions have, each in its turn.
-    fn fetch(&mut self) -> Result<Records, Error> {
-        self.inbox.take_ready(&mut self.arrived);
-        for number in self.arrived.drain(..) {
-            if let Some(slot) = self.slots.get_mut(&number)
-                && !std::mem::replace(&mut slot.in_ready, true)
-            {
-                self.ready.push_back(number);
-            }
+    pub(super) fn check_not_fenced(&self) -> Result<(), Error> {
+        if self.fenced {
+            return Err(GroupError::FencedInstance.into());
         }
-        let mut records = Records::default();
-        let mut left = self.options.max_poll_records;
-        for _turn in 0..self.ready.len() {
-            let Some(number) = self.ready.pop_front() else {
-                break;
-            };
-            let Some(slot) = self.slots.get_mut(&number) else {
-                continue;
-            };
-            slot.in_ready = false;
-            if slot.paused {
-                continue;
-            }
-            slot.watch.rearm();
-            match self.read_slot(number, left) {
-                Ok(Some(part)) => {
-                    left -= part.len();
-                    records.push(part);
-                    self.make_ready(number);
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    self.make_ready(number);
-                    if records.is_empty() {
-                        return Err(error);
-                    }
-                    // What was read counts as delivered; the error is met again at the next poll.
-                    break;
-                }
-            }
-            if left == 0 {
-                break;
-            }
-        }
-        Ok(records)
-    }
-
-    fn make_ready(&mut self, number: usize) {
-        if let Some(slot) = self.slots.get_mut(&number)
-            && !std::mem::replace(&mut slot.in_ready, true)
-        {
-            self.ready.push_back(number);
-        }
-    }
-
-    fn read_slot(&mut self, number: usize, left: usize) -> Result<Option<PartitionRecords>, Error> {
-        self.resolve(number)?;
-        let fetch_bytes = self.options.fetch_size();
-        let Some(slot) = self.slots.get_mut(&number) else {
-            return Ok(None);
-        };
-        if slot.topic.is_deleted() {
-            // In a group the next rebalance takes it away.
-            return if self.membership.is_some() {
-                Ok(None)
-            } else {
-                Err(slot.topic.gone())
-            };
-        }
-        let read = match slot.reader.next(left, fetch_bytes) {
-            Ok(None) => {
-                slot.reader.log().write_for_reader();
-                slot.reader.next(left, fetch_bytes)
-            }
-            read => read,
-        };
-        match read {
-            Err(error) if error.kind() == ErrorKind::OffsetOutOfRange => {
-                if self.options.offset_reset == OffsetReset::None {
-                    return Err(error);
-                }
-                slot.start = Some(Start::Reset);
-                self.resolve(number)?;
-                let Some(slot) = self.slots.get_mut(&number) else {
-                    return Ok(None);
-                };
-                slot.reader.next(left, fetch_bytes)
-            }
-            read => read,
-        }
-    }
-
-    /// Finds the position of a partition if it is not known yet.
-    fn resolve(&mut self, number: usize) -> Result<(), Error> {
-        let Some(slot) = self.slots.get_mut(&number) else {
-            return Ok(());
-        };
-        let Some(start) = slot.start else {
-            return Ok(());
-        };
-        let log = slot.reader.log();
-        let offsets = log.offsets();
-        let committed = match (start, &self.group) {
-            (Start::Committed, Some(cell)) => self.groups.committed(cell, &slot.place),
-            _ => None,
-        };
-        let position = match (start, committed) {
-            (_, Some(committed)) => committed.offset,
-            (Start::Beginning, None) => offsets.log_start,
-            (Start::End, None) => offsets.high_watermark,
-            (Start::Committed | Start::Reset, None) => match self.options.offset_reset {
-                OffsetReset::Earliest => offsets.log_start,
-                OffsetReset::Latest => offsets.high_watermark,
-                OffsetReset::None => {
-                    return Err(Error::from(GroupError::NoOffset).in_partition(&slot.place));
-                }
-                OffsetReset::ByDuration(age) => {
-                    let from = self.groups.catalog().environment.clock.wall() - age;
-                    log.offset_for_time(from)?
-                        .map_or(offsets.high_watermark, |(offset, _)| offset)
-                }
-            },
-        };
-        slot.reader.seek(position);
-        slot.start = None;
         Ok(())
     }
 
-    /// Takes on a partition.
-    pub(super) fn add(&mut self, topic: &Arc<TopicState>, place: &TopicPartition) {
-        let Some(log) = topic.log(place.partition()) else {
-            return;
-        };
-        if self.by_place.contains_key(place) {
-            return;
-        }
-        let number = self.next_number;
-        self.next_number += 1;
-        let watch = Arc::new(Watch::new(&self.inbox, number));
-        let listener: Arc<dyn Listener> = Arc::<Watch>::clone(&watch);
-        log.listen(listener);
-        watch.notify();
-        let slot = Slot {
-            place: place.clone(),
-            topic: Arc::clone(topic),
-            reader: PartitionReader::new(Arc::clone(log), Offset::ZERO),
-            watch,
-            start: Some(Start::Committed),
-            paused: false,
-            in_ready: false,
-            committed: None,
-        };
-        self.slots.insert(number, slot);
-        self.by_place.insert(place.clone(), number);
-    }
-
-    /// Gives up a partition.
-    pub(super) fn remove(&mut self, place: &TopicPartition) {
-        let slot = self
-            .by_place
-            .remove(place)
-            .and_then(|number| self.slots.remove(&number));
-        if let Some(slot) = slot {
-            let listener: Arc<dyn Listener> = slot.watch;
-            slot.reader.log().unlisten(&listener);
-        }
-    }
-
-    pub(super) fn remove_all(&mut self) -> Vec<TopicPartition> {
-        let places = self.assignment();
-        for place in &places {
-            self.remove(place);
-        }
-        places
-    }
-
     pub(super) fn check_usable(&self, call: &'static str) -> Result<(), Error> {
-        if self.closed {
-            return Err(GroupError::Closed.into());
-        }
+        self.check_not_fenced()?;
         if self.groups.catalog().is_closed() {
             return Err(LogError::Closed.into());
         }
@@ -417,198 +250,6 @@ impl Consumer {
             return Err(InputError::State { call, needs }.into());
         }
         Ok(())
-    }
-
-    /// The partitions that it has at this moment.
-    pub fn assignment(&self) -> Vec<TopicPartition> {
-        self.by_place.keys().cloned().collect()
-    }
-
-    /// Replaces the partitions of a consumer that is not a member of a group. New ones begin at the
-    /// committed offset if the consumer has a group id, else by its reset policy.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if it subscribes to topics: a consumer does one or the
-    /// other.
-    pub fn assign<'p>(
-        &mut self,
-        partitions: impl IntoIterator<Item = &'p Partition>,
-    ) -> Result<(), Error> {
-        self.check_usable("assign")?;
-        if self.membership.is_some() {
-            let needs = "a consumer without a subscription; unsubscribe first";
-            return Err(InputError::State {
-                call: "assign",
-                needs,
-            }
-            .into());
-        }
-        let wanted: Vec<_> = partitions.into_iter().collect();
-        for place in self.assignment() {
-            if !wanted
-                .iter()
-                .any(|partition| *partition.topic_partition() == place)
-            {
-                self.remove(&place);
-            }
-        }
-        for partition in wanted {
-            self.add(&partition.topic, partition.topic_partition());
-        }
-        Ok(())
-    }
-
-    fn number(&self, place: &TopicPartition) -> Result<usize, Error> {
-        let number = self.by_place.get(place).copied();
-        number.ok_or_else(|| Error::from(GroupError::NotAssigned).in_partition(place))
-    }
-
-    /// The topic of an assigned partition, as it was when it was assigned.
-    pub(super) fn topic_of(&self, place: &TopicPartition) -> Option<&TopicState> {
-        let number = self.by_place.get(place)?;
-        Some(&self.slots.get(number)?.topic)
-    }
-
-    fn slot(&mut self, place: &TopicPartition) -> Result<&mut Slot, Error> {
-        let number = self.number(place)?;
-        let slot = self.slots.get_mut(&number);
-        slot.ok_or_else(|| Error::from(GroupError::NotAssigned).in_partition(place))
-    }
-
-    /// The offset of the next record that poll will return from a partition.
-    ///
-    /// # Errors
-    ///
-    /// [`Fenced`](ErrorKind::Fenced) if the partition is not assigned;
-    /// [`OffsetOutOfRange`](ErrorKind::OffsetOutOfRange) if there is no position and no reset policy.
-    pub fn position(&mut self, place: &TopicPartition) -> Result<Offset, Error> {
-        let number = self.number(place)?;
-        self.resolve(number)?;
-        Ok(self.slot(place)?.reader.position())
-    }
-
-    /// Goes on from this offset. One outside the partition is taken, and met by the reset policy at the
-    /// next poll.
-    ///
-    /// # Errors
-    ///
-    /// [`Fenced`](ErrorKind::Fenced) if the partition is not assigned.
-    pub fn seek(&mut self, place: &TopicPartition, offset: Offset) -> Result<(), Error> {
-        self.check_usable("seek")?;
-        let slot = self.slot(place)?;
-        slot.reader.seek(offset);
-        slot.start = None;
-        let number = self.number(place)?;
-        self.make_ready(number);
-        Ok(())
-    }
-
-    /// Goes on from the first record of every assigned partition.
-    ///
-    /// # Errors
-    ///
-    /// [`Closed`](ErrorKind::Closed).
-    pub fn seek_to_beginning(&mut self) -> Result<(), Error> {
-        self.seek_all(Start::Beginning)
-    }
-
-    /// Goes on from the end of every assigned partition, as it is at the next poll.
-    ///
-    /// # Errors
-    ///
-    /// [`Closed`](ErrorKind::Closed).
-    pub fn seek_to_end(&mut self) -> Result<(), Error> {
-        self.seek_all(Start::End)
-    }
-
-    fn seek_all(&mut self, start: Start) -> Result<(), Error> {
-        self.check_usable("seek")?;
-        let numbers: Vec<usize> = self.by_place.values().copied().collect();
-        for number in numbers {
-            if let Some(slot) = self.slots.get_mut(&number) {
-                slot.reader.seek(slot.reader.position());
-                slot.start = Some(start);
-            }
-            self.make_ready(number);
-        }
-        Ok(())
-    }
-
-    /// Goes on, in every assigned partition, from the first record that is not older than `timestamp`,
-    /// or from the end if all are.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for a negative timestamp, and what reading gives.
-    pub fn seek_to_time(&mut self, timestamp: Timestamp) -> Result<(), Error> {
-        self.check_usable("seek")?;
-        if timestamp < Timestamp::EPOCH {
-            let (timestamp, problem) = (timestamp.as_millis(), "must not be negative");
-            return Err(InputError::Timestamp { timestamp, problem }.into());
-        }
-        for place in self.assignment() {
-            let log = Arc::clone(self.slot(&place)?.reader.log());
-            log.settle_all()?;
-            let found = log.offset_for_time(timestamp)?;
-            self.seek(
-                &place,
-                found.map_or_else(|| log.high_watermark(), |(offset, _)| offset),
-            )?;
-        }
-        Ok(())
-    }
-
-    /// Returns nothing of these partitions until they are [resumed](Self::resume). The consumer keeps
-    /// them, and goes on polling.
-    ///
-    /// # Errors
-    ///
-    /// [`Fenced`](ErrorKind::Fenced) if one is not assigned.
-    pub fn pause<'p>(
-        &mut self,
-        partitions: impl IntoIterator<Item = &'p TopicPartition>,
-    ) -> Result<(), Error> {
-        for place in partitions {
-            self.slot(place)?.paused = true;
-        }
-        Ok(())
-    }
-
-    /// Returns records of these partitions again.
-    ///
-    /// # Errors
-    ///
-    /// [`Fenced`](ErrorKind::Fenced) if one is not assigned.
-    pub fn resume<'p>(
-        &mut self,
-        partitions: impl IntoIterator<Item = &'p TopicPartition>,
-    ) -> Result<(), Error> {
-        for place in partitions {
-            self.slot(place)?.paused = false;
-            let number = self.number(place)?;
-            self.make_ready(number);
-        }
-        Ok(())
-    }
-
-    /// The partitions that are paused.
-    pub fn paused(&self) -> Vec<TopicPartition> {
-        let paused = self.slots.values().filter(|slot| slot.paused);
-        let mut paused: Vec<_> = paused.map(|slot| slot.place.clone()).collect();
-        paused.sort_unstable();
-        paused
-    }
-
-    /// How many offsets lie between the position and the end of a partition. Kafka: `currentLag`,
-    /// KIP-695.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`position`](Self::position).
-    pub fn lag(&mut self, place: &TopicPartition) -> Result<u64, Error> {
-        let position = self.position(place)?;
-        Ok(self.slot(place)?.reader.log().high_watermark() - position)
     }
 
     /// What wakes this consumer from another thread.
@@ -648,8 +289,9 @@ impl Consumer {
     pub fn drain(&mut self) -> Result<Drain<'_>, Error> {
         self.check_usable("poll")?;
         let now = self.groups.now();
-        self.say_alive(now, false);
+        self.say_alive(now);
         self.with_listener(Self::reconcile)?;
+        self.follow();
         let mut ends = BTreeMap::new();
         for place in self.assignment() {
             let end = self.end(&place)?;
@@ -657,51 +299,11 @@ impl Consumer {
         }
         Ok(Drain::new(self, ends))
     }
+}
 
-    /// The end of an assigned partition, with all that was sent to it so far.
-    pub(super) fn end(&mut self, place: &TopicPartition) -> Result<Offset, Error> {
-        let log = self.slot(place)?.reader.log();
-        if !log.is_read_only() {
-            log.settle_all()?;
-        }
-        Ok(log.high_watermark())
-    }
-
-    /// Whether a partition is read up to an offset, or is not assigned any more, or paused.
-    pub(super) fn is_past(&mut self, place: &TopicPartition, end: Offset) -> Result<bool, Error> {
-        if self
-            .slot(place)
-            .map_or(true, |slot| slot.paused || slot.topic.is_deleted())
-        {
-            return Ok(true);
-        }
-        Ok(self.position(place)? >= end)
-    }
-
-    /// Whether there is a partition to look at.
-    pub(super) fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
-    }
-
-    /// The positions that are known, of all assigned partitions.
-    pub(super) fn positions(&self, only_new: bool) -> Vec<(TopicPartition, Offset)> {
-        // In the order of the partitions, so that a run is repeated exactly.
-        let slots = self.by_place.values();
-        let slots = slots.filter_map(|number| self.slots.get(number));
-        slots
-            .filter(|slot| slot.start.is_none())
-            .filter(|slot| !only_new || slot.committed != Some(slot.reader.position()))
-            .map(|slot| (slot.place.clone(), slot.reader.position()))
-            .collect()
-    }
-
-    pub(super) fn note_committed(&mut self, commits: &[(TopicPartition, Offset)]) {
-        for (place, offset) in commits {
-            if let Ok(slot) = self.slot(place) {
-                slot.committed = Some(*offset);
-            }
-        }
-    }
+/// Whether a member was removed, or somebody else has its place.
+pub(super) fn is_fenced(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Fenced | ErrorKind::FencedInstance)
 }
 
 /// Whether a member was removed and may join again.

@@ -54,7 +54,9 @@ pub(super) struct CellState {
 pub(super) struct MemberSeat {
     pub(super) inbox: Arc<Inbox>,
     last_poll: AtomicU64,
-    polling: AtomicBool,
+    /// Whether it sleeps inside a poll. What the program does inside a poll, in a listener or a callback,
+    /// counts as time away.
+    asleep: AtomicBool,
 }
 
 impl MemberSeat {
@@ -62,20 +64,20 @@ impl MemberSeat {
         Self {
             inbox: Arc::clone(inbox),
             last_poll: AtomicU64::new(0),
-            polling: AtomicBool::new(false),
+            asleep: AtomicBool::new(false),
         }
     }
 
-    /// The member polls, or has just come back from it.
-    pub(super) fn alive(&self, now: Duration, polling: bool) {
+    /// The member polls, or has just come back from it; it may be about to sleep in there.
+    pub(super) fn alive(&self, now: Duration, asleep: bool) {
         let nanos = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         self.last_poll.store(nanos, Ordering::Release);
-        self.polling.store(polling, Ordering::Release);
+        self.asleep.store(asleep, Ordering::Release);
     }
 
-    /// When it last polled: now, if it is at it.
+    /// When it last polled: now, if it sleeps there.
     fn last_poll(&self, now: Duration) -> Duration {
-        if self.polling.load(Ordering::Acquire) {
+        if self.asleep.load(Ordering::Acquire) {
             now
         } else {
             Duration::from_nanos(self.last_poll.load(Ordering::Acquire))
@@ -405,6 +407,11 @@ impl Groups {
             }
         }
         failure.map_or(Ok(()), Err)
+    }
+
+    /// Moves commits on that nobody waits for.
+    pub(super) fn write_waiting(&self) {
+        self.store.write_waiting();
     }
 
     /// Lets a commit go that nobody will finish: whether it counts is for the next opening to find out.

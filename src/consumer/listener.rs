@@ -9,7 +9,12 @@ use crate::name::TopicPartition;
 /// Kafka: `ConsumerRebalanceListener`. A partition is revoked from one member before another is told that
 /// it has it. Inside, the consumer may commit, seek and be asked for its positions, but not polled.
 ///
-/// An error is returned by the poll, after everything else of the rebalance was done.
+/// An error is returned by the poll, after everything else of the rebalance was done; a panic goes on then,
+/// and leaves the consumer in order. If it leaves the group, nothing more is told for that membership.
+///
+/// The time that it takes counts against
+/// [`max_poll_interval`](super::ConsumerOptions::max_poll_interval): if it does not come back, its partitions
+/// go to others.
 ///
 /// # Examples
 ///

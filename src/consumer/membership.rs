@@ -1,27 +1,25 @@
-//! A consumer's part in a group: joining, giving up and gaining partitions, committing, leaving.
+//! A consumer's part in a group: joining, giving up and gaining partitions, leaving.
 
+use std::any::Any;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::consumer::{Consumer, is_unknown_member};
-use super::groups::{Groups, MemberSeat, Staged};
-use super::options::CommittedOffset;
-use crate::error::{Error, ErrorKind, GroupError, InputError, LogError};
-use crate::group::{
-    Assignor, Committer, Departure, Generation, JoinRequest, MemberId, OffsetCommit, Subscription,
-};
-use crate::name::TopicPartition;
-use crate::offset::Offset;
+use super::consumer::{Consumer, is_fenced, is_unknown_member};
+use super::groups::MemberSeat;
+use super::listener::RebalanceListener;
+use crate::error::{Error, InputError, LogError};
+use crate::group::{Committer, Departure, Generation, JoinRequest, MemberId, Subscription};
+use crate::name::{GroupId, TopicName, TopicPartition};
 use crate::topic::Topic;
 
 /// What a consumer is in its group.
 pub(super) struct Membership {
     pub(super) member_id: MemberId,
-    generation: Generation,
+    pub(super) generation: Generation,
     subscription: Subscription,
-    assignors: Vec<Arc<dyn Assignor>>,
-    seat: Arc<MemberSeat>,
+    pub(super) seat: Arc<MemberSeat>,
     /// Whether the group has to be asked at the next poll whatever the inbox says.
     due: bool,
 }
@@ -33,6 +31,22 @@ impl fmt::Debug for Membership {
             .field("generation", &self.generation)
             .finish_non_exhaustive()
     }
+}
+
+/// Who a consumer is in its group. Kafka: `ConsumerGroupMetadata`, KIP-447.
+///
+/// A later rebalance makes it out of date. Made by [`Consumer::group_metadata`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct GroupMetadata {
+    /// The group.
+    pub group_id: GroupId,
+    /// The generation of its assignment; [`Generation::NONE`] of somebody who is no member.
+    pub generation: Generation,
+    /// Its id as a member; none of somebody who is no member.
+    pub member_id: Option<MemberId>,
+    /// Its [`instance_id`](super::ConsumerOptions::instance_id), if it is a static member.
+    pub instance_id: Option<String>,
 }
 
 /// What a member is told of its partitions.
@@ -47,36 +61,54 @@ pub(super) enum Call {
 pub(super) type Told<'t> =
     dyn FnMut(Call, &mut Consumer, &[TopicPartition]) -> Result<(), Error> + 't;
 
-type Callback = Box<dyn FnOnce(Result<(), Error>) + Send>;
+/// What went wrong first in a rebalance. It comes out once everything else is done, so that a listener that
+/// fails or panics leaves the consumer and the group in order.
+#[derive(Default)]
+pub(super) struct Failure {
+    error: Option<Error>,
+    panic: Option<Box<dyn Any + Send>>,
+}
 
-/// A commit that nobody waits for.
-pub(super) struct AsyncCommit {
-    staged: Staged,
-    offsets: Vec<(TopicPartition, Offset)>,
-    callback: Callback,
+impl Failure {
+    pub(super) fn note(&mut self, error: Error) {
+        self.error.get_or_insert(error);
+    }
+
+    fn note_panic(&mut self, payload: Box<dyn Any + Send>) {
+        self.panic.get_or_insert(payload);
+    }
+
+    /// The first error; a panic goes on instead.
+    fn into_result(self) -> Result<(), Error> {
+        if let Some(payload) = self.panic {
+            resume_unwind(payload);
+        }
+        self.error.map_or(Ok(()), Err)
+    }
+}
+
+/// A consumer whose listener is being told something, and gets it back in any case.
+struct Lent<'c> {
+    consumer: &'c mut Consumer,
+    listener: Option<Box<dyn RebalanceListener>>,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        self.consumer.listener = self.listener.take();
+    }
 }
 
 impl Consumer {
     /// Becomes a member of its group.
-    pub(super) fn join(
-        &mut self,
-        subscription: Subscription,
-        assignors: Vec<Arc<dyn Assignor>>,
-    ) -> Result<(), Error> {
+    pub(super) fn join(&mut self, subscription: Subscription) -> Result<(), Error> {
         if self.groups.catalog().is_read_only() {
             return Err(LogError::ReadOnly.into());
         }
         if self.groups.catalog().is_closed() {
             return Err(LogError::Closed.into());
         }
-        let Some(cell) = self.group.clone() else {
-            let needs = "a consumer of a group";
-            return Err(InputError::State {
-                call: "subscribe",
-                needs,
-            }
-            .into());
-        };
+        let cell = Arc::clone(self.need_group("subscribe")?);
         let unique = self.groups.catalog().environment.random.id();
         let member_id = MemberId::unique(&self.options.client_id, unique);
         let mut request = JoinRequest::new(
@@ -87,8 +119,8 @@ impl Consumer {
         request.instance_id = self.options.instance_id.as_deref().map(Arc::from);
         request.max_poll_interval = self.options.max_poll_interval;
         request.session_timeout = self.options.session_timeout;
-        if !assignors.is_empty() {
-            request.assignors.clone_from(&assignors);
+        if !self.assignors.is_empty() {
+            request.assignors.clone_from(&self.assignors);
         }
         let seat = Arc::new(MemberSeat::new(&self.inbox));
         let topics = self.groups.topics();
@@ -106,111 +138,136 @@ impl Consumer {
             member_id,
             generation,
             subscription,
-            assignors,
             seat,
             due,
         });
-        if self.next_auto_commit.is_none() {
-            let interval = self.options.auto_commit;
-            self.next_auto_commit = interval.map(|interval| self.groups.now() + interval);
-        }
+        self.await_auto_commit();
         Ok(())
     }
 
     /// Tells the group that this member lives.
-    pub(super) fn say_alive(&self, now: Duration, polling: bool) {
+    pub(super) fn say_alive(&self, now: Duration) {
         if let Some(membership) = &self.membership {
-            membership.seat.alive(now, polling);
+            membership.seat.alive(now, false);
         }
     }
 
     /// Gives up and gains what the group has decided.
     pub(super) fn reconcile(&mut self, told: &mut Told<'_>) -> Result<(), Error> {
-        let mut failure = None;
-        loop {
-            let (Some(membership), Some(cell)) = (&mut self.membership, self.group.clone()) else {
-                return Ok(());
-            };
-            if !self.inbox.take_group() && !std::mem::take(&mut membership.due) {
+        let mut failure = Failure::default();
+        while self.is_due() {
+            if let Err(error) = self.take_step(&mut failure, told) {
+                failure.note(error);
                 break;
             }
-            let member_id = membership.member_id.clone();
-            let step = self
-                .groups
-                .with(&cell, |state, now| state.group.poll(now, &member_id));
-            let step = match step {
-                Ok(step) => step,
-                Err(error) if error.kind() == ErrorKind::Fenced => {
-                    self.lose_everything(&mut failure, told);
-                    if !is_unknown_member(&error) {
-                        self.closed = true;
-                        return Err(error);
-                    }
-                    self.rejoin()?;
-                    continue;
+        }
+        failure.into_result()
+    }
+
+    /// Whether the group may have something for it.
+    fn is_due(&mut self) -> bool {
+        let Some(membership) = &mut self.membership else {
+            return false;
+        };
+        self.inbox.take_group() || std::mem::take(&mut membership.due)
+    }
+
+    /// Asks the group once, and does what it says. Whoever is told may leave the group meanwhile, or join it
+    /// anew: then the rest is not for this member any more.
+    fn take_step(&mut self, failure: &mut Failure, told: &mut Told<'_>) -> Result<(), Error> {
+        let (Some(membership), Some(cell)) = (&mut self.membership, self.group.clone()) else {
+            return Ok(());
+        };
+        let member_id = membership.member_id.clone();
+        let step = self
+            .groups
+            .with(&cell, |state, now| state.group.poll(now, &member_id));
+        let step = match step {
+            Ok(step) => step,
+            Err(error) if is_fenced(&error) => {
+                self.lose_everything(failure, told);
+                if !self.is_still(&member_id) {
+                    return Ok(());
                 }
-                Err(error) => {
-                    // The assignor's answer was refused: all stays as it is, and is asked for again.
-                    membership.due = true;
+                if !is_unknown_member(&error) {
+                    self.fenced = true;
                     return Err(error);
                 }
-            };
-            if let Some(membership) = &mut self.membership {
-                membership.generation = step.generation;
-                membership.due = !step.is_empty();
+                return self.rejoin();
             }
-            if !step.lost.is_empty() {
-                self.tell(&mut failure, told, Call::Lost, &step.lost);
-                for place in &step.lost {
-                    self.remove(place);
-                }
+            Err(error) => {
+                // The assignor's answer was refused: all stays as it is, and is asked for again.
+                membership.due = true;
+                return Err(error);
             }
-            if !step.revoke.is_empty() {
-                self.commit_before_giving_up(&mut failure);
-                let revoke = &step.revoke;
-                self.tell(&mut failure, told, Call::Revoked, revoke);
-                for place in revoke {
-                    self.remove(place);
-                }
-                let released = self.groups.with(&cell, |state, now| {
-                    state.group.release(now, &member_id, revoke)
-                });
-                // If it was removed meanwhile, the next turn finds out.
-                drop(released);
+        };
+        membership.generation = step.generation;
+        membership.due = !step.is_empty();
+        if !step.lost.is_empty() {
+            self.tell(failure, told, Call::Lost, &step.lost);
+            if !self.is_still(&member_id) {
+                return Ok(());
             }
-            let mut gained = Vec::with_capacity(step.assigned.len());
-            for assigned in step.assigned {
-                let topic = self.groups.catalog().find(assigned.partition.topic());
-                if let Some(topic) = topic.filter(|topic| topic.id == assigned.topic_id) {
-                    self.add(&topic, &assigned.partition);
-                    gained.push(assigned.partition);
-                }
+            self.remove_each(&step.lost);
+        }
+        if !step.revoke.is_empty() {
+            if let Err(error) = self.commit_before_giving_up() {
+                failure.note(error);
             }
-            if !gained.is_empty() {
-                self.tell(&mut failure, told, Call::Assigned, &gained);
+            let revoke = &step.revoke;
+            self.tell(failure, told, Call::Revoked, revoke);
+            if !self.is_still(&member_id) {
+                return Ok(());
+            }
+            // What was committed has to be seen by whoever comes next.
+            self.finish_async_commits(true);
+            self.remove_each(revoke);
+            let released = self.groups.with(&cell, |state, now| {
+                state.group.release(now, &member_id, revoke)
+            });
+            // If it was removed meanwhile, the next turn finds out.
+            drop(released);
+        }
+        let mut gained = Vec::with_capacity(step.assigned.len());
+        for assigned in step.assigned {
+            let topic = self.groups.catalog().find(assigned.partition.topic());
+            if let Some(topic) = topic.filter(|topic| topic.id == assigned.topic_id) {
+                self.add(&topic, &assigned.partition);
+                gained.push(assigned.partition);
             }
         }
-        failure.map_or(Ok(()), Err)
+        if !gained.is_empty() {
+            self.tell(failure, told, Call::Assigned, &gained);
+        }
+        Ok(())
+    }
+
+    /// Whether it is in the group under this id.
+    fn is_still(&self, member_id: &MemberId) -> bool {
+        let membership = self.membership.as_ref();
+        membership.is_some_and(|membership| membership.member_id == *member_id)
     }
 
     fn rejoin(&mut self) -> Result<(), Error> {
         let Some(old) = self.membership.take() else {
             return Ok(());
         };
-        let (subscription, assignors) = (old.subscription.clone(), old.assignors.clone());
-        let joined = self.join(subscription, assignors);
+        let joined = self.join(old.subscription.clone());
         if joined.is_err() {
             self.membership = Some(Membership { due: true, ..old });
         }
         joined
     }
 
-    fn lose_everything(&mut self, failure: &mut Option<Error>, told: &mut Told<'_>) {
-        let lost = self.assignment();
+    /// Tells that all is lost, and gives it up unless whoever was told has seen to that.
+    fn lose_everything(&mut self, failure: &mut Failure, told: &mut Told<'_>) {
+        let (lost, before) = (self.assignment(), self.member_id().cloned());
         if !lost.is_empty() {
             self.tell(failure, told, Call::Lost, &lost);
         }
-        self.remove_all();
+        if self.member_id() == before.as_ref() {
+            self.remove_all();
+        }
     }
 
     /// Does something during which the listener is told of partitions that come and go.
@@ -218,9 +275,13 @@ impl Consumer {
         &mut self,
         act: impl FnOnce(&mut Self, &mut Told<'_>) -> T,
     ) -> T {
-        let mut listener = self.listener.take();
-        let result = act(self, &mut |call, consumer, places| {
-            let Some(listener) = &mut listener else {
+        let mut lent = Lent {
+            listener: self.listener.take(),
+            consumer: self,
+        };
+        let Lent { consumer, listener } = &mut lent;
+        act(consumer, &mut |call, consumer, places| {
+            let Some(listener) = listener else {
                 return Ok(());
             };
             match call {
@@ -228,252 +289,100 @@ impl Consumer {
                 Call::Lost => listener.lost(consumer, places),
                 Call::Revoked => listener.revoked(consumer, places),
             }
-        });
-        self.listener = listener;
-        result
+        })
     }
 
     /// Tells of partitions that come or go; whoever is told may use the consumer meanwhile.
     fn tell(
         &mut self,
-        failure: &mut Option<Error>,
+        failure: &mut Failure,
         told: &mut Told<'_>,
         call: Call,
         places: &[TopicPartition],
     ) {
         let inside = std::mem::replace(&mut self.in_listener, true);
-        let result = told(call, self, places);
+        let heard = catch_unwind(AssertUnwindSafe(|| told(call, self, places)));
         self.in_listener = inside;
-        if let Err(error) = result {
-            failure.get_or_insert(error);
+        match heard {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => failure.note(error),
+            Err(payload) => failure.note_panic(payload),
         }
     }
 
-    /// Commits if it is time to.
-    pub(super) fn auto_commit(&mut self, now: Duration) -> Result<(), Error> {
-        let (Some(interval), Some(next)) = (self.options.auto_commit, self.next_auto_commit) else {
-            return Ok(());
-        };
-        if now < next || self.membership.is_none() {
-            return Ok(());
-        }
-        self.next_auto_commit = Some(now + interval);
-        self.commit_positions(true)
-    }
-
-    fn commit_before_giving_up(&mut self, failure: &mut Option<Error>) {
-        if self.options.auto_commit.is_some()
-            && let Err(error) = self.commit_positions(true)
-        {
-            failure.get_or_insert(error);
-        }
-    }
-
-    /// Commits the positions. A member that was removed is not an error: the next poll tells it.
-    fn commit_positions(&mut self, only_new: bool) -> Result<(), Error> {
-        match self.commit_all(only_new) {
-            Err(error) if error.kind() == ErrorKind::Fenced => Ok(()),
-            other => other,
-        }
-    }
-
-    fn commit_all(&mut self, only_new: bool) -> Result<(), Error> {
-        let positions = self.positions(only_new);
-        if positions.is_empty() && only_new {
-            return Ok(());
-        }
-        // In the order in which they were asked for, so that what is noted last is what counts.
-        self.finish_async_commits(true);
-        // Also without a position: whoever was removed has to learn it.
-        let commits = positions
-            .iter()
-            .map(|(place, offset)| (place, (*offset).into()));
-        let staged = self.stage(commits)?;
-        Groups::finish(staged)?;
-        self.note_committed(&positions);
-        Ok(())
-    }
-
-    /// Commits the positions of all assigned partitions: everything that polls have returned counts as
-    /// handled. Kafka: `commitSync()`.
+    /// Replaces the topics that a member subscribes to. Partitions of topics that stay are kept. A consumer
+    /// that has left its group joins it again.
     ///
-    /// # Durability
-    ///
-    /// On return the commit has reached the durability of committed offsets, by default the disk.
+    /// Of no topics at all it stays a member without partitions; Kafka takes an empty list for
+    /// [`unsubscribe`](Self::unsubscribe).
     ///
     /// # Errors
     ///
-    /// [`Fenced`](ErrorKind::Fenced) if the member lost a partition: nothing is committed; poll again.
-    /// [`InvalidInput`](ErrorKind::InvalidInput) without a group. What the storage gives.
-    pub fn commit(&mut self) -> Result<(), Error> {
-        self.check_usable("commit")?;
-        self.need_group("commit")?;
-        self.commit_all(false)
-    }
-
-    /// Commits these offsets, each the *next* to be read: all or none. Kafka: `commitSync(offsets)`.
-    ///
-    /// Going back is allowed; the last commit counts.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use topiclog::{ConsumerOptions, EventLog, OffsetReset, Record, TopicOptions};
-    /// # let log = EventLog::in_memory()?;
-    /// # let topic = log.create_topic("t", TopicOptions::new())?;
-    /// # topic.producer().send(Record::new("x"))?;
-    /// # let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
-    /// # let mut consumer = log.consumer_group("g")?.options(options).subscribe([&topic])?;
-    /// for record in &consumer.poll(std::time::Duration::from_secs(1))? {
-    ///     // handle it, then
-    ///     consumer.commit_offsets([(record.topic_partition(), record.offset().next().into())])?;
-    /// }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Those of [`commit`](Self::commit); [`InvalidInput`](ErrorKind::InvalidInput) for metadata that is
-    /// too long.
-    pub fn commit_offsets<'p>(
-        &mut self,
-        offsets: impl IntoIterator<Item = (&'p TopicPartition, CommittedOffset)>,
-    ) -> Result<(), Error> {
-        self.check_usable("commit")?;
-        self.need_group("commit")?;
-        self.finish_async_commits(true);
-        let offsets: Vec<_> = offsets.into_iter().collect();
-        let committed = offsets.iter();
-        let committed = committed.map(|(place, committed)| ((*place).clone(), committed.offset()));
-        let committed: Vec<_> = committed.collect();
-        let staged = self.stage(offsets)?;
-        Groups::finish(staged)?;
-        self.note_committed(&committed);
-        Ok(())
-    }
-
-    /// Commits the positions as [`commit`](Self::commit) does, but does not wait. The callback is called
-    /// once, in order, inside a later poll, commit or close. Kafka: `commitAsync`.
-    ///
-    /// # Errors
-    ///
-    /// What is known at once; the callback is not called then.
-    pub fn commit_async(
-        &mut self,
-        callback: impl FnOnce(Result<(), Error>) + Send + 'static,
-    ) -> Result<(), Error> {
-        self.check_usable("commit")?;
-        self.need_group("commit")?;
-        let offsets = self.positions(false);
-        let commits = offsets
-            .iter()
-            .map(|(place, offset)| (place, (*offset).into()));
-        let staged = self.stage(commits)?;
-        self.async_commits.push_back(AsyncCommit {
-            staged,
-            offsets,
-            callback: Box::new(callback),
-        });
-        Ok(())
-    }
-
-    fn need_group(&self, call: &'static str) -> Result<(), Error> {
-        if self.group.is_none() {
-            return Err(InputError::State {
-                call,
-                needs: "a consumer of a group",
-            }
-            .into());
-        }
-        Ok(())
-    }
-
-    fn stage<'p>(
-        &self,
-        offsets: impl IntoIterator<Item = (&'p TopicPartition, CommittedOffset)>,
-    ) -> Result<Staged, Error> {
-        let Some(cell) = &self.group else {
-            let needs = "a consumer of a group";
-            return Err(InputError::State {
-                call: "commit",
-                needs,
-            }
-            .into());
-        };
-        if self.groups.catalog().is_closed() {
-            return Err(LogError::Closed.into());
-        }
-        let commit = |(partition, committed): (&TopicPartition, CommittedOffset)| OffsetCommit {
-            partition: partition.clone(),
-            offset: committed.offset(),
-            metadata: Arc::clone(committed.shared_note()),
-        };
-        let commits: Vec<_> = offsets.into_iter().map(commit).collect();
-        for commit in &commits {
-            self.check_same_topic(&commit.partition)?;
-        }
-        let committer = match &self.membership {
-            Some(membership) => Committer::Member(&membership.member_id, membership.generation),
-            None => Committer::Outsider,
-        };
-        self.groups.stage(cell, committer, commits)
-    }
-
-    /// Refuses a commit for a partition of a topic that was deleted: by now the name may mean another one,
-    /// which the member may even have been given, and has not been told of.
-    fn check_same_topic(&self, place: &TopicPartition) -> Result<(), Error> {
-        match (self.topic_of(place), &self.membership) {
-            (Some(topic), None) if topic.is_deleted() => Err(topic.gone()),
-            (Some(topic), Some(_)) if !topic.is_deleted() => Ok(()),
-            (_, None) => Ok(()),
-            (_, Some(_)) => Err(Error::from(GroupError::NotAssigned).in_partition(place)),
-        }
-    }
-
-    /// Finishes commits that nobody waits for: those that are settled, or all.
-    pub(super) fn finish_async_commits(&mut self, all: bool) {
-        while let Some(first) = self.async_commits.front() {
-            if !all && !Groups::is_settled(&first.staged) {
-                return;
-            }
-            if let Some(commit) = self.async_commits.pop_front() {
-                let result = Groups::finish(commit.staged);
-                if result.is_ok() {
-                    self.note_committed(&commit.offsets);
-                }
-                (commit.callback)(result);
-            }
-        }
-    }
-
-    /// What the group has committed for a partition, by whomever. Kafka: `committed`.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) without a group.
-    pub fn committed(&self, place: &TopicPartition) -> Result<Option<CommittedOffset>, Error> {
-        self.need_group("committed")?;
-        let committed = self
-            .group
-            .as_ref()
-            .and_then(|cell| self.groups.committed(cell, place));
-        Ok(committed
-            .map(|committed| CommittedOffset::new(committed.offset).metadata(committed.metadata)))
-    }
-
-    /// Replaces the topics that a member subscribes to. Partitions of topics that stay are kept.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if partitions were assigned by hand: a consumer does one
-    /// or the other.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if partitions were assigned by hand: a consumer
+    /// does one or the other.
     pub fn subscribe<'t>(
         &mut self,
         topics: impl IntoIterator<Item = &'t Topic>,
     ) -> Result<(), Error> {
+        self.subscribe_by_name(topics.into_iter().map(|topic| topic.name().clone()))
+    }
+
+    /// Replaces the topics that a member subscribes to, by their names. One that does not exist is read as
+    /// soon as it does. Kafka: `subscribe(topics)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use topiclog::{EventLog, TopicName, TopicOptions};
+    ///
+    /// let log = EventLog::in_memory()?;
+    /// let topic = log.create_topic("here", TopicOptions::new())?;
+    /// let mut consumer = log.consumer_group("g")?.subscribe([&topic])?;
+    /// consumer.subscribe_by_name([TopicName::new("here")?, TopicName::new("to-come")?])?;
+    /// consumer.poll(std::time::Duration::ZERO)?;
+    /// assert_eq!(consumer.assignment().len(), 1);
+    /// log.create_topic("to-come", TopicOptions::new())?;
+    /// consumer.poll(std::time::Duration::ZERO)?;
+    /// assert_eq!(consumer.assignment().len(), 2);
+    /// # Ok::<(), topiclog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`subscribe`](Self::subscribe).
+    pub fn subscribe_by_name(
+        &mut self,
+        names: impl IntoIterator<Item = TopicName>,
+    ) -> Result<(), Error> {
+        self.change_subscription(Subscription::topics(names))
+    }
+
+    /// Replaces the topics that a member subscribes to by all whose names `accepts` takes, those made later
+    /// too. Internal topics are left out. Kafka: `subscribe(pattern)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use topiclog::{EventLog, TopicOptions};
+    /// # let log = EventLog::in_memory()?;
+    /// # let topic = log.create_topic("payment-done", TopicOptions::new())?;
+    /// # let mut consumer = log.consumer_group("g")?.subscribe([&topic])?;
+    /// consumer.subscribe_matching(|name| name.as_str().starts_with("payment-"))?;
+    /// # Ok::<(), topiclog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`subscribe`](Self::subscribe).
+    pub fn subscribe_matching(
+        &mut self,
+        accepts: impl Fn(&TopicName) -> bool + Send + Sync + 'static,
+    ) -> Result<(), Error> {
+        self.change_subscription(Subscription::pattern(accepts))
+    }
+
+    fn change_subscription(&mut self, subscription: Subscription) -> Result<(), Error> {
         self.check_usable("subscribe")?;
-        let names = topics.into_iter().map(|topic| topic.name().clone());
-        let subscription = Subscription::topics(names);
         let Some(membership) = &mut self.membership else {
             if !self.assignment().is_empty() {
                 let needs = "a consumer without partitions assigned by hand";
@@ -483,7 +392,7 @@ impl Consumer {
                 }
                 .into());
             }
-            return self.join(subscription, Vec::new());
+            return self.join(subscription);
         };
         membership.subscription = subscription.clone();
         membership.due = true;
@@ -508,20 +417,28 @@ impl Consumer {
     pub fn unsubscribe(&mut self) -> Result<(), Error> {
         self.check_usable("unsubscribe")?;
         self.finish_async_commits(true);
-        let mut failure = None;
+        let mut failure = Failure::default();
         self.leave(Departure::Leave, &mut failure);
-        failure.map_or(Ok(()), Err)
+        failure.into_result()
     }
 
-    fn leave(&mut self, departure: Departure, failure: &mut Option<Error>) {
-        let given_up = self.assignment();
+    fn leave(&mut self, departure: Departure, failure: &mut Failure) {
         self.with_listener(|consumer, told| {
             if consumer.is_removed() {
                 consumer.lose_everything(failure, told);
-            } else if consumer.membership.is_some() && !given_up.is_empty() {
-                consumer.tell(failure, told, Call::Revoked, &given_up);
+            } else if consumer.membership.is_some() {
+                let places = consumer.assignment().into_iter();
+                let (lost, revoked): (Vec<_>, Vec<_>) =
+                    places.partition(|place| consumer.is_gone(place));
+                let before = consumer.member_id().cloned();
+                for (call, places) in [(Call::Lost, lost), (Call::Revoked, revoked)] {
+                    if !places.is_empty() && consumer.member_id() == before.as_ref() {
+                        consumer.tell(failure, told, call, &places);
+                    }
+                }
             }
         });
+        self.finish_async_commits(true);
         self.remove_all();
         self.depart(departure);
     }
@@ -531,10 +448,12 @@ impl Consumer {
         let (Some(membership), Some(cell)) = (&self.membership, &self.group) else {
             return false;
         };
-        let polled = self.groups.with(cell, |state, now| {
-            state.group.poll(now, &membership.member_id)
-        });
-        polled.is_err_and(|error| error.kind() == ErrorKind::Fenced)
+        // Only asked: what a poll would tell is not to be lost here.
+        let committer = Committer::Member(&membership.member_id, membership.generation);
+        let allowed = self
+            .groups
+            .with(cell, |state, _| state.group.check_commit(committer, &[]));
+        allowed.is_err_and(|error| is_fenced(&error))
     }
 
     fn depart(&mut self, departure: Departure) {
@@ -562,12 +481,41 @@ impl Consumer {
             .map(|membership| membership.generation)
     }
 
+    /// Who it is in its group, for somebody who commits in its name, as a transaction does. Kafka:
+    /// `groupMetadata`, KIP-447.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use topiclog::{EventLog, TopicOptions};
+    /// # let log = EventLog::in_memory()?;
+    /// # let topic = log.create_topic("t", TopicOptions::new())?;
+    /// let mut consumer = log.consumer_group("g")?.subscribe([&topic])?;
+    /// consumer.poll(std::time::Duration::ZERO)?;
+    /// let metadata = consumer.group_metadata()?;
+    /// assert_eq!(metadata.group_id.as_str(), "g");
+    /// assert_eq!(metadata.member_id.as_ref(), consumer.member_id());
+    /// # Ok::<(), topiclog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) without a group.
+    pub fn group_metadata(&self) -> Result<GroupMetadata, Error> {
+        Ok(GroupMetadata {
+            group_id: self.need_group("group_metadata")?.id.clone(),
+            generation: self.generation().unwrap_or(Generation::NONE),
+            member_id: self.member_id().cloned(),
+            instance_id: self.options.instance_id.clone(),
+        })
+    }
+
     /// Has the group decide the assignment anew, for instance since an assignor's user data changed.
     /// Kafka: `enforceRebalance`, KIP-568.
     ///
     /// # Errors
     ///
-    /// [`Fenced`](ErrorKind::Fenced) if it is no member any more.
+    /// [`Fenced`](crate::ErrorKind::Fenced) if it is no member any more.
     pub fn enforce_rebalance(&mut self) -> Result<(), Error> {
         let (Some(membership), Some(cell)) = (&mut self.membership, &self.group) else {
             let needs = "a subscription";
@@ -587,9 +535,12 @@ impl Consumer {
     /// Commits if automatic commits are on, tells the listener, and leaves the group: the others get the
     /// partitions at once. A static member keeps its place until its session timeout.
     ///
+    /// A consumer with assigned partitions commits as well, if it is one of a group.
+    ///
     /// # Errors
     ///
-    /// The first failure; the consumer is closed all the same.
+    /// The first failure; the consumer is closed all the same. [`InUse`](crate::ErrorKind::InUse) if it is no
+    /// member, and the group has some: then nothing was committed.
     pub fn close(self) -> Result<(), Error> {
         self.close_with(Departure::Default)
     }
@@ -600,29 +551,23 @@ impl Consumer {
     ///
     /// Those of [`close`](Self::close).
     pub fn close_with(mut self, departure: Departure) -> Result<(), Error> {
-        if self.closed {
-            return Ok(());
-        }
         self.finish_async_commits(true);
-        let mut failure = None;
-        if self.membership.is_some() && !self.groups.catalog().is_closed() {
-            self.commit_before_giving_up(&mut failure);
+        let mut failure = Failure::default();
+        if !self.fenced
+            && !self.groups.catalog().is_closed()
+            && let Err(error) = self.commit_before_giving_up()
+        {
+            failure.note(error);
         }
         self.leave(departure, &mut failure);
-        self.closed = true;
-        match failure {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
+        failure.into_result()
     }
 }
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        // As if the process had died, but without the wait: nothing is committed, nobody is told.
-        for commit in self.async_commits.drain(..) {
-            Groups::abandon(&commit.staged);
-        }
+        // As if the process had died, but without the wait: nothing more is committed, nobody is told.
+        self.drop_async_commits();
         self.remove_all();
         self.depart(Departure::Default);
     }

@@ -1,8 +1,10 @@
 //! Floor 6, the reading side: [`Consumer`], [`ConsumerGroup`], and what stands between them and the pure
 //! group of floor 5.
 //!
-//! - `consumer`: one reader: positions, polling, seeking.
-//! - `membership`: its part in a group: joining, giving up, gaining, committing.
+//! - `consumer`: one reader: polling, waiting.
+//! - `positions`: its partitions, and its place in each: assigning, seeking, fetching.
+//! - `membership`: its part in a group: joining, giving up, gaining, leaving.
+//! - `committing`: what it commits, and when.
 //! - `builder`, `options`, `listener`: how one is made.
 //! - `groups`: the groups of a log: locks around the state machines, wake-ups, expiry.
 //! - `store`: committed offsets in their internal topic.
@@ -14,6 +16,7 @@
 
 mod admin;
 mod builder;
+mod committing;
 #[expect(clippy::module_inception, reason = "the handle is called what it is")]
 mod consumer;
 mod drain;
@@ -22,6 +25,7 @@ mod inbox;
 mod listener;
 mod membership;
 mod options;
+mod positions;
 mod store;
 mod worker;
 mod workers;
@@ -33,6 +37,7 @@ pub use drain::Drain;
 pub(crate) use groups::Groups;
 pub use inbox::ConsumerWaker;
 pub use listener::RebalanceListener;
+pub use membership::GroupMetadata;
 pub use options::{CommittedOffset, ConsumerOptions, OffsetReset};
 pub use worker::PartitionHandler;
 pub use workers::{Workers, WorkersBuilder, WorkersStopper};

@@ -75,11 +75,14 @@ impl ConsumerOptions {
         self
     }
 
-    /// How often a member of a group commits by itself; `None` is never. Defaults to 5 seconds. Kafka:
+    /// How often a consumer of a group commits by itself; `None` is never. Defaults to 5 seconds. Kafka:
     /// `enable.auto.commit`, `auto.commit.interval.ms`.
     ///
     /// It happens inside poll, before partitions are given up, and at close, and covers what earlier
     /// polls returned: so a record is handled at least once as long as it is handled before the next poll.
+    ///
+    /// Also with partitions assigned by hand, there before [`assign`](super::Consumer::assign) replaces
+    /// them. While the group has members such a commit is refused: poll goes on, close tells it.
     pub fn auto_commit(mut self, interval: Option<Duration>) -> Self {
         self.auto_commit = interval;
         self
@@ -103,6 +106,8 @@ impl ConsumerOptions {
 
     /// How long a member may stay away from poll before its partitions go to others. Defaults to 5
     /// minutes. Kafka: `max.poll.interval.ms`.
+    ///
+    /// Sleeping inside a poll is no absence; what a listener or a callback does there is.
     pub fn max_poll_interval(mut self, interval: Duration) -> Self {
         self.max_poll_interval = interval;
         self
@@ -123,7 +128,7 @@ impl ConsumerOptions {
     }
 
     /// Makes the consumer a static member, which gets its partitions back when it returns in time. Kafka:
-    /// `group.instance.id`, KIP-345.
+    /// `group.instance.id`, KIP-345. Must not be empty.
     pub fn instance_id(mut self, instance_id: impl Into<String>) -> Self {
         self.instance_id = Some(instance_id.into());
         self
@@ -132,6 +137,15 @@ impl ConsumerOptions {
     pub(super) fn check(&self) -> Result<(), Error> {
         if self.max_poll_records == 0 {
             let (option, problem, value) = ("max_poll_records", "must not be 0", "0".to_owned());
+            return Err(InputError::Option {
+                option,
+                problem,
+                value,
+            }
+            .into());
+        }
+        if self.instance_id.as_deref() == Some("") {
+            let (option, problem, value) = ("instance_id", "must not be empty", String::new());
             return Err(InputError::Option {
                 option,
                 problem,

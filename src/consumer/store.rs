@@ -262,6 +262,15 @@ impl OffsetStore {
         self.enqueue(&record)
     }
 
+    /// Writes the commits that nobody waits for, if that is soon done: at level `Disk` it means a sync, which
+    /// is left to the housekeeping thread if there is one.
+    pub(super) fn write_waiting(&self) {
+        let soon_done = self.durability != Durability::Disk || !self.catalog.environment.has_thread;
+        if soon_done && let Some(log) = self.existing() {
+            log.write_for_reader();
+        }
+    }
+
     /// Waits until a commit is kept; returns its place in the log.
     pub(super) fn wait(queued: &Queued) -> Result<Offset, Error> {
         let acknowledged = queued.ticket.log().wait(&queued.ticket, None)?;

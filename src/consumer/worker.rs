@@ -162,7 +162,7 @@ impl Run {
                 self.stop.ask();
             }
         }
-        wait(consumer);
+        consumer.sleep(Duration::MAX, consumer.groups.now());
         *self.resting.lock() -= 1;
     }
 
@@ -173,14 +173,6 @@ impl Run {
         }
         self.failure.into_inner().map_or(Ok(()), Err)
     }
-}
-
-/// Waits for news as a poll does, and as long as it takes.
-fn wait(consumer: &mut Consumer) {
-    let now = consumer.groups.now();
-    consumer.say_alive(now, true);
-    consumer.sleep(Duration::MAX, now);
-    consumer.say_alive(consumer.groups.now(), false);
 }
 
 /// One worker's life: it works until it is to stop, commits what it has handled, and leaves.
@@ -240,7 +232,7 @@ where
                     self.run.rest(consumer);
                 }
             } else if records.is_empty() {
-                wait(consumer);
+                consumer.sleep(Duration::MAX, consumer.groups.now());
             }
         }
         Ok(())
@@ -301,7 +293,7 @@ where
                 outcome
                     .map_err(|error| Error::handler(error).in_partition(place).at_offset(offset))?;
                 *next = offset.next();
-                consumer.say_alive(consumer.groups.now(), false);
+                consumer.say_alive(consumer.groups.now());
                 if self.run.stop.is_asked() || consumer.inbox.has_group() {
                     consumer.seek(place, *next)?;
                     for later in parts {
@@ -331,6 +323,8 @@ where
             }
         }
         if !self.flushed.is_empty() {
+            // Those of a deleted topic, which the next poll tells to be lost, would have all of it refused.
+            self.flushed.retain(|place, _| !consumer.is_gone(place));
             let offsets = self.flushed.iter();
             let offsets = offsets.map(|(place, next)| (place, (*next).into()));
             match consumer.commit_offsets(offsets) {

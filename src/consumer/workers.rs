@@ -99,6 +99,18 @@ impl WorkersBuilder {
         self.join(&Subscription::pattern(accepts))
     }
 
+    /// Makes workers that read the topics of these names, each as soon as it exists.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`subscribe`](Self::subscribe).
+    pub fn subscribe_by_name(
+        self,
+        names: impl IntoIterator<Item = TopicName>,
+    ) -> Result<Workers, Error> {
+        self.join(&Subscription::topics(names))
+    }
+
     fn join(self, subscription: &Subscription) -> Result<Workers, Error> {
         if self.count == 0 {
             let (argument, problem) = ("the number of workers", "must not be 0");
@@ -110,6 +122,7 @@ impl WorkersBuilder {
             }
             .into());
         }
+        self.options.check()?;
         let mut consumers = Vec::new();
         for number in 1..=self.count {
             let mut options = self.options.clone().auto_commit(None);
@@ -119,7 +132,8 @@ impl WorkersBuilder {
             }
             let cell = Some(Arc::clone(&self.cell));
             let mut consumer = Consumer::new(&self.groups, options, cell)?;
-            consumer.join(subscription.clone(), self.assignors.clone())?;
+            consumer.assignors.clone_from(&self.assignors);
+            consumer.join(subscription.clone())?;
             consumers.push(consumer);
         }
         let inboxes = consumers.iter().map(|consumer| Arc::clone(&consumer.inbox));
@@ -236,8 +250,8 @@ impl Workers {
     /// - [`Handler`](crate::ErrorKind::Handler) if the handler failed: its error is the
     ///   [`source`](std::error::Error::source), and topic, partition and offset name the record;
     /// - those of [`Consumer::poll`] and [`Consumer::commit`] but for
-    ///   [`Interrupted`](crate::ErrorKind::Interrupted), and for [`Fenced`](crate::ErrorKind::Fenced) where
-    ///   joining again helps: [`Closed`](crate::ErrorKind::Closed) if the log was closed meanwhile;
+    ///   [`Interrupted`](crate::ErrorKind::Interrupted), and for [`Fenced`](crate::ErrorKind::Fenced),
+    ///   where joining again helps: [`Closed`](crate::ErrorKind::Closed) if the log was closed meanwhile;
     /// - [`Io`](crate::ErrorKind::Io) or [`Full`](crate::ErrorKind::Full) if a thread could not be started.
     ///
     /// The first one, if there are several.

@@ -199,7 +199,7 @@ pub(crate) enum GroupError {
     SubscribedToTopic,
     #[error("not a member of the group any more; poll again to rejoin (UNKNOWN_MEMBER_ID)")]
     UnknownMember,
-    #[error("another member holds this instance id (FENCED_INSTANCE_ID)")]
+    #[error("another consumer took this one's instance id; close this one (FENCED_INSTANCE_ID)")]
     FencedInstance,
     #[error("the assignment is of an older generation; poll again (ILLEGAL_GENERATION)")]
     IllegalGeneration,
@@ -217,8 +217,6 @@ pub(crate) enum GroupError {
     NoOffset,
     #[error("woken by request")]
     Interrupted,
-    #[error("the consumer is closed")]
-    Closed,
     #[error("the handler failed")]
     Handler,
 }
@@ -228,17 +226,14 @@ impl GroupError {
         match self {
             Self::GroupNotFound => ErrorKind::NotFound,
             Self::NonEmptyGroup { .. } | Self::SubscribedToTopic => ErrorKind::InUse,
-            Self::UnknownMember
-            | Self::FencedInstance
-            | Self::IllegalGeneration
-            | Self::NotAssigned => ErrorKind::Fenced,
+            Self::UnknownMember | Self::IllegalGeneration | Self::NotAssigned => ErrorKind::Fenced,
+            Self::FencedInstance => ErrorKind::FencedInstance,
             Self::InconsistentProtocol
             | Self::BadAssignment { .. }
             | Self::MetadataTooLarge { .. } => ErrorKind::InvalidInput,
             Self::GroupFull { .. } => ErrorKind::Full,
             Self::NoOffset => ErrorKind::OffsetOutOfRange,
             Self::Interrupted => ErrorKind::Interrupted,
-            Self::Closed => ErrorKind::Closed,
             Self::Handler => ErrorKind::Handler,
         }
     }

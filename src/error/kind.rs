@@ -10,13 +10,16 @@ pub enum ErrorKind {
     AlreadyExists,
     /// Another process, or another handle in this one, holds the directory: stop it or open read-only.
     Busy,
-    /// The log, producer or consumer was closed: open a new one.
+    /// The log or producer was closed: open a new one.
     Closed,
     /// Bytes on disk disagree with their checksum: the error names file and position. What lies before
     /// stays readable; the partition takes no appends until it is repaired.
     Corrupt,
     /// This member no longer owns what it acts on: poll again (which rejoins) and go on from there.
     Fenced,
+    /// Another consumer took this one's instance id and goes on in its place: close this one. Whatever it
+    /// does fails in this way from then on.
+    FencedInstance,
     /// The storage is full, or a quota or descriptor limit is reached: nothing was written; free some
     /// room and try again.
     Full,
@@ -55,6 +58,7 @@ impl ErrorKind {
             | Self::Closed
             | Self::Corrupt
             | Self::Fenced
+            | Self::FencedInstance
             | Self::Handler
             | Self::InUse
             | Self::InvalidInput
@@ -65,5 +69,18 @@ impl ErrorKind {
             | Self::ReadOnly
             | Self::UnsupportedVersion => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_rejoin_mends_or_nothing_does_is_not_to_be_tried_again_as_it_is() {
+        for kind in [ErrorKind::Fenced, ErrorKind::FencedInstance] {
+            assert!(!kind.is_retriable(), "{kind:?}");
+        }
+        assert!(ErrorKind::Interrupted.is_retriable());
     }
 }

@@ -172,12 +172,18 @@ impl EventLogBuilder {
         let random = self
             .seed
             .map_or_else(Random::from_system, Random::from_seed);
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+        let has_thread = match self.housekeeping {
+            Housekeeping::Automatic => !in_memory && !clock.is_manual() && !self.read_only,
+            Housekeeping::Manual => false,
+            Housekeeping::Thread => !self.read_only,
+        };
         let environment = Environment {
             storage,
-            clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
+            clock,
             random: Arc::new(random),
+            has_thread,
         };
-        let manual = environment.clock.is_manual();
         let bell = Bell::new();
         let accumulator = Arc::new(Accumulator::new(self.buffer_bytes, Box::new(bell.ringer())));
         let (catalog, report) = if self.read_only {
@@ -203,12 +209,7 @@ impl EventLogBuilder {
                 groups.topics_changed();
             }
         }));
-        let on_thread = match self.housekeeping {
-            Housekeeping::Automatic => !in_memory && !manual && !self.read_only,
-            Housekeeping::Manual => false,
-            Housekeeping::Thread => !self.read_only,
-        };
-        let thread = if on_thread {
+        let thread = if has_thread {
             let started = HousekeepingThread::start(Arc::clone(&housekeeper), &bell);
             Some(started.map_err(|error| {
                 Error::storage("start the housekeeping thread", Path::new(""), error)

@@ -30,6 +30,8 @@ pub(crate) struct Environment {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<Random>,
+    /// Whether a housekeeping thread writes and syncs what nobody waits for.
+    pub(crate) has_thread: bool,
 }
 
 /// The topics of a log that is open.

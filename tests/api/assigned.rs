@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use topiclog::{ErrorKind, Timestamp};
+use topiclog::storage::MemoryStorage;
+use topiclog::{ErrorKind, EventLog, Timestamp, TopicOptions};
 
-use super::harness::{START, drain, fill, manual, numbers, place, poll, put, refused, with_topic};
+use super::harness::{
+    START, automatic, committed, drain, fill, manual, numbers, open_on, place, poll, put, refused,
+    with_topic,
+};
 
 #[test]
 fn assigning_replaces_and_keeps_the_place_in_what_stays() {
@@ -191,4 +195,109 @@ fn a_consumer_of_its_own_partitions_commits_for_a_group_without_members() {
     assert_eq!(next.position(&place(&topic, 0)).unwrap(), 10);
     let _member = group.subscribe([&topic]).unwrap();
     refused(next.commit(), ErrorKind::InUse);
+}
+
+#[test]
+fn some_partitions_are_sought_and_the_others_stay_where_they_are() {
+    let (log, topic, _) = with_topic(3);
+    for partition in 0..3 {
+        fill(&topic, partition, 2);
+    }
+    let [zero, one, two] = [0, 1, 2].map(|number| place(&topic, number));
+    let reader = log.consumer().options(manual());
+    let mut reader = reader.assign(&topic.partitions()).unwrap();
+    assert_eq!(drain(&mut reader).len(), 6);
+    reader.seek_to_beginning_of([&one]).unwrap();
+    assert_eq!(reader.position(&one).unwrap(), 0);
+    assert_eq!(poll(&mut reader), ["0", "1"]);
+    reader.seek_to_beginning().unwrap();
+    reader.seek_to_end_of([&zero, &one]).unwrap();
+    // Lazy: as it is at the poll.
+    put(&topic, 0, "before the poll");
+    assert_eq!(poll(&mut reader), ["0", "1"]);
+    assert_eq!(reader.position(&zero).unwrap(), 3);
+    // None is moved if one is not there, and none of none.
+    let missing = place(&topic, 9);
+    refused(
+        reader.seek_to_beginning_of([&two, &missing]),
+        ErrorKind::Fenced,
+    );
+    refused(reader.seek_to_end_of([&missing]), ErrorKind::Fenced);
+    reader.seek_to_beginning_of([]).unwrap();
+    assert!(poll(&mut reader).is_empty());
+}
+
+#[test]
+fn a_consumer_of_its_own_partitions_commits_automatically_for_a_group_without_members() {
+    let every = Duration::from_secs(5);
+    let (log, topic, clock) = with_topic(2);
+    fill(&topic, 0, 10);
+    fill(&topic, 1, 10);
+    let [zero, one] = [0, 1].map(|number| place(&topic, number));
+    let group = log.consumer_group("g").unwrap();
+    let group = group.options(automatic(every).max_poll_records(4));
+    let partitions = topic.partitions();
+    let mut own = group.member().assign(&partitions[..1]).unwrap();
+    assert_eq!(poll(&mut own).len(), 4);
+    assert_eq!(poll(&mut own).len(), 4);
+    assert_eq!(committed(&own, &zero), None, "not before its time");
+    clock.advance(every);
+    poll(&mut own);
+    assert_eq!(
+        committed(&own, &zero),
+        Some(8),
+        "what polls before returned"
+    );
+    own.assign(&partitions[1..]).unwrap();
+    assert_eq!(committed(&own, &zero), Some(10), "before it is replaced");
+    poll(&mut own);
+    own.close().unwrap();
+    assert_eq!(group.lag(&topic)[1].committed, Some(4.into()), "at close");
+
+    // While there are members its commits are refused: it reads on, and hears of it at the end.
+    let mut own = group.member().assign(&partitions).unwrap();
+    let member = group.subscribe([&topic]).unwrap();
+    clock.advance(every);
+    assert_eq!(poll(&mut own).len(), 4);
+    clock.advance(every);
+    assert_eq!(poll(&mut own).len(), 2);
+    own.assign(&partitions[1..]).unwrap();
+    refused(own.close(), ErrorKind::InUse);
+    drop(member);
+    let next = group.member().assign(&partitions).unwrap();
+    assert_eq!(committed(&next, &one), Some(4));
+    drop(next);
+
+    // A dropped one commits nothing, nor does one without a group.
+    let mut own = group.member().assign(&partitions).unwrap();
+    poll(&mut own);
+    drop(own);
+    let reader = log.consumer().options(automatic(every));
+    let mut reader = reader.assign(&partitions).unwrap();
+    poll(&mut reader);
+    clock.advance(every);
+    poll(&mut reader);
+    reader.close().unwrap();
+    assert_eq!(group.lag(&topic)[1].committed, Some(4.into()));
+}
+
+#[test]
+fn nothing_is_committed_automatically_in_a_log_opened_read_only() {
+    let (storage, clock) = (MemoryStorage::new(), super::harness::clock());
+    let log = open_on(storage.clone(), &clock);
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    fill(&topic, 0, 3);
+    log.close().unwrap();
+    let beside = EventLog::builder().storage(storage).clock(clock.clone());
+    let beside = beside.read_only().open().unwrap();
+    let every = Duration::from_secs(5);
+    let group = beside.consumer_group("g").unwrap();
+    let group = group.options(automatic(every));
+    let partitions = beside.topic("t").unwrap().partitions();
+    let mut own = group.member().assign(&partitions).unwrap();
+    assert_eq!(poll(&mut own).len(), 3);
+    clock.advance(every);
+    assert!(poll(&mut own).is_empty());
+    own.assign(&partitions).unwrap();
+    own.close().unwrap();
 }

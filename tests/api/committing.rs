@@ -194,6 +194,63 @@ fn commits_that_nobody_waits_for_are_answered_in_order_inside_a_later_call() {
 }
 
 #[test]
+fn offsets_are_committed_as_given_without_waiting() {
+    let (log, topic, _) = with_topic(1);
+    fill(&topic, 0, 9);
+    let at = place(&topic, 0);
+    let group = log.consumer_group("g").unwrap().options(manual());
+    let mut member = group.subscribe([&topic]).unwrap();
+    assert_eq!(poll(&mut member).len(), 9);
+    let (answers, answered) = mpsc::channel();
+    let answer = move |result: Result<(), topiclog::Error>| answers.send(result.is_ok()).unwrap();
+    let note = CommittedOffset::new(4.into()).metadata("half");
+    member
+        .commit_offsets_async([(&at, note.clone())], answer.clone())
+        .unwrap();
+    assert_eq!(answered.try_recv().ok(), None);
+    poll(&mut member);
+    assert_eq!(answered.try_recv().ok(), Some(true));
+    assert_eq!(member.committed(&at).unwrap(), Some(note));
+    let missing = (&place(&topic, 9), Offset::new(1).into());
+    refused(
+        member.commit_offsets_async([missing], answer.clone()),
+        ErrorKind::Fenced,
+    );
+    // In the order in which they were asked for, with those that are waited for.
+    member
+        .commit_offsets_async([(&at, Offset::new(7).into())], answer)
+        .unwrap();
+    member
+        .commit_offsets([(&at, Offset::new(6).into())])
+        .unwrap();
+    assert_eq!(answered.try_iter().collect::<Vec<_>>(), [true]);
+    assert_eq!(committed(&member, &at), Some(6));
+    let mut reader = log.consumer().assign(&topic.partitions()).unwrap();
+    refused(
+        reader.commit_offsets_async([], |_| ()),
+        ErrorKind::InvalidInput,
+    );
+}
+
+#[test]
+fn the_interval_of_automatic_commits_may_be_any() {
+    let (log, topic, clock) = with_topic(1);
+    let group = log.consumer_group("g").unwrap();
+    for every in [Duration::ZERO, Duration::MAX] {
+        let mut member = group.clone().options(automatic(every)).subscribe([&topic]);
+        let member = member.as_mut().unwrap();
+        fill(&topic, 0, 1);
+        poll(member);
+        clock.advance(EVERY);
+        poll(member);
+        let expected = every.is_zero().then_some(1);
+        assert_eq!(committed(member, &place(&topic, 0)), expected);
+        member.unsubscribe().unwrap();
+        group.delete_offsets(topic.name()).unwrap();
+    }
+}
+
+#[test]
 fn an_asynchronous_commit_of_somebody_who_lost_its_partitions_is_refused_at_once() {
     let (log, topic, clock) = with_topic(1);
     fill(&topic, 0, 1);

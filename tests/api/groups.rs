@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use topiclog::{
     ConsumerOptions, CooperativeStickyAssignor, ErrorKind, GroupState, Offset, RangeAssignor,
-    RoundRobinAssignor, StickyAssignor, TopicOptions,
+    RoundRobinAssignor, StickyAssignor, TopicName, TopicOptions,
 };
 
 use super::harness::{
@@ -344,9 +344,26 @@ fn a_second_holder_of_an_instance_id_fences_the_first() {
     let mut first = group.subscribe([&topic]).unwrap();
     assert_eq!(poll(&mut first).len(), 1);
     let mut second = group.subscribe([&topic]).unwrap();
-    refused(first.commit(), ErrorKind::Fenced);
-    refused(first.poll(Duration::ZERO), ErrorKind::Fenced);
+    refused(first.commit(), ErrorKind::FencedInstance);
+    refused(first.poll(Duration::ZERO), ErrorKind::FencedInstance);
     assert!(first.assignment().is_empty());
+    // Whatever it does from now on, it is told the same: there is nothing to poll for again.
+    let at = place(&topic, 0);
+    for error in [
+        first.poll(Duration::ZERO).map(drop),
+        first.drain().map(drop),
+        first.commit(),
+        first.commit_async(|_| ()),
+        first.commit_offsets([(&at, Offset::new(1).into())]),
+        first.position(&at).map(drop),
+        first.seek(&at, Offset::new(1)),
+        first.pause([&at]),
+        first.subscribe([&topic]),
+        first.unsubscribe(),
+        first.enforce_rebalance(),
+    ] {
+        refused(error, ErrorKind::FencedInstance);
+    }
     assert_eq!(drain(&mut second).len(), 1);
     first.close().unwrap();
     settle(&mut [&mut second]);
@@ -359,7 +376,7 @@ fn a_pattern_takes_in_topics_made_later() {
     let (log, topic, _) = with_topic(1);
     fill(&topic, 0, 1);
     let group = log.consumer_group("g").unwrap().options(manual());
-    let events = |name: &topiclog::TopicName| name.as_str().starts_with("events.");
+    let events = |name: &TopicName| name.as_str().starts_with("events.");
     let mut member = group.member().subscribe_matching(events).unwrap();
     assert!(poll(&mut member).is_empty());
     let first = log
@@ -375,6 +392,67 @@ fn a_pattern_takes_in_topics_made_later() {
     log.delete_topic("events.a").unwrap();
     assert!(poll(&mut member).is_empty());
     assert_eq!(member.assignment(), [place(&second, 0)]);
+}
+
+#[test]
+fn a_member_changes_to_a_pattern_and_to_names_of_topics_that_do_not_exist_yet() {
+    let (log, topic, _) = with_topic(1);
+    let name = |name: &str| TopicName::new(name).unwrap();
+    let group = log.consumer_group("g").unwrap().options(manual());
+    let mut member = group.subscribe([&topic]).unwrap();
+    assert!(poll(&mut member).is_empty());
+    let events = |name: &TopicName| name.as_str().starts_with("events.");
+    member.subscribe_matching(events).unwrap();
+    assert!(poll(&mut member).is_empty());
+    assert!(member.assignment().is_empty());
+    let first = log.create_topic("events.a", TopicOptions::new()).unwrap();
+    fill(&first, 0, 2);
+    assert_eq!(poll(&mut member).len(), 2);
+
+    let names = [name("t"), name("later")];
+    member.subscribe_by_name(names.clone()).unwrap();
+    assert!(poll(&mut member).is_empty());
+    assert_eq!(member.assignment(), [place(&topic, 0)]);
+    let later = log.create_topic("later", TopicOptions::new()).unwrap();
+    fill(&later, 0, 3);
+    assert_eq!(poll(&mut member).len(), 3);
+    member.unsubscribe().unwrap();
+
+    // From the first on, too, and after having left.
+    let mut other = group.member().subscribe_by_name([name("last")]).unwrap();
+    member.subscribe_matching(|_| false).unwrap();
+    settle(&mut [&mut other, &mut member]);
+    log.create_topic("last", TopicOptions::new()).unwrap();
+    settle(&mut [&mut other, &mut member]);
+    assert_eq!((numbers(&other).len(), numbers(&member).len()), (1, 0));
+    let workers = group.workers(1).subscribe_by_name(names).unwrap();
+    drop((other, member));
+    workers.until_drained().run(|_| Ok(())).unwrap();
+    assert_eq!(group.lag(&later)[0].lag, Some(0));
+
+    let mut reader = log.consumer().assign(&topic.partitions()).unwrap();
+    refused(reader.subscribe_matching(|_| true), ErrorKind::InvalidInput);
+}
+
+#[test]
+fn a_consumer_says_who_it_is_in_its_group() {
+    let (log, topic, _) = with_topic(1);
+    let options = manual().instance_id("one");
+    let group = log.consumer_group("g").unwrap().options(options);
+    let mut member = group.subscribe([&topic]).unwrap();
+    poll(&mut member);
+    let metadata = member.group_metadata().unwrap();
+    assert_eq!(metadata.group_id.as_str(), "g");
+    assert_eq!(metadata.generation, group.describe().generation);
+    assert_eq!(metadata.member_id.as_ref(), member.member_id());
+    assert_eq!(metadata.instance_id.as_deref(), Some("one"));
+    let own = group.member().options(manual());
+    let own = own.assign(&topic.partitions()).unwrap();
+    let metadata = own.group_metadata().unwrap();
+    assert_eq!((metadata.member_id, metadata.instance_id), (None, None));
+    assert_eq!(metadata.generation, topiclog::Generation::NONE);
+    let reader = log.consumer().assign(&topic.partitions()).unwrap();
+    refused(reader.group_metadata(), ErrorKind::InvalidInput);
 }
 
 #[test]
@@ -426,6 +504,20 @@ fn the_state_of_a_group_can_be_followed_through_a_rebalance() {
     assert_eq!(group.describe().state, GroupState::Stable);
     drop((a, b));
     assert_eq!(group.describe().state, GroupState::Empty);
+}
+
+#[test]
+fn an_instance_id_is_not_empty() {
+    let (log, topic, _) = with_topic(1);
+    let options = manual().instance_id("");
+    let group = log.consumer_group("g").unwrap().options(options);
+    let error = refused(group.subscribe([&topic]), ErrorKind::InvalidInput);
+    assert!(error.contains("instance_id"), "{error}");
+    refused(
+        group.workers(2).subscribe([&topic]),
+        ErrorKind::InvalidInput,
+    );
+    assert!(group.describe().members.is_empty());
 }
 
 #[test]

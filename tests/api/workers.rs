@@ -519,7 +519,7 @@ fn each_worker_has_a_name_and_a_place_of_its_own() {
     let mut first = group.workers(3).subscribe([&topic]).unwrap();
     let second = drained(&group, &topic, 3);
     first = first.until_drained();
-    refused(first.run(|_| Ok(())), ErrorKind::Fenced);
+    refused(first.run(|_| Ok(())), ErrorKind::FencedInstance);
     second.run(|_| Ok(())).unwrap();
 }
 

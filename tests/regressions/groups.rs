@@ -1,13 +1,14 @@
 //! Bugs of groups and readers.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use topiclog::storage::SimulatedStorage;
 use topiclog::{
     Consumer, ConsumerGroup, ConsumerOptions, Durability, Error, ErrorKind, EventLog, Offset,
-    OffsetReset, RebalanceListener, Record, Topic, TopicOptions, TopicPartition,
+    OffsetReset, RebalanceListener, Record, RoundRobinAssignor, Topic, TopicName, TopicOptions,
+    TopicPartition,
 };
 
 use super::common::{self, clock};
@@ -72,7 +73,9 @@ struct CommitsAlways;
 
 impl RebalanceListener for CommitsAlways {
     fn revoked(&mut self, consumer: &mut Consumer, _: &[TopicPartition]) -> Result<(), Error> {
-        let committed = consumer.commit();
+        consumer.commit()?;
+        let place = TopicPartition::new(TopicName::new("t")?, 0);
+        let committed = consumer.commit_offsets([(&place, Offset::new(5).into())]);
         assert_eq!(committed.unwrap_err().kind(), ErrorKind::Fenced);
         Ok(())
     }
@@ -104,7 +107,12 @@ fn a_position_in_a_deleted_topic_is_not_committed_for_the_next_of_its_name() {
     log.delete_topic("t").unwrap();
     let topic = log.create_topic("t", options(Durability::Disk)).unwrap();
     send(&topic, 3);
-    assert_eq!(outsider.commit().unwrap_err().kind(), ErrorKind::NotFound);
+    outsider.commit().unwrap();
+    let place = topic.partition(0).unwrap().topic_partition().clone();
+    let refused = outsider.commit_offsets([(&place, Offset::new(5).into())]);
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::NotFound);
+    let other = log.consumer_group("other").unwrap();
+    assert!(other.committed().is_empty());
     assert_eq!(consumer.poll(Duration::ZERO).unwrap().len(), 3);
     assert_eq!(committed(&group), []);
 }
@@ -117,7 +125,7 @@ fn a_read_at_an_end_that_rises_comes_back() {
     let topic = log
         .create_topic("t", TopicOptions::new().durability(Durability::Os))
         .unwrap();
-    let (done, finished) = std::sync::mpsc::channel();
+    let (done, finished) = mpsc::channel();
     let (partition, producer) = (topic.partition(0).unwrap(), topic.producer());
     let sent = Arc::new(AtomicBool::new(false));
     let all_sent = Arc::clone(&sent);
@@ -189,4 +197,36 @@ fn a_commit_that_nobody_finishes_does_not_keep_the_offsets_from_being_rewritten(
         "{} bytes",
         offsets.size_bytes()
     );
+}
+
+/// A consumer left its group and joined it again: the assignors it was made with were gone, and it brought
+/// the default ones.
+#[test]
+fn a_consumer_that_subscribes_again_brings_its_own_assignors() {
+    let (_storage, log, topic) = log_with(Durability::Disk, 1);
+    let group = log.consumer_group("g").unwrap();
+    let member = group.member().assignor(RoundRobinAssignor);
+    let mut consumer = member.subscribe([&topic]).unwrap();
+    consumer.unsubscribe().unwrap();
+    consumer.subscribe([&topic]).unwrap();
+    assert_eq!(group.describe().assignor.as_deref(), Some("roundrobin"));
+}
+
+/// A consumer whose instance id was taken did not call back for its commits when it was closed.
+#[test]
+fn closing_a_consumer_whose_instance_id_was_taken_calls_back() {
+    let (_storage, log, topic) = log_with(Durability::Disk, 1);
+    let options = ConsumerOptions::new().auto_commit(None).instance_id("one");
+    let group = log.consumer_group("g").unwrap().options(options);
+    let mut first = group.subscribe([&topic]).unwrap();
+    let _none = first.poll(Duration::ZERO).unwrap();
+    let (answer, answers) = mpsc::channel();
+    first
+        .commit_async(move |result| answer.send(result.is_ok()).unwrap())
+        .unwrap();
+    let _second = group.subscribe([&topic]).unwrap();
+    let error = first.poll(Duration::ZERO).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::FencedInstance);
+    first.close().unwrap();
+    assert_eq!(answers.try_iter().collect::<Vec<_>>(), [true]);
 }

@@ -18,6 +18,9 @@ use super::world::{AUTO_COMMIT, GroupKind, MAX_POLL_INTERVAL, Member, SESSION_TI
 
 const MEMBERS_MAX: usize = 4;
 
+/// What somebody hears who is no member any more.
+const FENCED: &[ErrorKind] = &[ErrorKind::Fenced, ErrorKind::FencedInstance];
+
 fn with_assignor(builder: GroupBuilder, kind: u64) -> GroupBuilder {
     match kind {
         0 => builder,
@@ -184,13 +187,17 @@ impl World {
             }
             Err(error) => {
                 let taken = self.is_taken(at);
-                let expected: &[_] = if taken { &[ErrorKind::Fenced] } else { &[] };
+                let expected: &[_] = if taken {
+                    &[ErrorKind::FencedInstance]
+                } else {
+                    &[]
+                };
                 self.judge("poll", &error, expected);
                 Err(error.kind())
             }
         };
         self.settle_automatic(commit);
-        if result == Err(ErrorKind::Fenced) && self.is_taken(at) {
+        if result == Err(ErrorKind::FencedInstance) {
             let member = self.members.remove(at).number;
             self.push(Event::Gone { member });
         }
@@ -257,7 +264,7 @@ impl World {
     fn judge_commit(&mut self, result: Result<(), Error>) {
         if let Err(error) = result {
             // Whether a refusal is right is for the checker to say.
-            self.judge("commit", &error, &[ErrorKind::Fenced]);
+            self.judge("commit", &error, FENCED);
         }
     }
 
@@ -347,7 +354,7 @@ impl World {
                 let result = member.consumer.enforce_rebalance();
                 self.act(format!("member {number} asks for a rebalance"));
                 if let Err(error) = result {
-                    self.judge("enforce", &error, &[ErrorKind::Fenced]);
+                    self.judge("enforce", &error, FENCED);
                 }
             }
             _ => self.close(at),
@@ -378,12 +385,11 @@ impl World {
         let result = member.consumer.close_with(departure);
         let closed = result.is_ok();
         if let Err(error) = result {
-            self.judge("close", &error, &[ErrorKind::Fenced]);
+            self.judge("close", &error, FENCED);
         }
         if closed && automatic && !doubtful && known_member {
             let alive = self.alive_places();
             let committed: BTreeMap<_, _> = self.group(group).committed().into_iter().collect();
-            let all_alive = owned.values().all(|(place, _)| alive.contains(place));
             for (at, (place, position)) in owned {
                 let found = committed
                     .get(&at)
@@ -392,7 +398,7 @@ impl World {
                 // A weaker topic may have lost what lay before the position, which moves it.
                 if let Some(position) = position
                     && self.is_at_disk(&at)
-                    && all_alive
+                    && alive.contains(&place)
                     && found != Some(position)
                     && found != Some(position.max(start))
                 {

@@ -75,7 +75,7 @@ impl Recorder {
     pub(crate) fn commit_done(&mut self, commit: u64, result: &Result<(), Error>) {
         let outcome = match result.as_ref().map_err(Error::kind) {
             Ok(()) => Outcome::Kept,
-            Err(ErrorKind::Fenced) => Outcome::Fenced,
+            Err(ErrorKind::Fenced | ErrorKind::FencedInstance) => Outcome::Fenced,
             Err(ErrorKind::NotFound | ErrorKind::InvalidInput | ErrorKind::InUse) => {
                 Outcome::Refused
             }

@@ -1,0 +1,319 @@
+//! What a [`Consumer`] commits, and when.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::consumer::{Consumer, is_fenced};
+use super::groups::{GroupCell, Groups, Staged};
+use super::options::CommittedOffset;
+use crate::error::{Error, ErrorKind, GroupError, InputError, LogError};
+use crate::group::{Committer, OffsetCommit};
+use crate::name::TopicPartition;
+use crate::offset::Offset;
+
+type Callback = Box<dyn FnOnce(Result<(), Error>) + Send>;
+
+/// A commit that nobody waits for.
+pub(super) struct AsyncCommit {
+    pub(super) staged: Staged,
+    offsets: Vec<(TopicPartition, Offset)>,
+    callback: Callback,
+}
+
+fn places_of(commits: &[(&TopicPartition, CommittedOffset)]) -> Vec<(TopicPartition, Offset)> {
+    let commits = commits.iter();
+    commits
+        .map(|(place, committed)| ((*place).clone(), committed.offset()))
+        .collect()
+}
+
+impl Consumer {
+    /// Begins to wait for the time of an automatic commit, of a consumer that makes them.
+    pub(super) fn await_auto_commit(&mut self) {
+        let commits = self.group.is_some() && !self.groups.catalog().is_read_only();
+        if commits && self.next_auto_commit.is_none() {
+            let interval = self.options.auto_commit;
+            self.next_auto_commit =
+                interval.map(|interval| self.groups.now().saturating_add(interval));
+        }
+    }
+
+    /// Commits if it is time to.
+    pub(super) fn auto_commit(&mut self, now: Duration) -> Result<(), Error> {
+        let (Some(interval), Some(next)) = (self.options.auto_commit, self.next_auto_commit) else {
+            return Ok(());
+        };
+        if now < next {
+            return Ok(());
+        }
+        self.next_auto_commit = Some(now.saturating_add(interval));
+        let committed = self.try_auto_commit();
+        self.say_alive(self.groups.now());
+        committed
+    }
+
+    /// Commits if automatic commits are on. That somebody who is no member is refused, since the group has
+    /// members or is gone, is for closing to tell: reading need not end for it.
+    pub(super) fn try_auto_commit(&mut self) -> Result<(), Error> {
+        match self.commit_before_giving_up() {
+            Err(error)
+                if self.membership.is_none()
+                    && matches!(error.kind(), ErrorKind::InUse | ErrorKind::NotFound) =>
+            {
+                Ok(())
+            }
+            committed => committed,
+        }
+    }
+
+    /// Commits the positions if automatic commits are on. That a member was removed is no error: its next
+    /// poll tells it.
+    pub(super) fn commit_before_giving_up(&mut self) -> Result<(), Error> {
+        if self.next_auto_commit.is_none() {
+            return Ok(());
+        }
+        match self.commit_all(true) {
+            Err(error) if is_fenced(&error) => Ok(()),
+            committed => committed,
+        }
+    }
+
+    fn commit_all(&mut self, only_new: bool) -> Result<(), Error> {
+        let positions = self.positions(only_new);
+        if positions.is_empty() && only_new {
+            return Ok(());
+        }
+        // In the order in which they were asked for, so that what is noted last is what counts.
+        self.finish_async_commits(true);
+        // Also without a position: whoever was removed has to learn it.
+        let commits = positions
+            .iter()
+            .map(|(place, offset)| (place, (*offset).into()));
+        let staged = self.stage(commits)?;
+        Groups::finish(staged)?;
+        self.note_committed(&positions);
+        Ok(())
+    }
+
+    /// Commits the positions of all assigned partitions: everything that polls have returned counts as
+    /// handled. Kafka: `commitSync()`.
+    ///
+    /// # Durability
+    ///
+    /// On return the commit has reached the durability of committed offsets, by default the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`Fenced`](ErrorKind::Fenced) if the member lost a partition: nothing is committed; poll again.
+    /// [`FencedInstance`](ErrorKind::FencedInstance) if another consumer took this one's instance id.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) without a group. What the storage gives.
+    pub fn commit(&mut self) -> Result<(), Error> {
+        self.check_usable("commit")?;
+        self.commit_all(false)
+    }
+
+    /// Commits these offsets, each the *next* to be read: all or none. Kafka: `commitSync(offsets)`.
+    ///
+    /// Going back is allowed; the last commit counts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use topiclog::{ConsumerOptions, EventLog, OffsetReset, Record, TopicOptions};
+    /// # let log = EventLog::in_memory()?;
+    /// # let topic = log.create_topic("t", TopicOptions::new())?;
+    /// # topic.producer().send(Record::new("x"))?;
+    /// # let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+    /// # let mut consumer = log.consumer_group("g")?.options(options).subscribe([&topic])?;
+    /// for record in &consumer.poll(std::time::Duration::from_secs(1))? {
+    ///     // handle it, then
+    ///     consumer.commit_offsets([(record.topic_partition(), record.offset().next().into())])?;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`commit`](Self::commit); [`InvalidInput`](ErrorKind::InvalidInput) for metadata that is
+    /// too long.
+    pub fn commit_offsets<'p>(
+        &mut self,
+        offsets: impl IntoIterator<Item = (&'p TopicPartition, CommittedOffset)>,
+    ) -> Result<(), Error> {
+        self.check_usable("commit")?;
+        self.finish_async_commits(true);
+        let offsets: Vec<_> = offsets.into_iter().collect();
+        let committed = places_of(&offsets);
+        let staged = self.stage(offsets)?;
+        Groups::finish(staged)?;
+        self.note_committed(&committed);
+        Ok(())
+    }
+
+    /// Commits the positions as [`commit`](Self::commit) does, but does not wait. The callback is called
+    /// once, in order, inside a later poll, commit or close, and in any case before a partition is given up.
+    /// Kafka: `commitAsync`.
+    ///
+    /// Each poll takes along what waits to be written. Where that means a sync and a housekeeping thread is
+    /// there to do it, the callback is called by a poll that comes after it.
+    ///
+    /// # Errors
+    ///
+    /// What is known at once; the callback is not called then.
+    pub fn commit_async(
+        &mut self,
+        callback: impl FnOnce(Result<(), Error>) + Send + 'static,
+    ) -> Result<(), Error> {
+        self.check_usable("commit")?;
+        let offsets = self.positions(false);
+        let commits = offsets
+            .iter()
+            .map(|(place, offset)| (place, (*offset).into()));
+        let staged = self.stage(commits)?;
+        self.call_back(staged, offsets, callback);
+        Ok(())
+    }
+
+    /// Commits these offsets, each the *next* to be read, as [`commit_offsets`](Self::commit_offsets) does,
+    /// but does not wait; with the callback it is as with [`commit_async`](Self::commit_async). Kafka:
+    /// `commitAsync(offsets, callback)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use topiclog::{ConsumerOptions, EventLog, OffsetReset, Record, TopicOptions};
+    /// # let log = EventLog::in_memory()?;
+    /// # let topic = log.create_topic("t", TopicOptions::new())?;
+    /// # topic.producer().send(Record::new("x"))?;
+    /// # let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+    /// # let mut consumer = log.consumer_group("g")?.options(options).subscribe([&topic])?;
+    /// for record in &consumer.poll(std::time::Duration::from_secs(1))? {
+    ///     // handle it, then
+    ///     let next = (record.topic_partition(), record.offset().next().into());
+    ///     consumer.commit_offsets_async([next], |committed| {
+    ///         if let Err(error) = committed {
+    ///             eprintln!("not committed: {error}");
+    ///         }
+    ///     })?;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// What is known at once; the callback is not called then.
+    pub fn commit_offsets_async<'p>(
+        &mut self,
+        offsets: impl IntoIterator<Item = (&'p TopicPartition, CommittedOffset)>,
+        callback: impl FnOnce(Result<(), Error>) + Send + 'static,
+    ) -> Result<(), Error> {
+        self.check_usable("commit")?;
+        let offsets: Vec<_> = offsets.into_iter().collect();
+        let committed = places_of(&offsets);
+        let staged = self.stage(offsets)?;
+        self.call_back(staged, committed, callback);
+        Ok(())
+    }
+
+    /// Has a callback called once a commit is kept.
+    fn call_back(
+        &mut self,
+        staged: Staged,
+        offsets: Vec<(TopicPartition, Offset)>,
+        callback: impl FnOnce(Result<(), Error>) + Send + 'static,
+    ) {
+        self.async_commits.push_back(AsyncCommit {
+            staged,
+            offsets,
+            callback: Box::new(callback),
+        });
+    }
+
+    pub(super) fn need_group(&self, call: &'static str) -> Result<&Arc<GroupCell>, Error> {
+        let needs = "a consumer of a group";
+        let missing = || InputError::State { call, needs }.into();
+        self.group.as_ref().ok_or_else(missing)
+    }
+
+    fn stage<'p>(
+        &self,
+        offsets: impl IntoIterator<Item = (&'p TopicPartition, CommittedOffset)>,
+    ) -> Result<Staged, Error> {
+        let cell = self.need_group("commit")?;
+        if self.groups.catalog().is_closed() {
+            return Err(LogError::Closed.into());
+        }
+        let commit = |(partition, committed): (&TopicPartition, CommittedOffset)| OffsetCommit {
+            partition: partition.clone(),
+            offset: committed.offset(),
+            metadata: Arc::clone(committed.shared_note()),
+        };
+        let commits: Vec<_> = offsets.into_iter().map(commit).collect();
+        for commit in &commits {
+            self.check_same_topic(&commit.partition)?;
+        }
+        let committer = match &self.membership {
+            Some(membership) => Committer::Member(&membership.member_id, membership.generation),
+            None => Committer::Outsider,
+        };
+        self.groups.stage(cell, committer, commits)
+    }
+
+    /// Refuses a commit for a partition of a topic that was deleted: by now the name may mean another one,
+    /// which the member may even have been given, and has not been told of.
+    fn check_same_topic(&self, place: &TopicPartition) -> Result<(), Error> {
+        match (self.topic_of(place), &self.membership) {
+            (Some(topic), None) if topic.is_deleted() => Err(topic.gone()),
+            (Some(topic), Some(_)) if !topic.is_deleted() => Ok(()),
+            (_, None) => Ok(()),
+            (_, Some(_)) => Err(Error::from(GroupError::NotAssigned).in_partition(place)),
+        }
+    }
+
+    /// Finishes commits that nobody waits for: those that are settled, or all. Returns whether there was one.
+    pub(super) fn finish_async_commits(&mut self, all: bool) -> bool {
+        let mut finished = false;
+        if let Some(first) = self.async_commits.front()
+            && !all
+            && !Groups::is_settled(&first.staged)
+        {
+            self.groups.write_waiting();
+        }
+        while let Some(first) = self.async_commits.front() {
+            if !all && !Groups::is_settled(&first.staged) {
+                break;
+            }
+            finished = true;
+            if let Some(commit) = self.async_commits.pop_front() {
+                let result = Groups::finish(commit.staged);
+                if result.is_ok() {
+                    self.note_committed(&commit.offsets);
+                }
+                (commit.callback)(result);
+            }
+        }
+        finished
+    }
+
+    /// Lets go of the commits that nobody waits for. Those that are kept count.
+    pub(super) fn drop_async_commits(&mut self) {
+        for commit in self.async_commits.drain(..) {
+            if Groups::is_settled(&commit.staged) {
+                let _nobody_asks = Groups::finish(commit.staged);
+            } else {
+                Groups::abandon(&commit.staged);
+            }
+        }
+    }
+
+    /// What the group has committed for a partition, by whomever. Kafka: `committed`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput) without a group.
+    pub fn committed(&self, place: &TopicPartition) -> Result<Option<CommittedOffset>, Error> {
+        let committed = self.groups.committed(self.need_group("committed")?, place);
+        Ok(committed
+            .map(|committed| CommittedOffset::new(committed.offset).metadata(committed.metadata)))
+    }
+}

@@ -1,0 +1,268 @@
+//! Bugs of positions and commits.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use topiclog::clock::ManualClock;
+use topiclog::storage::SimulatedStorage;
+use topiclog::{
+    Consumer, ConsumerGroup, ConsumerOptions, Durability, Error, ErrorKind, EventLog, Housekeeping,
+    Offset, OffsetReset, RebalanceListener, Record, Topic, TopicOptions, TopicPartition,
+};
+
+use super::common::{self, clock};
+
+const EVERY: Duration = Duration::from_secs(5);
+
+fn topic(log: &EventLog, name: &str, partitions: u32) -> Topic {
+    let options = TopicOptions::new().partitions(partitions);
+    log.create_topic(name, options).unwrap()
+}
+
+fn put(topic: &Topic, partition: u32, values: &[&str]) {
+    for value in values {
+        let record = Record::new(*value).partition(partition);
+        topic.producer().send_and_wait(record).unwrap();
+    }
+}
+
+fn at(topic: &Topic, partition: u32) -> TopicPartition {
+    TopicPartition::new(topic.name().clone(), partition)
+}
+
+fn poll(consumer: &mut Consumer) -> Vec<String> {
+    let records = consumer.poll(Duration::ZERO).unwrap();
+    let value = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let values = records.iter();
+    values
+        .map(|record| value(record.value().unwrap()))
+        .collect()
+}
+
+fn group(log: &EventLog, commits: Option<Duration>) -> ConsumerGroup {
+    let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+    let group = log.consumer_group("g").unwrap();
+    group.options(options.auto_commit(commits))
+}
+
+fn committed(group: &ConsumerGroup) -> Vec<String> {
+    let committed = group.committed().into_iter();
+    committed
+        .map(|(place, offset)| format!("{place}: {}", offset.offset()))
+        .collect()
+}
+
+fn memory() -> (EventLog, ManualClock) {
+    let clock = clock();
+    let log = EventLog::builder().in_memory().clock(clock.clone()).seed(7);
+    (log.open().unwrap(), clock)
+}
+
+/// Commits, and does not wait for it, what is to be given up.
+struct CommitsInPassing(bool);
+
+impl RebalanceListener for CommitsInPassing {
+    fn revoked(&mut self, consumer: &mut Consumer, _: &[TopicPartition]) -> Result<(), Error> {
+        if self.0 {
+            consumer.commit_async(|result| result.unwrap())?;
+        }
+        Ok(())
+    }
+}
+
+/// A partition was given up while a commit for it was on its way: its next owner went on from the one before.
+#[test]
+fn a_commit_that_nobody_waits_for_reaches_the_next_owner() {
+    for in_listener in [false, true] {
+        let log = common::open(&SimulatedStorage::new(), &clock());
+        let topic = topic(&log, "t", 2);
+        put(&topic, 0, &["a", "b"]);
+        put(&topic, 1, &["a", "b"]);
+        let group = group(&log, None);
+        let member = group.member().listener(CommitsInPassing(in_listener));
+        let mut first = member.subscribe([&topic]).unwrap();
+        assert_eq!(poll(&mut first).len(), 4);
+        if !in_listener {
+            first.commit_async(|result| result.unwrap()).unwrap();
+        }
+        let mut second = group.subscribe([&topic]).unwrap();
+        assert!(poll(&mut first).is_empty());
+        assert!(poll(&mut second).is_empty(), "nothing comes twice");
+        assert_eq!(second.assignment().len(), 1);
+    }
+}
+
+/// In a log without a thread nobody wrote the commits that nobody waits for: their callbacks came when 256
+/// KiB of them were together.
+#[test]
+fn a_commit_that_nobody_waits_for_is_answered_at_the_next_poll() {
+    for level in [Durability::Disk, Durability::Os, Durability::Memory] {
+        let log = EventLog::builder().in_memory().clock(clock());
+        let log = log.offsets_durability(level).open().unwrap();
+        let topic = topic(&log, "t", 1);
+        let mut member = group(&log, None).subscribe([&topic]).unwrap();
+        let answered = Arc::new(AtomicUsize::new(0));
+        for number in 0..5 {
+            assert!(poll(&mut member).is_empty());
+            assert_eq!(answered.load(Ordering::SeqCst), number, "{level:?}");
+            let answered = Arc::clone(&answered);
+            let answer = move |result: Result<(), Error>| {
+                result.unwrap();
+                answered.fetch_add(1, Ordering::SeqCst);
+            };
+            member.commit_async(answer).unwrap();
+        }
+    }
+}
+
+/// A consumer was dropped whose commit was kept already: the group only learned of it when the log was opened
+/// the next time.
+#[test]
+fn a_commit_that_is_kept_counts_although_its_consumer_is_dropped() {
+    let log = EventLog::builder().in_memory().clock(clock());
+    let log = log.offsets_durability(Durability::Memory).open().unwrap();
+    let topic = topic(&log, "t", 1);
+    put(&topic, 0, &["a"]);
+    let group = group(&log, None);
+    let mut member = group.subscribe([&topic]).unwrap();
+    assert_eq!(poll(&mut member), ["a"]);
+    let (answer, answers) = mpsc::channel();
+    let callback = move |_| answer.send(()).unwrap();
+    member.commit_async(callback).unwrap();
+    drop(member);
+    assert_eq!(committed(&group), ["t-0: 1"]);
+    assert_eq!(answers.try_iter().count(), 0, "a drop calls nobody back");
+}
+
+/// A position that was to be the end was found only when the partition was read: what was sent between the
+/// poll and that moment was passed over, if the partition was paused or others took the whole poll.
+#[test]
+fn the_end_is_that_of_the_next_poll_for_every_partition() {
+    let (log, _clock) = memory();
+    let topic = topic(&log, "t", 3);
+    put(&topic, 0, &["a", "b"]);
+    let options = ConsumerOptions::new().max_poll_records(1);
+    let reader = || {
+        let reader = log.consumer().options(options.clone());
+        reader.assign(&topic.partitions()).unwrap()
+    };
+    let [zero, one, two] = [0, 1, 2].map(|number| at(&topic, number));
+    let (mut assigned, mut sought) = (reader(), reader());
+    sought.seek_to_end().unwrap();
+    for reader in [&mut assigned, &mut sought] {
+        reader.seek(&zero, Offset::ZERO).unwrap();
+        reader.pause([&two]).unwrap();
+        assert_eq!(poll(reader), ["a"]);
+    }
+    put(&topic, 1, &["c"]);
+    put(&topic, 2, &["d"]);
+    for reader in [&mut assigned, &mut sought] {
+        assert_eq!(reader.position(&one).unwrap(), Offset::ZERO);
+        reader.resume([&two]).unwrap();
+        let mut values: Vec<_> = (0..3).flat_map(|_| poll(reader)).collect();
+        values.sort_unstable();
+        assert_eq!(values, ["b", "c", "d"]);
+    }
+}
+
+/// One topic was deleted: the automatic commit of all the others was refused with it, and nobody was told.
+#[test]
+fn a_deleted_topic_does_not_keep_the_others_from_being_committed() {
+    for closes in [true, false] {
+        let (log, clock) = memory();
+        let (kept, gone) = (topic(&log, "kept", 1), topic(&log, "gone", 1));
+        put(&kept, 0, &["a", "b"]);
+        put(&gone, 0, &["a"]);
+        let group = group(&log, Some(EVERY));
+        let mut member = group.subscribe([&kept, &gone]).unwrap();
+        assert_eq!(poll(&mut member).len(), 3);
+        log.delete_topic("gone").unwrap();
+        if closes {
+            member.close().unwrap();
+        } else {
+            clock.advance(EVERY);
+            assert!(poll(&mut member).is_empty());
+        }
+        assert_eq!(committed(&group), ["kept-0: 2"]);
+    }
+}
+
+/// The same with workers, which were stopped before they could learn of the deletion.
+#[test]
+fn a_deleted_topic_does_not_keep_what_workers_handled_from_being_committed() {
+    let (log, _clock) = memory();
+    let (kept, gone) = (topic(&log, "kept", 1), topic(&log, "gone", 1));
+    put(&kept, 0, &["a"]);
+    put(&gone, 0, &["a"]);
+    let group = group(&log, None);
+    let workers = group.workers(1).subscribe([&kept, &gone]).unwrap();
+    let (stopper, handled) = (workers.stopper(), AtomicUsize::new(0));
+    workers
+        .run(|_| {
+            if handled.fetch_add(1, Ordering::SeqCst) == 1 {
+                log.delete_topic("gone")?;
+                stopper.stop();
+            }
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(committed(&group), ["kept-0: 1"]);
+}
+
+/// The partitions of a topic that was made again were assigned: as their names were known, nothing happened,
+/// and polls went on to fail for the old one.
+#[test]
+fn assigning_a_topic_that_was_made_again_reads_the_new_one() {
+    let (log, _clock) = memory();
+    let old = topic(&log, "t", 1);
+    put(&old, 0, &["a", "b"]);
+    let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+    let reader = log.consumer().options(options);
+    let mut reader = reader.assign(&old.partitions()).unwrap();
+    assert_eq!(poll(&mut reader), ["a", "b"]);
+    log.delete_topic("t").unwrap();
+    let new = topic(&log, "t", 1);
+    put(&new, 0, &["c"]);
+    let error = reader.poll(Duration::ZERO).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    reader.assign(&new.partitions()).unwrap();
+    assert_eq!(poll(&mut reader), ["c"]);
+}
+
+/// In a log opened read-only, a poll that does not wait never looked how far the owner had come, nor did a
+/// drain.
+#[test]
+fn a_reader_beside_the_owner_sees_what_is_new_without_waiting() {
+    let (storage, clock) = (SimulatedStorage::new(), clock());
+    let log = common::open(&storage, &clock);
+    let topic = topic(&log, "t", 1);
+    let published = |value: &str| {
+        put(&topic, 0, &[value]);
+        clock.advance(Duration::from_secs(1));
+        log.run_housekeeping();
+    };
+    let beside = EventLog::builder().storage(storage.clone());
+    let beside = beside
+        .clock(clock.clone())
+        .housekeeping(Housekeeping::Manual);
+    let beside = beside.read_only().open().unwrap();
+    let there = beside.topic("t").unwrap().partitions();
+    let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+    let mut reader = beside.consumer().options(options).assign(&there).unwrap();
+    assert!(poll(&mut reader).is_empty());
+    published("a");
+    assert_eq!(poll(&mut reader), ["a"]);
+    published("b");
+    let drained = reader
+        .drain()
+        .unwrap()
+        .map(|records| records.unwrap().len());
+    assert_eq!(drained.sum::<usize>(), 1);
+    published("c");
+    // The end is looked for as well.
+    let mut latest = beside.consumer().assign(&there).unwrap();
+    assert!(poll(&mut latest).is_empty());
+    published("d");
+    assert_eq!(poll(&mut latest), ["d"]);
+}
