@@ -27,7 +27,7 @@
 
 use super::bytes::{i16_at, i32_at, i64_at, put, u16_at, u32_at, u64_at};
 use super::identity::checksum;
-use super::records::{self, RawRecords};
+use super::records::{self, RawRecords, Walk};
 use crate::error::FormatError;
 use crate::limits::{to_u32, to_usize};
 use crate::offset::Offset;
@@ -159,6 +159,14 @@ pub(crate) struct Batch<'a> {
 impl<'a> Batch<'a> {
     /// Reads what begins at the start of `bytes`. Checks everything.
     pub(crate) fn parse(bytes: &'a [u8], seed: u32) -> Frame<'a> {
+        match Self::frame(bytes, seed) {
+            Frame::Batch(batch) => batch.checked(batch.walk()),
+            other => other,
+        }
+    }
+
+    /// Reads what begins at the start of `bytes`. Checks everything but the records.
+    fn frame(bytes: &'a [u8], seed: u32) -> Frame<'a> {
         let Some(head) = bytes.first_chunk::<BATCH_HEADER_BYTES>() else {
             // A few zeros at the end of a file are as blank as many.
             return if !bytes.is_empty() && bytes.iter().all(|byte| *byte == 0) {
@@ -205,10 +213,17 @@ impl<'a> Batch<'a> {
             });
         }
         let (_, payload) = whole.split_at(BATCH_HEADER_BYTES);
-        if let Err(error) = records::check(payload, header.record_count, header.last_offset_delta) {
-            return Frame::Bad(error);
-        }
         Frame::Batch(Self { header, payload })
+    }
+
+    fn walk(&self) -> Walk<'a> {
+        let header = &self.header;
+        Walk::new(self.payload, header.record_count, header.last_offset_delta)
+    }
+
+    fn checked(self, walk: Walk<'a>) -> Frame<'a> {
+        walk.finish()
+            .map_or_else(Frame::Bad, |()| Frame::Batch(self))
     }
 
     /// Reads a batch that [`parse`](Self::parse) has found good before. Where `bytes` end behind one of
@@ -248,6 +263,44 @@ impl<'a> Batch<'a> {
     #[inline]
     pub(crate) fn bytes_before(&self, rest: &RawRecords<'_>) -> usize {
         self.payload.len() - rest.len()
+    }
+}
+
+/// Goes from batch to batch, and checks everything, two at a time where there are two.
+#[derive(Debug)]
+pub(crate) struct Batches<'a> {
+    bytes: &'a [u8],
+    seed: u32,
+    ahead: Option<Frame<'a>>,
+}
+
+impl<'a> Batches<'a> {
+    pub(crate) fn new(bytes: &'a [u8], seed: u32) -> Self {
+        let ahead = None;
+        Self { bytes, seed, ahead }
+    }
+
+    /// What comes next. Stays where something else than a batch is.
+    pub(crate) fn step(&mut self) -> Frame<'a> {
+        if let Some(ahead) = self.ahead.take() {
+            return ahead;
+        }
+        let Some((first, mut walk)) = self.frame() else {
+            return Batch::frame(self.bytes, self.seed);
+        };
+        if let Some((second, mut other)) = self.frame() {
+            walk.go_along(&mut other);
+            self.ahead = Some(second.checked(other));
+        }
+        first.checked(walk)
+    }
+
+    fn frame(&mut self) -> Option<(Batch<'a>, Walk<'a>)> {
+        let Frame::Batch(batch) = Batch::frame(self.bytes, self.seed) else {
+            return None;
+        };
+        self.bytes = self.bytes.get(to_usize(batch.header.length)..)?;
+        Some((batch, batch.walk()))
     }
 }
 
@@ -446,6 +499,35 @@ mod tests {
                 Frame::Incomplete(_)
             ));
         }
+    }
+
+    #[test]
+    fn batches_in_a_row_are_all_good_up_to_the_damaged_one() {
+        let one = sample();
+        let good = one.repeat(3);
+        let count = |bytes: &[u8]| {
+            let mut batches = Batches::new(bytes, 7);
+            let mut count = 0;
+            while let Frame::Batch(batch) = batches.step() {
+                assert_eq!(batch.records().count(), 2);
+                count += 1;
+            }
+            count
+        };
+        assert_eq!(count(&good), 3);
+        for byte in 0..good.len() {
+            let mut bad = good.clone();
+            bad[byte] ^= 0x10;
+            assert_eq!(count(&bad), byte / one.len(), "byte {byte}");
+            assert_eq!(count(&good[..byte]), byte / one.len(), "cut at {byte}");
+        }
+        // The records of the second are not what its header says, though its checksum is right.
+        let mut bad = good.clone();
+        let (second, records) = (one.len(), one.len() + 28);
+        bad[records] = 3;
+        let crc = checksum(7, &bad[second + 4..2 * one.len()]);
+        bad[second..second + 4].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(count(&bad), 1);
     }
 
     #[test]

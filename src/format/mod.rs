@@ -20,7 +20,9 @@ mod index;
 mod records;
 mod segment;
 
-pub(crate) use batch::{BATCH_HEADER_BYTES, Batch, BatchBuilder, BatchHeader, Frame, Stamp};
+pub(crate) use batch::{
+    BATCH_HEADER_BYTES, Batch, BatchBuilder, BatchHeader, Batches, Frame, Stamp,
+};
 pub(crate) use checkpoint::{CHECKPOINT_BYTES, Checkpoint};
 pub(crate) use envelope::{Document, open_document, seal_document};
 pub(crate) use identity::Identity;

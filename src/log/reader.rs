@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Log;
 use super::segment::{Segment, segment_for};
 use crate::error::{Error, FormatError, LogError};
-use crate::format::{BATCH_HEADER_BYTES, Batch, Frame};
+use crate::format::{BATCH_HEADER_BYTES, Batch, Batches, Frame};
 use crate::limits::{saturating_usize, to_u64, to_usize};
 use crate::offset::Offset;
 use crate::storage::{StorageFile, read_up_to_at};
@@ -196,14 +196,11 @@ impl Log {
         buffer: &'b mut [u8],
         filled: usize,
     ) -> Result<Taken<'b>, Error> {
-        let seed = at.segment.seed();
+        let read = buffer.get(..filled).unwrap_or_default();
+        let mut batches = Batches::new(read, at.segment.seed());
         let (mut skipped, mut end, mut next) = (0, 0, from);
-        while next < high_watermark {
-            let rest = buffer.get(end..filled).unwrap_or_default();
-            if rest.is_empty() {
-                break;
-            }
-            match Batch::parse(rest, seed) {
+        while next < high_watermark && end < filled {
+            match batches.step() {
                 Frame::Batch(batch) => {
                     end += to_usize(batch.header.length);
                     if batch.header.end_offset() <= from {
