@@ -1,4 +1,4 @@
-//! [`Groups`]: the consumer groups of a log: a lock around each state machine, wake-ups, expiry, commits.
+//! [`Groups`]: the consumer groups of a log: a lock around each state machine, wake-ups, expiry.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -8,15 +8,10 @@ use std::time::Duration;
 use super::inbox::Inbox;
 use super::store::{Entry, OffsetStore};
 use crate::error::{Error, GroupError};
-use crate::group::{
-    Committed, Committer, Emptiness, Group, GroupOptions, MemberId, OffsetCommit, TopicCatalog,
-    TopicShape,
-};
-use crate::log::Queued;
-use crate::name::{GroupId, TopicPartition};
-use crate::offset::Offset;
+use crate::group::{Emptiness, Group, GroupOptions, MemberId, TopicCatalog, TopicShape};
+use crate::name::GroupId;
 use crate::options::Durability;
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::Mutex;
 use crate::timestamp::Timestamp;
 use crate::topic::Catalog;
 
@@ -27,7 +22,7 @@ const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub(crate) struct Groups {
     catalog: Arc<Catalog>,
-    store: OffsetStore,
+    pub(super) store: OffsetStore,
     cells: Mutex<BTreeMap<GroupId, Arc<GroupCell>>>,
     /// The topics as groups see them; made anew when they change.
     topics: Mutex<Arc<TopicCatalog>>,
@@ -38,7 +33,7 @@ pub(crate) struct Groups {
 #[derive(Debug)]
 pub(super) struct GroupCell {
     pub(super) id: GroupId,
-    state: Mutex<CellState>,
+    pub(super) state: Mutex<CellState>,
 }
 
 #[derive(Debug)]
@@ -46,7 +41,7 @@ pub(super) struct CellState {
     pub(super) group: Group,
     members: HashMap<MemberId, Arc<MemberSeat>>,
     /// Commits handed to the log and not yet applied.
-    in_flight: usize,
+    pub(super) in_flight: usize,
 }
 
 /// What the coordinator's side and the member's side of one membership share.
@@ -81,13 +76,6 @@ impl MemberSeat {
             Duration::from_nanos(self.last_poll.load(Ordering::Acquire))
         }
     }
-}
-
-/// A commit on its way.
-#[derive(Debug)]
-pub(super) struct Staged {
-    cell: Arc<GroupCell>,
-    commits: Vec<(TopicPartition, Option<Committed>, Queued)>,
 }
 
 impl Groups {
@@ -134,7 +122,7 @@ impl Groups {
         self.catalog.environment.clock.monotonic()
     }
 
-    fn wall(&self) -> Timestamp {
+    pub(super) fn wall(&self) -> Timestamp {
         self.catalog.environment.clock.wall()
     }
 
@@ -183,7 +171,7 @@ impl Groups {
             .ok_or_else(|| GroupError::GroupNotFound.into())
     }
 
-    fn all(&self) -> Vec<Arc<GroupCell>> {
+    pub(super) fn all(&self) -> Vec<Arc<GroupCell>> {
         self.cells.lock().values().cloned().collect()
     }
 
@@ -212,7 +200,7 @@ impl Groups {
         result
     }
 
-    fn follow_up(&self, cell: &GroupCell, state: &mut MutexGuard<'_, CellState>) {
+    pub(super) fn follow_up(&self, cell: &GroupCell, state: &mut CellState) {
         if state.group.is_emptiness_changed() {
             state.group.notice_emptiness(self.wall());
         }
@@ -287,187 +275,9 @@ impl Groups {
         })
     }
 
-    /// Checks a commit and hands it to the log. The group must be locked from the one to the other.
-    pub(super) fn stage(
-        &self,
-        cell: &Arc<GroupCell>,
-        committer: Committer<'_>,
-        commits: Vec<OffsetCommit>,
-    ) -> Result<Staged, Error> {
-        if !commits.is_empty() {
-            self.store.make()?;
-        }
-        let timestamp = self.wall();
-        let topics = self.topics();
-        let mut state = cell.state.lock();
-        state.group.topics_changed(self.now(), &topics);
-        state.group.check_commit(committer, &commits)?;
-        let mut staged = Staged {
-            cell: Arc::clone(cell),
-            commits: Vec::with_capacity(commits.len()),
-        };
-        for OffsetCommit {
-            partition,
-            offset,
-            metadata,
-        } in commits
-        {
-            let Some(topic_id) = state.group.topic_id(&partition) else {
-                continue;
-            };
-            let log_offset = Offset::ZERO;
-            let offset_kept = Committed {
-                offset,
-                metadata,
-                topic_id,
-                timestamp,
-                log_offset,
-            };
-            let queued = self.store.append(&cell.id, &partition, Some(&offset_kept));
-            match queued {
-                Ok(queued) => staged.commits.push((partition, Some(offset_kept), queued)),
-                Err(error) if staged.commits.is_empty() => return Err(error),
-                Err(error) => {
-                    // What is on its way stays so; whoever commits again commits it all.
-                    state.in_flight += 1;
-                    drop(state);
-                    Self::finish(staged)?;
-                    return Err(error);
-                }
-            }
-        }
-        state.in_flight += 1;
-        self.follow_up(cell, &mut state);
-        Ok(staged)
-    }
-
-    fn stage_removals(
-        &self,
-        cell: &Arc<GroupCell>,
-        state: &mut CellState,
-        places: Vec<TopicPartition>,
-    ) -> Result<Staged, Error> {
-        let mut staged = Staged {
-            cell: Arc::clone(cell),
-            commits: Vec::new(),
-        };
-        for place in places {
-            let queued = self.store.append(&cell.id, &place, None)?;
-            staged.commits.push((place, None, queued));
-        }
-        state.in_flight += 1;
-        Ok(staged)
-    }
-
-    /// Removes committed offsets of a group, after `check` has said that this may be done.
-    pub(super) fn remove_offsets(
-        &self,
-        cell: &Arc<GroupCell>,
-        check: impl FnOnce(&mut Group) -> Result<Vec<TopicPartition>, Error>,
-    ) -> Result<(), Error> {
-        let staged = {
-            let mut state = cell.state.lock();
-            let places = check(&mut state.group)?;
-            self.stage_removals(cell, &mut state, places)?
-        };
-        Self::finish(staged)
-    }
-
     /// Forgets a group that was deleted.
     pub(super) fn forget(&self, id: &GroupId) {
         self.cells.lock().remove(id);
-    }
-
-    /// Waits until a commit is kept, then lets everybody see it.
-    pub(super) fn finish(staged: Staged) -> Result<(), Error> {
-        let mut failure = None;
-        let mut kept = Vec::with_capacity(staged.commits.len());
-        for (place, committed, queued) in staged.commits {
-            match OffsetStore::wait(&queued) {
-                Ok(log_offset) => kept.push((place, committed, log_offset)),
-                Err(error) => failure = Some(error),
-            }
-        }
-        let mut state = staged.cell.state.lock();
-        state.in_flight -= 1;
-        for (place, committed, log_offset) in kept {
-            match committed {
-                Some(committed) => {
-                    state.group.apply_commit(
-                        place,
-                        Committed {
-                            log_offset,
-                            ..committed
-                        },
-                    );
-                }
-                None => state.group.apply_removal(place, log_offset),
-            }
-        }
-        failure.map_or(Ok(()), Err)
-    }
-
-    /// Lets a commit go that nobody will finish: whether it counts is for the next opening to find out.
-    pub(super) fn abandon(staged: &Staged) {
-        staged.cell.state.lock().in_flight -= 1;
-    }
-
-    /// Whether a commit is settled, so that finishing it does not wait.
-    pub(super) fn is_settled(staged: &Staged) -> bool {
-        staged
-            .commits
-            .iter()
-            .all(|(_, _, queued)| OffsetStore::outcome(queued).is_some())
-    }
-
-    /// What a group has committed for a partition.
-    pub(super) fn committed(&self, cell: &GroupCell, place: &TopicPartition) -> Option<Committed> {
-        let topics = self.topics();
-        self.with(cell, |state, now| {
-            state.group.topics_changed(now, &topics);
-            state.group.committed(place).cloned()
-        })
-    }
-
-    /// Writes everything that is still true once more and drops what is before it, if that is worth it.
-    ///
-    /// Group by group, each while it has nothing on its way; if one has, the round is given up, and what
-    /// was written twice does no harm.
-    fn rewrite(&self) -> Result<(), Error> {
-        let cells = self.list();
-        let live: usize = cells
-            .iter()
-            .map(|cell| cell.state.lock().group.all_committed().count())
-            .sum();
-        if !self.store.wants_rewrite(crate::limits::to_u64(live)) {
-            return Ok(());
-        }
-        let from = self.store.end();
-        for cell in cells {
-            let staged = {
-                let mut state = cell.state.lock();
-                if state.in_flight > 0 {
-                    return Ok(());
-                }
-                let mut staged = Staged {
-                    cell: Arc::clone(&cell),
-                    commits: Vec::new(),
-                };
-                if let Some(since) = state.group.empty_since() {
-                    self.store.append_empty_since(&cell.id, Some(since))?;
-                }
-                for (place, committed) in state.group.all_committed() {
-                    let queued = self.store.append(&cell.id, place, Some(committed))?;
-                    staged
-                        .commits
-                        .push((place.clone(), Some(committed.clone()), queued));
-                }
-                state.in_flight += 1;
-                staged
-            };
-            Self::finish(staged)?;
-        }
-        self.store.drop_before(from)
     }
 
     /// Wakes every member, for instance since the log is closed.

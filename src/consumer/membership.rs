@@ -4,8 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::commits::Staged;
 use super::consumer::{Consumer, is_unknown_member};
-use super::groups::{Groups, MemberSeat, Staged};
+use super::groups::{Groups, MemberSeat};
 use super::options::CommittedOffset;
 use crate::error::{Error, ErrorKind, GroupError, InputError, LogError};
 use crate::group::{

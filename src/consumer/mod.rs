@@ -5,6 +5,7 @@
 //! - `membership`: its part in a group: joining, giving up, gaining, committing.
 //! - `builder`, `options`, `listener`: how one is made.
 //! - `groups`: the groups of a log: locks around the state machines, wake-ups, expiry.
+//! - `commits`: commits on their way to the log, and the rewriting of it.
 //! - `store`: committed offsets in their internal topic.
 //! - `admin`: the handle on a group: lag, description, resets.
 //! - `workers`: members that call a handler, each on a thread of its own; `worker`: one of them.
@@ -14,6 +15,7 @@
 
 mod admin;
 mod builder;
+mod commits;
 #[expect(clippy::module_inception, reason = "the handle is called what it is")]
 mod consumer;
 mod drain;

@@ -295,7 +295,9 @@ impl OffsetStore {
     pub(super) fn drop_before(&self, offset: Offset) -> Result<(), Error> {
         match self.existing() {
             Some(log) => {
-                log.settle_all()?;
+                // Below level `Disk` what was rewritten may be in memory alone, while what is dropped
+                // has long been on disk, and is gone for good.
+                log.sync()?;
                 log.delete_records(offset).map(drop)
             }
             None => Ok(()),
