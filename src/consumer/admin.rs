@@ -165,7 +165,7 @@ impl ConsumerGroup {
         let lag = |log: &Arc<Log>| {
             let partition = log.partition().clone();
             let committed = self.groups.committed(&self.cell, &partition);
-            let committed = committed.map(|committed| committed.offset);
+            let committed = committed.ok().flatten().map(|committed| committed.offset);
             let end = log.high_watermark();
             let lag = committed.map(|committed| end - committed);
             PartitionLag {
@@ -194,7 +194,7 @@ impl ConsumerGroup {
         let plan = |log: &Arc<Log>| {
             log.settle_all()?;
             let partition = log.partition().clone();
-            let committed = self.groups.committed(&self.cell, &partition);
+            let committed = self.groups.committed(&self.cell, &partition)?;
             let before = committed.map(|committed| committed.offset);
             let after = self.reset_position(log, before, target)?;
             Ok(ResetOffset {

@@ -148,13 +148,22 @@ impl Groups {
             .all(|(_, _, queued)| OffsetStore::outcome(queued).is_some())
     }
 
-    /// What a group has committed for a partition.
-    pub(super) fn committed(&self, cell: &GroupCell, place: &TopicPartition) -> Option<Committed> {
+    /// What a group has committed for a partition: where to go on.
+    ///
+    /// # Errors
+    ///
+    /// If that is not known, since what is kept of it is damaged.
+    pub(super) fn committed(
+        &self,
+        cell: &GroupCell,
+        place: &TopicPartition,
+    ) -> Result<Option<Committed>, Error> {
+        self.store.check()?;
         let topics = self.topics();
-        self.with(cell, |state, now| {
+        Ok(self.with(cell, |state, now| {
             state.group.topics_changed(now, &topics);
             state.group.committed(place).cloned()
-        })
+        }))
     }
 
     /// Writes everything that is still true once more and drops what is before it, if that is worth it.
@@ -203,11 +212,13 @@ impl Groups {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ErrorKind;
     use crate::clock::ManualClock;
-    use crate::log::Accumulator;
+    use crate::log::{Accumulator, Log};
     use crate::name::{GroupId, TopicName};
     use crate::options::{Durability, TopicOptions};
     use crate::random::Random;
+    use crate::record::Record;
     use crate::storage::{MemoryStorage, Storage};
     use crate::timestamp::Timestamp;
     use crate::topic::{Catalog, Environment};
@@ -244,8 +255,13 @@ mod tests {
     }
 
     fn offset(groups: &Groups, id: &str) -> Option<u64> {
-        let committed = groups.committed(&cell(groups, id), &place())?;
-        Some(committed.offset.value())
+        let committed = groups.committed(&cell(groups, id), &place()).unwrap();
+        Some(committed?.offset.value())
+    }
+
+    fn offsets_log(catalog: &Catalog) -> Arc<Log> {
+        let topic = catalog.find(&TopicName::new("__consumer_offsets").unwrap());
+        Arc::clone(topic.unwrap().log(0).unwrap())
     }
 
     /// A log of commits that is worth rewriting: one group has committed all of it.
@@ -273,8 +289,7 @@ mod tests {
         let storage = MemoryStorage::new();
         let (catalog, groups) = filled(&storage);
         let staged = stage(&groups, &cell(&groups, "new"), 7, "");
-        let offsets = catalog.find(&TopicName::new("__consumer_offsets").unwrap());
-        let log = Arc::clone(offsets.unwrap().log(0).unwrap());
+        let log = offsets_log(&catalog);
         log.flush().unwrap();
         let end = log.offsets().log_end;
         groups.rewrite().unwrap();
@@ -288,5 +303,38 @@ mod tests {
         let (_, groups) = open(&storage);
         assert_eq!(offset(&groups, "new"), Some(7));
         assert_eq!(offset(&groups, "old"), Some(2199));
+    }
+
+    /// A record that is no commit kept the whole log from being opened.
+    #[test]
+    fn a_record_that_is_no_commit_stops_the_groups_and_nothing_else() {
+        let storage = MemoryStorage::new();
+        let (catalog, groups) = filled(&storage);
+        let log = offsets_log(&catalog);
+        let at = log.offsets().log_end;
+        let record = Record::new("noise").key("\u{1}noise");
+        log.send_and_wait(&record, crate::limits::MAX_BLOCK_DEFAULT)
+            .unwrap();
+        Groups::finish(stage(&groups, &cell(&groups, "old"), 1, "")).unwrap();
+        catalog.close().unwrap();
+        let (catalog, groups) = open(&storage);
+        let (partition, error) = groups.damage().unwrap();
+        assert_eq!(partition.to_string(), "__consumer_offsets-0");
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert_eq!(error.offset(), Some(at));
+        let old = cell(&groups, "old");
+        let committed = groups.committed(&old, &place()).unwrap_err();
+        assert_eq!(committed.kind(), ErrorKind::Corrupt);
+        let commit = OffsetCommit {
+            partition: place(),
+            offset: Offset::ZERO,
+            metadata: "".into(),
+        };
+        let refused = groups.stage(&old, Committer::Outsider, vec![commit]);
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Corrupt);
+        // Nothing is tidied away either.
+        let start = offsets_log(&catalog).offsets().log_start;
+        groups.rewrite().unwrap_err();
+        assert_eq!(offsets_log(&catalog).offsets().log_start, start);
     }
 }

@@ -145,7 +145,8 @@ impl Consumer {
     /// - [`Closed`](ErrorKind::Closed) if the log or the consumer is closed;
     /// - [`OffsetOutOfRange`](ErrorKind::OffsetOutOfRange) if the position has left the partition, or
     ///   there is none, and the reset policy is [`OffsetReset::None`];
-    /// - [`Corrupt`](ErrorKind::Corrupt) where the next record is damaged; seek past it to go on;
+    /// - [`Corrupt`](ErrorKind::Corrupt) where the next record is damaged; seek past it to go on. Also if
+    ///   what is kept of committed offsets is damaged: seek to where to go on;
     /// - [`Fenced`](ErrorKind::Fenced) if another consumer took this one's instance id;
     /// - the first error of the listener, and what the storage gives.
     pub fn poll(&mut self, timeout: Duration) -> Result<Records, Error> {
@@ -332,7 +333,7 @@ impl Consumer {
         let log = slot.reader.log();
         let offsets = log.offsets();
         let committed = match (start, &self.group) {
-            (Start::Committed, Some(cell)) => self.groups.committed(cell, &slot.place),
+            (Start::Committed, Some(cell)) => self.groups.committed(cell, &slot.place)?,
             _ => None,
         };
         let position = match (start, committed) {

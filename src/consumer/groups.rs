@@ -9,7 +9,7 @@ use super::inbox::Inbox;
 use super::store::{Entry, OffsetStore};
 use crate::error::{Error, GroupError};
 use crate::group::{Emptiness, Group, GroupOptions, MemberId, TopicCatalog, TopicShape};
-use crate::name::GroupId;
+use crate::name::{GroupId, TopicPartition};
 use crate::options::Durability;
 use crate::sync::Mutex;
 use crate::timestamp::Timestamp;
@@ -94,8 +94,7 @@ impl Groups {
 
     fn load(&self) -> Result<(), Error> {
         self.store.replay(|group, entry| {
-            let Ok(id) = GroupId::new(group) else { return };
-            let cell = self.cell(&id);
+            let cell = self.cell(group);
             let mut state = cell.state.lock();
             match entry {
                 Entry::Committed(place, committed) => state.group.apply_commit(place, committed),
@@ -112,6 +111,13 @@ impl Groups {
             });
         }
         Ok(())
+    }
+
+    /// Why committed offsets are not known, if what is kept of them is damaged.
+    pub(crate) fn damage(&self) -> Option<(TopicPartition, Error)> {
+        let error = self.store.check().err()?;
+        let partition = TopicPartition::new(error.topic()?.clone(), error.partition()?);
+        Some((partition, error))
     }
 
     pub(crate) fn catalog(&self) -> &Arc<Catalog> {

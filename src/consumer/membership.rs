@@ -451,13 +451,14 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) without a group.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) without a group; [`Corrupt`](ErrorKind::Corrupt) if what
+    /// is kept of committed offsets is damaged.
     pub fn committed(&self, place: &TopicPartition) -> Result<Option<CommittedOffset>, Error> {
         self.need_group("committed")?;
-        let committed = self
-            .group
-            .as_ref()
-            .and_then(|cell| self.groups.committed(cell, place));
+        let committed = match &self.group {
+            Some(cell) => self.groups.committed(cell, place)?,
+            None => None,
+        };
         Ok(committed
             .map(|committed| CommittedOffset::new(committed.offset).metadata(committed.metadata)))
     }

@@ -180,7 +180,7 @@ impl EventLogBuilder {
         let manual = environment.clock.is_manual();
         let bell = Bell::new();
         let accumulator = Arc::new(Accumulator::new(self.buffer_bytes, Box::new(bell.ringer())));
-        let (catalog, report) = if self.read_only {
+        let (catalog, mut report) = if self.read_only {
             (
                 Catalog::open_read_only(environment, accumulator)?,
                 crate::RecoveryReport::default(),
@@ -190,6 +190,9 @@ impl EventLogBuilder {
             Catalog::open(environment, accumulator, &note)?
         };
         let groups = Arc::new(Groups::open(&catalog, self.offsets_durability)?);
+        if let Some((partition, error)) = groups.damage() {
+            report.note_damage(&partition, error);
+        }
         let housekeeper = Arc::new(Housekeeper::new(&catalog, self.retention_check_interval));
         let weak = Arc::downgrade(&groups);
         housekeeper.add_chore(Box::new(move |now| {
