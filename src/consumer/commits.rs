@@ -21,6 +21,8 @@ pub(super) struct Staged {
 
 impl Groups {
     /// Checks a commit and hands it to the log. The group must be locked from the one to the other.
+    ///
+    /// Outsiders first have the members removed that have stopped polling.
     pub(super) fn stage(
         &self,
         cell: &Arc<GroupCell>,
@@ -29,6 +31,9 @@ impl Groups {
     ) -> Result<Staged, Error> {
         if !commits.is_empty() {
             self.store.make()?;
+        }
+        if matches!(committer, Committer::Outsider) {
+            self.expire_members(cell);
         }
         let timestamp = self.wall();
         let topics = self.topics();
@@ -41,6 +46,7 @@ impl Groups {
         };
         for OffsetCommit {
             partition,
+            topic_id: _,
             offset,
             metadata,
         } in commits
@@ -96,11 +102,11 @@ impl Groups {
     pub(super) fn remove_offsets(
         &self,
         cell: &Arc<GroupCell>,
-        check: impl FnOnce(&mut Group) -> Result<Vec<TopicPartition>, Error>,
+        check: impl FnOnce(&Group) -> Result<Vec<TopicPartition>, Error>,
     ) -> Result<(), Error> {
         let staged = {
             let mut state = cell.state.lock();
-            let places = check(&mut state.group)?;
+            let places = check(&state.group)?;
             self.stage_removals(cell, &mut state, places)?
         };
         Self::finish(staged)
@@ -206,135 +212,5 @@ impl Groups {
             Self::finish(staged)?;
         }
         self.store.drop_before(from)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ErrorKind;
-    use crate::clock::ManualClock;
-    use crate::log::{Accumulator, Log};
-    use crate::name::{GroupId, TopicName};
-    use crate::options::{Durability, TopicOptions};
-    use crate::random::Random;
-    use crate::record::Record;
-    use crate::storage::{MemoryStorage, Storage};
-    use crate::timestamp::Timestamp;
-    use crate::topic::{Catalog, Environment};
-
-    fn open(storage: &MemoryStorage) -> (Arc<Catalog>, Groups) {
-        let storage: Arc<dyn Storage> = Arc::new(storage.clone());
-        let environment = Environment {
-            storage,
-            clock: Arc::new(ManualClock::new(Timestamp::from_millis(1))),
-            random: Arc::new(Random::from_seed(1)),
-        };
-        let accumulator = Arc::new(Accumulator::new(1 << 25, Box::new(|| ())));
-        let (catalog, _) = Catalog::open(environment, accumulator, "test").unwrap();
-        let groups = Groups::open(&catalog, Durability::Os).unwrap();
-        (catalog, groups)
-    }
-
-    fn cell(groups: &Groups, id: &str) -> Arc<GroupCell> {
-        groups.cell(&GroupId::new(id).unwrap())
-    }
-
-    fn place() -> TopicPartition {
-        TopicPartition::new(TopicName::new("t").unwrap(), 0)
-    }
-
-    fn stage(groups: &Groups, cell: &Arc<GroupCell>, offset: u64, note: &str) -> Staged {
-        let commit = OffsetCommit {
-            partition: place(),
-            offset: Offset::new(offset),
-            metadata: note.into(),
-        };
-        let staged = groups.stage(cell, Committer::Outsider, vec![commit]);
-        staged.unwrap()
-    }
-
-    fn offset(groups: &Groups, id: &str) -> Option<u64> {
-        let committed = groups.committed(&cell(groups, id), &place()).unwrap();
-        Some(committed?.offset.value())
-    }
-
-    fn offsets_log(catalog: &Catalog) -> Arc<Log> {
-        let topic = catalog.find(&TopicName::new("__consumer_offsets").unwrap());
-        Arc::clone(topic.unwrap().log(0).unwrap())
-    }
-
-    /// A log of commits that is worth rewriting: one group has committed all of it.
-    fn filled(storage: &MemoryStorage) -> (Arc<Catalog>, Groups) {
-        let (catalog, groups) = open(storage);
-        let t = TopicName::new("t").unwrap();
-        catalog.create(t, TopicOptions::new()).unwrap();
-        let old = cell(&groups, "old");
-        let note = "n".repeat(4000);
-        let mut last = None;
-        for number in 0..2200 {
-            if let Some(before) = last.replace(stage(&groups, &old, number, &note)) {
-                Groups::abandon(&before);
-            }
-        }
-        Groups::finish(last.unwrap()).unwrap();
-        assert!(groups.store.wants_rewrite(1));
-        (catalog, groups)
-    }
-
-    /// The first commit of a group, on its way while the log was rewritten, was dropped with what lies
-    /// before it: acknowledged, and gone at the next open.
-    #[test]
-    fn the_first_commit_of_a_group_survives_a_rewriting_that_meets_it_on_its_way() {
-        let storage = MemoryStorage::new();
-        let (catalog, groups) = filled(&storage);
-        let staged = stage(&groups, &cell(&groups, "new"), 7, "");
-        let log = offsets_log(&catalog);
-        log.flush().unwrap();
-        let end = log.offsets().log_end;
-        groups.rewrite().unwrap();
-        assert!(log.offsets().log_start < end, "given up");
-        Groups::finish(staged).unwrap();
-        let before = log.size_bytes();
-        groups.rewrite().unwrap();
-        assert!(log.size_bytes() < before / 2);
-        assert!(log.offsets().log_start >= end);
-        catalog.close().unwrap();
-        let (_, groups) = open(&storage);
-        assert_eq!(offset(&groups, "new"), Some(7));
-        assert_eq!(offset(&groups, "old"), Some(2199));
-    }
-
-    /// A record that is no commit kept the whole log from being opened.
-    #[test]
-    fn a_record_that_is_no_commit_stops_the_groups_and_nothing_else() {
-        let storage = MemoryStorage::new();
-        let (catalog, groups) = filled(&storage);
-        let log = offsets_log(&catalog);
-        let at = log.offsets().log_end;
-        let record = Record::new("noise").key("\u{1}noise");
-        log.send_and_wait(&record, crate::limits::MAX_BLOCK_DEFAULT)
-            .unwrap();
-        Groups::finish(stage(&groups, &cell(&groups, "old"), 1, "")).unwrap();
-        catalog.close().unwrap();
-        let (catalog, groups) = open(&storage);
-        let (partition, error) = groups.damage().unwrap();
-        assert_eq!(partition.to_string(), "__consumer_offsets-0");
-        assert_eq!(error.kind(), ErrorKind::Corrupt);
-        assert_eq!(error.offset(), Some(at));
-        let old = cell(&groups, "old");
-        let committed = groups.committed(&old, &place()).unwrap_err();
-        assert_eq!(committed.kind(), ErrorKind::Corrupt);
-        let commit = OffsetCommit {
-            partition: place(),
-            offset: Offset::ZERO,
-            metadata: "".into(),
-        };
-        let refused = groups.stage(&old, Committer::Outsider, vec![commit]);
-        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Corrupt);
-        // Nothing is tidied away either.
-        let start = offsets_log(&catalog).offsets().log_start;
-        groups.rewrite().unwrap_err();
-        assert_eq!(offsets_log(&catalog).offsets().log_start, start);
     }
 }

@@ -8,7 +8,10 @@ use std::time::Duration;
 use super::inbox::Inbox;
 use super::store::{Entry, OffsetStore};
 use crate::error::{Error, GroupError};
-use crate::group::{Emptiness, Group, GroupOptions, MemberId, TopicCatalog, TopicShape};
+use crate::group::{
+    Emptiness, Group, GroupDescription, GroupOptions, GroupState, MemberId, TopicCatalog,
+    TopicShape,
+};
 use crate::name::{GroupId, TopicPartition};
 use crate::options::Durability;
 use crate::sync::Mutex;
@@ -18,15 +21,36 @@ use crate::topic::Catalog;
 /// How often offsets are looked at that may have expired. Kafka: `offsets.retention.check.interval.ms`.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
 
+/// As many groups are kept without a look at who needs them.
+const SWEEP_MIN: usize = 64;
+
 /// All consumer groups of a log.
 #[derive(Debug)]
 pub(crate) struct Groups {
     catalog: Arc<Catalog>,
     pub(super) store: OffsetStore,
-    cells: Mutex<BTreeMap<GroupId, Arc<GroupCell>>>,
+    cells: Mutex<Cells>,
+    options: GroupOptions,
     /// The topics as groups see them; made anew when they change.
     topics: Mutex<Arc<TopicCatalog>>,
     last_expiry: Mutex<Duration>,
+}
+
+#[derive(Debug, Default)]
+struct Cells {
+    by_id: BTreeMap<GroupId, Arc<GroupCell>>,
+    /// At how many it is time to look for groups that nobody would miss.
+    sweep_at: usize,
+}
+
+impl Cells {
+    /// Drops the groups that have nothing and that nobody holds: a name asked for once does not stay for
+    /// ever. Whoever holds one is counted, since there is no other way to one than through this map.
+    fn sweep(&mut self) {
+        self.by_id
+            .retain(|_, cell| Arc::strong_count(cell) > 1 || !cell.state.lock().group.is_idle());
+        self.sweep_at = (2 * self.by_id.len()).max(SWEEP_MIN);
+    }
 }
 
 /// A group behind its lock.
@@ -39,7 +63,7 @@ pub(super) struct GroupCell {
 #[derive(Debug)]
 pub(super) struct CellState {
     pub(super) group: Group,
-    members: HashMap<MemberId, Arc<MemberSeat>>,
+    pub(super) members: HashMap<MemberId, Arc<MemberSeat>>,
     /// Commits handed to the log and not yet applied.
     pub(super) in_flight: usize,
 }
@@ -80,11 +104,16 @@ impl MemberSeat {
 
 impl Groups {
     /// The groups of a log, with the offsets that were committed before.
-    pub(crate) fn open(catalog: &Arc<Catalog>, durability: Durability) -> Result<Self, Error> {
+    pub(crate) fn open(
+        catalog: &Arc<Catalog>,
+        durability: Durability,
+        options: GroupOptions,
+    ) -> Result<Self, Error> {
         let groups = Self {
             catalog: Arc::clone(catalog),
             store: OffsetStore::new(catalog, durability),
-            cells: Mutex::new(BTreeMap::new()),
+            cells: Mutex::default(),
+            options,
             topics: Mutex::new(Arc::default()),
             last_expiry: Mutex::new(Duration::ZERO),
         };
@@ -154,8 +183,11 @@ impl Groups {
     pub(super) fn cell(&self, id: &GroupId) -> Arc<GroupCell> {
         let topics = self.topics();
         let mut cells = self.cells.lock();
-        let cell = cells.entry(id.clone()).or_insert_with(|| {
-            let mut group = Group::new(id.clone(), GroupOptions::default());
+        if cells.by_id.len() >= cells.sweep_at {
+            cells.sweep();
+        }
+        let cell = cells.by_id.entry(id.clone()).or_insert_with(|| {
+            let mut group = Group::new(id.clone(), self.options);
             group.topics_changed(self.now(), &topics);
             let state = CellState {
                 group,
@@ -171,14 +203,14 @@ impl Groups {
     }
 
     /// A group that has members or offsets.
-    pub(super) fn existing(&self, id: &GroupId) -> Result<Arc<GroupCell>, Error> {
-        let cell = self.cells.lock().get(id).cloned();
+    fn existing(&self, id: &GroupId) -> Result<Arc<GroupCell>, Error> {
+        let cell = self.cells.lock().by_id.get(id).cloned();
         cell.filter(|cell| !cell.state.lock().group.is_idle())
             .ok_or_else(|| GroupError::GroupNotFound.into())
     }
 
     pub(super) fn all(&self) -> Vec<Arc<GroupCell>> {
-        self.cells.lock().values().cloned().collect()
+        self.cells.lock().by_id.values().cloned().collect()
     }
 
     /// All groups that have members or offsets.
@@ -191,6 +223,29 @@ impl Groups {
     /// The ids of all groups that have members or offsets.
     pub(crate) fn ids(&self) -> Vec<GroupId> {
         self.list().iter().map(|cell| cell.id.clone()).collect()
+    }
+
+    /// The ids of those that are in one of these states.
+    pub(crate) fn ids_in(&self, states: &[GroupState]) -> Vec<GroupId> {
+        let mut cells = self.all();
+        cells.retain(|cell| {
+            self.expire_members(cell);
+            self.with(cell, |state, _| {
+                !state.group.is_idle() && states.contains(&state.group.state())
+            })
+        });
+        cells.iter().map(|cell| cell.id.clone()).collect()
+    }
+
+    /// A group as it is now.
+    pub(super) fn describe(&self, cell: &GroupCell) -> GroupDescription {
+        self.expire_members(cell);
+        self.with(cell, |state, _| state.group.describe())
+    }
+
+    /// A group as it is now, if it has members or offsets.
+    pub(crate) fn describe_existing(&self, id: &GroupId) -> Result<GroupDescription, Error> {
+        Ok(self.describe(&*self.existing(id)?))
     }
 
     /// Does something with a group, then what the group asks for.
@@ -214,6 +269,9 @@ impl Groups {
         for member in &effects.wake {
             if let Some(seat) = state.members.get(member) {
                 seat.inbox.raise_group();
+            }
+            if !state.group.knows(member) {
+                state.members.remove(member);
             }
         }
         for place in &effects.dropped_offsets {
@@ -259,7 +317,10 @@ impl Groups {
             if let Ok(staged) = staged {
                 let _tried_again_later = Self::finish(staged);
             }
+            // What is on record about a group that has nothing left goes as well.
+            self.with(&cell, |_, _| ());
         }
+        self.cells.lock().sweep();
         let _tried_again_later = self.rewrite();
     }
 
@@ -272,18 +333,33 @@ impl Groups {
             for (member, seat) in &state.members {
                 state.group.touch(seat.last_poll(now), member);
             }
-            for expired in state.group.expire(now) {
-                if let Some(seat) = state.members.remove(&expired.member_id) {
-                    seat.inbox.raise_group();
-                }
-            }
+            let _woken_by_what_follows = state.group.expire(now);
             state.group.next_deadline()
         })
     }
 
-    /// Forgets a group that was deleted.
-    pub(super) fn forget(&self, id: &GroupId) {
-        self.cells.lock().remove(id);
+    /// Deletes a group with its offsets. If that fails the group is there still, with what is left.
+    pub(super) fn delete(&self, cell: &Arc<GroupCell>) -> Result<(), Error> {
+        self.expire_members(cell);
+        self.remove_offsets(cell, Group::check_delete)?;
+        // What is on record about it goes as well.
+        self.with(cell, |_, _| ());
+        // Whoever came meanwhile came to a group that begins anew. Otherwise it is dead and out of the
+        // map at once, for whoever meets it to find the next of its name.
+        let mut cells = self.cells.lock();
+        if cell.state.lock().group.bury() {
+            cells.by_id.remove(&cell.id);
+        }
+        Ok(())
+    }
+
+    /// The group, or the next one of its name if it was deleted.
+    pub(super) fn living(&self, cell: &Arc<GroupCell>) -> Arc<GroupCell> {
+        if cell.state.lock().group.is_dead() {
+            self.cell(&cell.id)
+        } else {
+            Arc::clone(cell)
+        }
     }
 
     /// Wakes every member, for instance since the log is closed.

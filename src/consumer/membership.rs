@@ -158,7 +158,10 @@ impl Consumer {
             };
             if let Some(membership) = &mut self.membership {
                 membership.generation = step.generation;
-                membership.due = !step.is_empty();
+                membership.due = step.gathering || !step.is_empty();
+            }
+            if step.gathering {
+                break;
             }
             if !step.lost.is_empty() {
                 self.tell(&mut failure, told, Call::Lost, &step.lost);
@@ -199,6 +202,8 @@ impl Consumer {
             return Ok(());
         };
         let (subscription, assignors) = (old.subscription.clone(), old.assignors.clone());
+        let cell = self.group.as_ref().map(|cell| self.groups.living(cell));
+        self.group = cell;
         let joined = self.join(subscription, assignors);
         if joined.is_err() {
             self.membership = Some(Membership { due: true, ..old });
@@ -406,6 +411,7 @@ impl Consumer {
         }
         let commit = |(partition, committed): (&TopicPartition, CommittedOffset)| OffsetCommit {
             partition: partition.clone(),
+            topic_id: self.topic_of(partition).map(|topic| topic.id),
             offset: committed.offset(),
             metadata: Arc::clone(committed.shared_note()),
         };
@@ -417,7 +423,8 @@ impl Consumer {
             Some(membership) => Committer::Member(&membership.member_id, membership.generation),
             None => Committer::Outsider,
         };
-        self.groups.stage(cell, committer, commits)
+        self.groups
+            .stage(&self.groups.living(cell), committer, commits)
     }
 
     /// Refuses a commit for a partition of a topic that was deleted: by now the name may mean another one,

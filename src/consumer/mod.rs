@@ -28,6 +28,9 @@ mod store;
 mod worker;
 mod workers;
 
+#[cfg(test)]
+mod tests;
+
 pub use admin::{ConsumerGroup, OffsetTarget, PartitionLag, ResetOffset};
 pub use builder::{ConsumerBuilder, GroupBuilder};
 pub use consumer::Consumer;

@@ -37,9 +37,9 @@ pub(crate) struct GroupOptions {
     /// `max_poll_interval`. Zero by default, since in one process a rebalance costs microseconds.
     /// Kafka: `group.initial.rebalance.delay.ms`.
     pub(crate) initial_rebalance_delay: Duration,
-    /// How long the offsets of a group without members are kept. Seven days by default. Kafka:
-    /// `offsets.retention.minutes`.
-    pub(crate) offsets_retention: Duration,
+    /// How long the offsets of a group without members are kept; for ever if none is said. Seven days by
+    /// default. Kafka: `offsets.retention.minutes`.
+    pub(crate) offsets_retention: Option<Duration>,
 }
 
 impl Default for GroupOptions {
@@ -47,7 +47,7 @@ impl Default for GroupOptions {
         Self {
             max_size: usize::MAX,
             initial_rebalance_delay: Duration::ZERO,
-            offsets_retention: Duration::from_secs(7 * 24 * 3600),
+            offsets_retention: Some(Duration::from_secs(7 * 24 * 3600)),
         }
     }
 }
@@ -444,6 +444,11 @@ impl Group {
         members
             .chain(self.gathering.map(|gathering| gathering.until))
             .min()
+    }
+
+    /// Whether this is a member that is here, or one that still has to learn that it was fenced.
+    pub(crate) fn knows(&self, member: &MemberId) -> bool {
+        self.roster.key(member).is_some() || self.fenced.contains(member)
     }
 
     /// The member that is here under this id.

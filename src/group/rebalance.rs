@@ -15,10 +15,13 @@ use super::assignor::{
 };
 use super::catalog::{PartitionKey, TopicCatalog};
 use super::coordinator::{Gathering, Group};
-use super::member::{Member, MemberKey};
+use super::member::{Member, MemberKey, guarded};
 use crate::Result;
 use crate::error::GroupError;
 use crate::name::{Id, TopicName, TopicPartition};
+
+/// What is wrong with an assignor that gave no answer.
+const PANICKED: &str = "none, since the assignor panicked";
 
 /// The assignor the members agree on.
 #[derive(Clone, Debug)]
@@ -180,8 +183,8 @@ impl Group {
             self.generation = self.generation.next();
             return Ok(());
         };
-        let (request, topics, order) = self.request(choice.assignor.name());
-        let assignment = choice.assignor.assign(&request);
+        let (request, topics, order) = self.request(choice.assignor.name())?;
+        let assignment = guarded(|| choice.assignor.assign(&request)).ok_or(PANICKED)?;
         assignment.check(&request)?;
         self.generation = self.generation.next();
         self.install(&assignment, &topics, &order);
@@ -189,14 +192,19 @@ impl Group {
             if let Some(member) = self.roster.get(*key)
                 && let Some(own) = member.assignor(choice.assignor.name())
             {
-                own.on_assignment(&request, number, assignment.of(number), self.generation);
+                let (given, generation) = (assignment.of(number), self.generation);
+                // It is told, not asked.
+                let _told = guarded(|| own.on_assignment(&request, number, given, generation));
             }
         }
         Ok(())
     }
 
     /// Says to the assignor what there is: the request, and which topic and member each number means.
-    fn request(&self, assignor: &str) -> (AssignmentRequest, Vec<Id>, Vec<MemberKey>) {
+    fn request(
+        &self,
+        assignor: &str,
+    ) -> Result<(AssignmentRequest, Vec<Id>, Vec<MemberKey>), &'static str> {
         let mut by_name: BTreeMap<&TopicName, (Id, u32)> = BTreeMap::new();
         let mut lists: HashMap<*const (), Arc<[usize]>> = HashMap::new();
         for (_, member) in self.roster.iter() {
@@ -228,29 +236,29 @@ impl Group {
                 (instance.is_none(), instance.unwrap_or(m.id.as_str()))
             })
         });
-        let members = order
+        let members: Result<_, _> = order
             .iter()
             .filter_map(|&key| self.roster.get(key))
             .map(|member| {
+                let own = member.assignor(assignor);
+                let user_data = own.map_or(Some(Vec::new()), |own| guarded(|| own.user_data()));
                 let list = lists
                     .entry(Arc::as_ptr(&member.topics).cast())
                     .or_insert_with(|| {
                         let known = member.topics.iter().filter_map(|id| numbers.get(id));
                         known.copied().collect()
                     });
-                AssignableMember {
+                Ok(AssignableMember {
                     id: member.id.clone(),
                     instance_id: member.instance_id.clone(),
                     owned: self.claims(member, list, &numbers),
                     topics: Arc::clone(list),
                     generation: member.generation,
-                    user_data: member
-                        .assignor(assignor)
-                        .map_or_else(Vec::new, |own| own.user_data()),
-                }
+                    user_data: user_data.ok_or(PANICKED)?,
+                })
             })
             .collect();
-        (AssignmentRequest::from_parts(topics, members), ids, order)
+        Ok((AssignmentRequest::from_parts(topics, members?), ids, order))
     }
 
     /// What a member owns, and what is on its way to it and owned by nobody.

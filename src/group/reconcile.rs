@@ -32,6 +32,8 @@ pub(crate) struct Reconcile {
     pub(crate) revoke: Vec<TopicPartition>,
     /// Owned from this moment on. Empty while there is something to revoke. Told once.
     pub(crate) assigned: Vec<AssignedPartition>,
+    /// The group waits for its first members: ask again at the next poll, whatever it wakes.
+    pub(crate) gathering: bool,
 }
 
 impl Reconcile {
@@ -68,6 +70,7 @@ impl Group {
         member.polled(now);
         let mut reconcile = Reconcile {
             generation,
+            gathering: self.gathering.is_some(),
             ..Reconcile::default()
         };
         if !giving_up {

@@ -294,6 +294,7 @@ fn commits(partitions: &str) -> Vec<OffsetCommit> {
         .into_iter()
         .map(|partition| OffsetCommit {
             partition,
+            topic_id: None,
             offset: Offset::new(5),
             metadata: "".into(),
         })

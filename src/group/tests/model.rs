@@ -209,6 +209,7 @@ impl Model {
         let key = self.key(&place);
         let commit = OffsetCommit {
             partition: place,
+            topic_id: None,
             offset: Offset::new(offset),
             metadata: "".into(),
         };
