@@ -205,6 +205,7 @@ impl ConsumerGroup {
         self.groups.with(&self.cell, |state, now| {
             let group = &mut state.group;
             group.topics_changed(now, &topics);
+            group.look(now);
             let lag = |(topic, log): (Id, Arc<Log>)| {
                 let partition = log.partition().clone();
                 let committed = group.committed(&partition);

@@ -140,7 +140,8 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// - [`InvalidInput`](ErrorKind::InvalidInput) without a subscription or assignment;
+    /// - [`InvalidInput`](ErrorKind::InvalidInput) without a subscription or assignment, or if an assignor
+    ///   gave an impossible answer: what the members have stays;
     /// - [`Interrupted`](ErrorKind::Interrupted) if it was [woken](Self::waker), no record is lost;
     /// - [`Closed`](ErrorKind::Closed) if the log or the consumer is closed;
     /// - [`OffsetOutOfRange`](ErrorKind::OffsetOutOfRange) if the position has left the partition, or

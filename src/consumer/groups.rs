@@ -230,7 +230,8 @@ impl Groups {
         let mut cells = self.all();
         cells.retain(|cell| {
             self.expire_members(cell);
-            self.with(cell, |state, _| {
+            self.with(cell, |state, now| {
+                state.group.look(now);
                 !state.group.is_idle() && states.contains(&state.group.state())
             })
         });
@@ -240,7 +241,10 @@ impl Groups {
     /// A group as it is now.
     pub(super) fn describe(&self, cell: &GroupCell) -> GroupDescription {
         self.expire_members(cell);
-        self.with(cell, |state, _| state.group.describe())
+        self.with(cell, |state, now| {
+            state.group.look(now);
+            state.group.describe()
+        })
     }
 
     /// A group as it is now, if it has members or offsets.

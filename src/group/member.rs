@@ -206,6 +206,8 @@ pub(super) struct Member {
     pub(super) lost: Vec<TopicPartition>,
     /// Whether its next poll may have something for it.
     pub(super) pending: bool,
+    /// Whether no target was decided yet that counts it in.
+    pub(super) is_new: bool,
 }
 
 impl Member {
@@ -225,6 +227,7 @@ impl Member {
             owned: BTreeMap::new(),
             lost: Vec::new(),
             pending: false,
+            is_new: true,
         }
     }
 
