@@ -13,6 +13,8 @@
 )]
 
 mod common;
+#[path = "corruption/offsets.rs"]
+mod offsets;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

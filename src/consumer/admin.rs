@@ -9,12 +9,12 @@ use super::groups::{GroupCell, Groups};
 use super::options::{CommittedOffset, ConsumerOptions};
 use super::workers::WorkersBuilder;
 use crate::error::{Error, InputError};
-use crate::group::{Committer, GroupDescription, OffsetCommit};
+use crate::group::{Committer, Group, GroupDescription, MemberId, OffsetCommit};
 use crate::log::Log;
-use crate::name::{GroupId, TopicName, TopicPartition};
+use crate::name::{GroupId, Id, TopicName, TopicPartition};
 use crate::offset::Offset;
 use crate::timestamp::Timestamp;
-use crate::topic::Topic;
+use crate::topic::{Partition, Topic};
 
 /// A consumer group: consumers that share the partitions of their topics, and the offsets they have
 /// committed.
@@ -43,7 +43,7 @@ pub struct ConsumerGroup {
     options: ConsumerOptions,
 }
 
-/// How far a group is behind in one partition.
+/// How far a group is behind in one partition. Kafka: a row of `kafka-consumer-groups --describe`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct PartitionLag {
@@ -55,6 +55,8 @@ pub struct PartitionLag {
     pub end: Offset,
     /// How many offsets lie between the two; unknown while nothing is committed.
     pub lag: Option<u64>,
+    /// The member that owns it, if one does.
+    pub owner: Option<MemberId>,
 }
 
 /// Where to set a group's committed offsets. Kafka: `kafka-consumer-groups --reset-offsets`, KIP-122.
@@ -136,14 +138,13 @@ impl ConsumerGroup {
         WorkersBuilder::new(&self.groups, &self.cell, self.options.clone(), count)
     }
 
-    /// Its state, members and assignment.
+    /// Its state, members and assignment. Of a group that is not there: that it is empty. Who wants to know
+    /// asks [`EventLog::describe_consumer_group`](crate::EventLog::describe_consumer_group).
     pub fn describe(&self) -> GroupDescription {
-        self.groups.expire_members(&self.cell);
-        self.groups
-            .with(&self.cell, |state, _| state.group.describe())
+        self.groups.describe(&self.cell)
     }
 
-    /// What it has committed, by partition.
+    /// What it has committed, by partition; where that is damaged, what could be read of it.
     pub fn committed(&self) -> Vec<(TopicPartition, CommittedOffset)> {
         let topics = self.groups.topics();
         self.groups.with(&self.cell, |state, now| {
@@ -161,21 +162,66 @@ impl ConsumerGroup {
 
     /// How far it is behind, in every partition of a topic.
     pub fn lag(&self, topic: &Topic) -> Vec<PartitionLag> {
-        let partitions = topic.state.logs();
-        let lag = |log: &Arc<Log>| {
-            let partition = log.partition().clone();
-            let committed = self.groups.committed(&self.cell, &partition);
-            let committed = committed.map(|committed| committed.offset);
-            let end = log.high_watermark();
-            let lag = committed.map(|committed| end - committed);
-            PartitionLag {
-                partition,
-                committed,
-                end,
-                lag,
-            }
+        let logs = |_: &Group| {
+            let logs = topic.state.logs();
+            logs.map(|log| (topic.id(), Arc::clone(log))).collect()
         };
-        partitions.map(lag).collect()
+        self.lag_in(logs)
+    }
+
+    /// How far it is behind, in every partition for which it has committed an offset, or which a member
+    /// owns or is to own. Kafka: `kafka-consumer-groups --describe`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use topiclog::{EventLog, OffsetTarget, Record, TopicOptions};
+    ///
+    /// let log = EventLog::in_memory()?;
+    /// let topic = log.create_topic("t", TopicOptions::new().partitions(2))?;
+    /// let group = log.consumer_group("g")?;
+    /// group.reset(&topic, OffsetTarget::Earliest)?;
+    /// topic.producer().send_and_wait(Record::new("x").partition(1))?;
+    /// for row in group.lag_all() {
+    ///     println!("{} {:?} {} {:?} {:?}", row.partition, row.committed, row.end, row.lag, row.owner);
+    /// }
+    /// let behind: u64 = group.lag_all().iter().filter_map(|row| row.lag).sum();
+    /// assert_eq!(behind, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn lag_all(&self) -> Vec<PartitionLag> {
+        let catalog = self.groups.catalog();
+        let log = |place: TopicPartition| {
+            let topic = catalog.find(place.topic())?;
+            Some((topic.id, Arc::clone(topic.log(place.partition())?)))
+        };
+        self.lag_in(|group| group.concerned().into_iter().filter_map(log).collect())
+    }
+
+    /// The lag in some partitions: each a topic's id with the log.
+    fn lag_in(&self, logs: impl FnOnce(&Group) -> Vec<(Id, Arc<Log>)>) -> Vec<PartitionLag> {
+        self.groups.expire_members(&self.cell);
+        let topics = self.groups.topics();
+        self.groups.with(&self.cell, |state, now| {
+            let group = &mut state.group;
+            group.topics_changed(now, &topics);
+            group.look(now);
+            let lag = |(topic, log): (Id, Arc<Log>)| {
+                let partition = log.partition().clone();
+                let committed = group.committed(&partition);
+                let committed = committed.filter(|committed| committed.topic_id == topic);
+                let committed = committed.map(|committed| committed.offset);
+                let end = log.high_watermark();
+                PartitionLag {
+                    committed,
+                    end,
+                    lag: committed.map(|committed| end - committed),
+                    owner: group.owner(topic, partition.partition()).cloned(),
+                    partition,
+                }
+            };
+            logs(group).into_iter().map(lag).collect()
+        })
     }
 
     /// Says what [`reset`](Self::reset) would do, and does nothing.
@@ -188,22 +234,38 @@ impl ConsumerGroup {
         topic: &Topic,
         target: OffsetTarget,
     ) -> Result<Vec<ResetOffset>, Error> {
+        self.plan_reset_partitions(&topic.partitions(), target)
+    }
+
+    /// Says what [`reset_partitions`](Self::reset_partitions) would do, and does nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`reset`](Self::reset).
+    pub fn plan_reset_partitions<'p>(
+        &self,
+        partitions: impl IntoIterator<Item = &'p Partition>,
+        target: OffsetTarget,
+    ) -> Result<Vec<ResetOffset>, Error> {
         self.groups.expire_members(&self.cell);
         self.groups
             .with(&self.cell, |state, _| state.group.check_empty())?;
-        let plan = |log: &Arc<Log>| {
-            log.settle_all()?;
-            let partition = log.partition().clone();
-            let committed = self.groups.committed(&self.cell, &partition);
+        let plan = |partition: &Partition| {
+            if partition.topic.is_deleted() {
+                return Err(partition.topic.gone());
+            }
+            partition.log.settle_all()?;
+            let place = partition.topic_partition();
+            let committed = self.groups.committed(&self.cell, place)?;
             let before = committed.map(|committed| committed.offset);
-            let after = self.reset_position(log, before, target)?;
+            let after = self.reset_position(&partition.log, before, target)?;
             Ok(ResetOffset {
-                partition,
+                partition: place.clone(),
                 before,
                 after,
             })
         };
-        topic.state.logs().map(plan).collect()
+        partitions.into_iter().map(plan).collect()
     }
 
     fn reset_position(
@@ -255,18 +317,49 @@ impl ConsumerGroup {
     ///
     /// # Errors
     ///
-    /// [`InUse`](crate::ErrorKind::InUse) while the group has members; what the storage gives.
+    /// [`InUse`](crate::ErrorKind::InUse) while the group has members;
+    /// [`NotFound`](crate::ErrorKind::NotFound) if the topic was deleted, also where another has its name;
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) if what is kept of committed offsets is damaged; what the
+    /// storage gives.
     pub fn reset(&self, topic: &Topic, target: OffsetTarget) -> Result<Vec<ResetOffset>, Error> {
-        let plan = self.plan_reset(topic, target)?;
-        let commits = plan.iter().map(|reset| OffsetCommit {
+        self.reset_partitions(&topic.partitions(), target)
+    }
+
+    /// Sets the committed offsets of some partitions, of one topic or of several. Returns what was done.
+    /// Kafka: `--topic t:0,2`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use topiclog::{EventLog, OffsetTarget, Record, TopicOptions};
+    ///
+    /// let log = EventLog::in_memory()?;
+    /// let topic = log.create_topic("t", TopicOptions::new().partitions(3))?;
+    /// topic.producer().send_and_wait(Record::new("x").partition(2))?;
+    /// let group = log.consumer_group("g")?;
+    /// let done = group.reset_partitions([&topic.partition(2)?], OffsetTarget::Latest)?;
+    /// assert_eq!((done.len(), done[0].after.value()), (1, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`reset`](Self::reset).
+    pub fn reset_partitions<'p>(
+        &self,
+        partitions: impl IntoIterator<Item = &'p Partition>,
+        target: OffsetTarget,
+    ) -> Result<Vec<ResetOffset>, Error> {
+        let partitions: Vec<_> = partitions.into_iter().collect();
+        let plan = self.plan_reset_partitions(partitions.iter().copied(), target)?;
+        let commits = partitions.iter().zip(&plan);
+        let commits = commits.map(|(partition, reset)| OffsetCommit {
             partition: reset.partition.clone(),
+            topic_id: Some(partition.topic.id),
             offset: reset.after,
             metadata: Arc::from(""),
         });
-        let staged = self
-            .groups
-            .stage(&self.cell, Committer::Outsider, commits.collect())?;
-        Groups::finish(staged)?;
+        self.commit(commits.collect())?;
         Ok(plan)
     }
 
@@ -274,22 +367,65 @@ impl ConsumerGroup {
     ///
     /// # Errors
     ///
-    /// [`InUse`](crate::ErrorKind::InUse) while the group has members;
-    /// [`NotFound`](crate::ErrorKind::NotFound) if there is no such partition.
+    /// Those of [`set_offsets`](Self::set_offsets).
     pub fn set_offset(
         &self,
         partition: &TopicPartition,
         offset: &CommittedOffset,
     ) -> Result<(), Error> {
-        let commit = OffsetCommit {
-            partition: partition.clone(),
+        self.set_offsets([(partition.clone(), offset.clone())])
+    }
+
+    /// Sets committed offsets from outside the group, as [`committed`](Self::committed) gives them: so they
+    /// are carried from one group, or log, to another. Kafka: `--reset-offsets --from-file`.
+    ///
+    /// They are taken as they are, also outside of the partition: the reset policy meets those at the next
+    /// poll. All are looked at before the first is written, so an argument that is refused changes nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use topiclog::{EventLog, OffsetTarget, TopicOptions};
+    ///
+    /// let log = EventLog::in_memory()?;
+    /// let topic = log.create_topic("t", TopicOptions::new().partitions(3))?;
+    /// let blue = log.consumer_group("blue")?;
+    /// blue.reset(&topic, OffsetTarget::Latest)?;
+    ///
+    /// let green = log.consumer_group("green")?;
+    /// green.set_offsets(blue.committed())?;
+    /// assert_eq!(green.committed(), blue.committed());
+    /// # Ok::<(), topiclog::Error>(())
+    /// ```
+    ///
+    /// # Durability
+    ///
+    /// On return all have reached the durability of committed offsets. If the storage fails meanwhile, some
+    /// may be kept.
+    ///
+    /// # Errors
+    ///
+    /// [`InUse`](crate::ErrorKind::InUse) while the group has members;
+    /// [`NotFound`](crate::ErrorKind::NotFound) if there is no such partition;
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for metadata that is too long;
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) if what is kept of committed offsets is damaged; what the
+    /// storage gives.
+    pub fn set_offsets(
+        &self,
+        offsets: impl IntoIterator<Item = (TopicPartition, CommittedOffset)>,
+    ) -> Result<(), Error> {
+        let commit = |(partition, offset): (TopicPartition, CommittedOffset)| OffsetCommit {
+            partition,
+            topic_id: None,
             offset: offset.offset(),
             metadata: Arc::clone(offset.shared_note()),
         };
-        let staged = self
-            .groups
-            .stage(&self.cell, Committer::Outsider, vec![commit])?;
-        Groups::finish(staged)
+        self.commit(offsets.into_iter().map(commit).collect())
+    }
+
+    fn commit(&self, commits: Vec<OffsetCommit>) -> Result<(), Error> {
+        let outsider = Committer::Outsider;
+        Groups::finish(self.groups.stage(&self.cell, outsider, commits)?)
     }
 
     /// Forgets what was committed for a topic.
@@ -310,21 +446,20 @@ impl ConsumerGroup {
         })
     }
 
-    /// Deletes the group with everything it has committed.
+    /// Deletes the group with everything it has committed. Whoever comes to its name later, or goes on
+    /// under it, makes another.
+    ///
+    /// # Durability
+    ///
+    /// On return the deletion has reached the durability of committed offsets. If it fails, some of the
+    /// offsets may be gone; the group is there still, and may be deleted again.
     ///
     /// # Errors
     ///
     /// [`InUse`](crate::ErrorKind::InUse) while it has members;
-    /// [`NotFound`](crate::ErrorKind::NotFound) if there is no such group any more.
+    /// [`NotFound`](crate::ErrorKind::NotFound) if there is no such group any more; what the storage gives.
     pub fn delete(self) -> Result<(), Error> {
-        self.groups.expire_members(&self.cell);
-        self.groups.existing(&self.cell.id)?;
-        self.groups
-            .remove_offsets(&self.cell, crate::group::Group::delete)?;
-        // What is on record about it goes as well.
-        self.groups.with(&self.cell, |_, _| ());
-        self.groups.forget(&self.cell.id);
-        Ok(())
+        self.groups.delete(&self.cell)
     }
 
     /// Removes a static member by its instance id, so that its partitions go to others at once. Kafka:

@@ -146,7 +146,10 @@ impl GroupBuilder {
     }
 
     /// Makes a member that reads all topics whose names `accepts` takes, those made later too. Internal
-    /// topics are left out.
+    /// topics are left out, and those at whose names it panics.
+    ///
+    /// It is called with the group locked, by whoever makes or deletes a topic: it must always say the
+    /// same of a name, and must not call into the event log.
     ///
     /// # Errors
     ///

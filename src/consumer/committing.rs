@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::commits::Staged;
 use super::consumer::{Consumer, is_fenced};
-use super::groups::{GroupCell, Groups, Staged};
+use super::groups::{GroupCell, Groups};
 use super::options::CommittedOffset;
 use crate::error::{Error, ErrorKind, GroupError, InputError, LogError};
 use crate::group::{Committer, OffsetCommit};
@@ -245,6 +246,7 @@ impl Consumer {
         }
         let commit = |(partition, committed): (&TopicPartition, CommittedOffset)| OffsetCommit {
             partition: partition.clone(),
+            topic_id: self.topic_of(partition).map(|topic| topic.id),
             offset: committed.offset(),
             metadata: Arc::clone(committed.shared_note()),
         };
@@ -256,7 +258,8 @@ impl Consumer {
             Some(membership) => Committer::Member(&membership.member_id, membership.generation),
             None => Committer::Outsider,
         };
-        self.groups.stage(cell, committer, commits)
+        self.groups
+            .stage(&self.groups.living(cell), committer, commits)
     }
 
     /// Refuses a commit for a partition of a topic that was deleted: by now the name may mean another one,
@@ -310,9 +313,12 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) without a group.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) without a group; [`Corrupt`](ErrorKind::Corrupt) if what
+    /// is kept of committed offsets is damaged.
     pub fn committed(&self, place: &TopicPartition) -> Result<Option<CommittedOffset>, Error> {
-        let committed = self.groups.committed(self.need_group("committed")?, place);
+        let committed = self
+            .groups
+            .committed(self.need_group("committed")?, place)?;
         Ok(committed
             .map(|committed| CommittedOffset::new(committed.offset).metadata(committed.metadata)))
     }

@@ -1,4 +1,4 @@
-//! [`Groups`]: the consumer groups of a log: a lock around each state machine, wake-ups, expiry, commits.
+//! [`Groups`]: the consumer groups of a log: a lock around each state machine, wake-ups, expiry.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -9,44 +9,63 @@ use super::inbox::Inbox;
 use super::store::{Entry, OffsetStore};
 use crate::error::{Error, GroupError};
 use crate::group::{
-    Committed, Committer, Emptiness, Group, GroupOptions, MemberId, OffsetCommit, TopicCatalog,
+    Emptiness, Group, GroupDescription, GroupOptions, GroupState, MemberId, TopicCatalog,
     TopicShape,
 };
-use crate::log::Queued;
 use crate::name::{GroupId, TopicPartition};
-use crate::offset::Offset;
 use crate::options::Durability;
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::Mutex;
 use crate::timestamp::Timestamp;
 use crate::topic::Catalog;
 
 /// How often offsets are looked at that may have expired. Kafka: `offsets.retention.check.interval.ms`.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
 
+/// As many groups are kept without a look at who needs them.
+const SWEEP_MIN: usize = 64;
+
 /// All consumer groups of a log.
 #[derive(Debug)]
 pub(crate) struct Groups {
     catalog: Arc<Catalog>,
-    store: OffsetStore,
-    cells: Mutex<BTreeMap<GroupId, Arc<GroupCell>>>,
+    pub(super) store: OffsetStore,
+    cells: Mutex<Cells>,
+    options: GroupOptions,
     /// The topics as groups see them; made anew when they change.
     topics: Mutex<Arc<TopicCatalog>>,
     last_expiry: Mutex<Duration>,
+}
+
+#[derive(Debug, Default)]
+struct Cells {
+    by_id: BTreeMap<GroupId, Arc<GroupCell>>,
+    /// At how many it is time to look for groups that nobody would miss.
+    sweep_at: usize,
+}
+
+impl Cells {
+    /// Drops the groups that have nothing and that nobody holds: a name asked for once does not stay for
+    /// ever. Whoever holds one is counted, since there is no other way to one than through this map.
+    fn sweep(&mut self) {
+        self.by_id
+            .retain(|_, cell| Arc::strong_count(cell) > 1 || !cell.state.lock().group.is_idle());
+        self.sweep_at = (2 * self.by_id.len()).max(SWEEP_MIN);
+    }
 }
 
 /// A group behind its lock.
 #[derive(Debug)]
 pub(super) struct GroupCell {
     pub(super) id: GroupId,
-    state: Mutex<CellState>,
+    pub(super) state: Mutex<CellState>,
 }
 
 #[derive(Debug)]
 pub(super) struct CellState {
     pub(super) group: Group,
-    members: HashMap<MemberId, Arc<MemberSeat>>,
+    pub(super) members: HashMap<MemberId, Arc<MemberSeat>>,
     /// Commits handed to the log and not yet applied.
-    in_flight: usize,
+    pub(super) in_flight: usize,
 }
 
 /// What the coordinator's side and the member's side of one membership share.
@@ -85,20 +104,18 @@ impl MemberSeat {
     }
 }
 
-/// A commit on its way.
-#[derive(Debug)]
-pub(super) struct Staged {
-    cell: Arc<GroupCell>,
-    commits: Vec<(TopicPartition, Option<Committed>, Queued)>,
-}
-
 impl Groups {
     /// The groups of a log, with the offsets that were committed before.
-    pub(crate) fn open(catalog: &Arc<Catalog>, durability: Durability) -> Result<Self, Error> {
+    pub(crate) fn open(
+        catalog: &Arc<Catalog>,
+        durability: Durability,
+        options: GroupOptions,
+    ) -> Result<Self, Error> {
         let groups = Self {
             catalog: Arc::clone(catalog),
             store: OffsetStore::new(catalog, durability),
-            cells: Mutex::new(BTreeMap::new()),
+            cells: Mutex::default(),
+            options,
             topics: Mutex::new(Arc::default()),
             last_expiry: Mutex::new(Duration::ZERO),
         };
@@ -108,8 +125,7 @@ impl Groups {
 
     fn load(&self) -> Result<(), Error> {
         self.store.replay(|group, entry| {
-            let Ok(id) = GroupId::new(group) else { return };
-            let cell = self.cell(&id);
+            let cell = self.cell(group);
             let mut state = cell.state.lock();
             match entry {
                 Entry::Committed(place, committed) => state.group.apply_commit(place, committed),
@@ -128,6 +144,13 @@ impl Groups {
         Ok(())
     }
 
+    /// Why committed offsets are not known, if what is kept of them is damaged.
+    pub(crate) fn damage(&self) -> Option<(TopicPartition, Error)> {
+        let error = self.store.check().err()?;
+        let partition = TopicPartition::new(error.topic()?.clone(), error.partition()?);
+        Some((partition, error))
+    }
+
     pub(crate) fn catalog(&self) -> &Arc<Catalog> {
         &self.catalog
     }
@@ -136,7 +159,7 @@ impl Groups {
         self.catalog.environment.clock.monotonic()
     }
 
-    fn wall(&self) -> Timestamp {
+    pub(super) fn wall(&self) -> Timestamp {
         self.catalog.environment.clock.wall()
     }
 
@@ -162,8 +185,11 @@ impl Groups {
     pub(super) fn cell(&self, id: &GroupId) -> Arc<GroupCell> {
         let topics = self.topics();
         let mut cells = self.cells.lock();
-        let cell = cells.entry(id.clone()).or_insert_with(|| {
-            let mut group = Group::new(id.clone(), GroupOptions::default());
+        if cells.by_id.len() >= cells.sweep_at {
+            cells.sweep();
+        }
+        let cell = cells.by_id.entry(id.clone()).or_insert_with(|| {
+            let mut group = Group::new(id.clone(), self.options);
             group.topics_changed(self.now(), &topics);
             let state = CellState {
                 group,
@@ -179,14 +205,14 @@ impl Groups {
     }
 
     /// A group that has members or offsets.
-    pub(super) fn existing(&self, id: &GroupId) -> Result<Arc<GroupCell>, Error> {
-        let cell = self.cells.lock().get(id).cloned();
+    fn existing(&self, id: &GroupId) -> Result<Arc<GroupCell>, Error> {
+        let cell = self.cells.lock().by_id.get(id).cloned();
         cell.filter(|cell| !cell.state.lock().group.is_idle())
             .ok_or_else(|| GroupError::GroupNotFound.into())
     }
 
-    fn all(&self) -> Vec<Arc<GroupCell>> {
-        self.cells.lock().values().cloned().collect()
+    pub(super) fn all(&self) -> Vec<Arc<GroupCell>> {
+        self.cells.lock().by_id.values().cloned().collect()
     }
 
     /// All groups that have members or offsets.
@@ -199,6 +225,33 @@ impl Groups {
     /// The ids of all groups that have members or offsets.
     pub(crate) fn ids(&self) -> Vec<GroupId> {
         self.list().iter().map(|cell| cell.id.clone()).collect()
+    }
+
+    /// The ids of those that are in one of these states.
+    pub(crate) fn ids_in(&self, states: &[GroupState]) -> Vec<GroupId> {
+        let mut cells = self.all();
+        cells.retain(|cell| {
+            self.expire_members(cell);
+            self.with(cell, |state, now| {
+                state.group.look(now);
+                !state.group.is_idle() && states.contains(&state.group.state())
+            })
+        });
+        cells.iter().map(|cell| cell.id.clone()).collect()
+    }
+
+    /// A group as it is now.
+    pub(super) fn describe(&self, cell: &GroupCell) -> GroupDescription {
+        self.expire_members(cell);
+        self.with(cell, |state, now| {
+            state.group.look(now);
+            state.group.describe()
+        })
+    }
+
+    /// A group as it is now, if it has members or offsets.
+    pub(crate) fn describe_existing(&self, id: &GroupId) -> Result<GroupDescription, Error> {
+        Ok(self.describe(&*self.existing(id)?))
     }
 
     /// Does something with a group, then what the group asks for.
@@ -214,7 +267,7 @@ impl Groups {
         result
     }
 
-    fn follow_up(&self, cell: &GroupCell, state: &mut MutexGuard<'_, CellState>) {
+    pub(super) fn follow_up(&self, cell: &GroupCell, state: &mut CellState) {
         if state.group.is_emptiness_changed() {
             state.group.notice_emptiness(self.wall());
         }
@@ -222,6 +275,9 @@ impl Groups {
         for member in &effects.wake {
             if let Some(seat) = state.members.get(member) {
                 seat.inbox.raise_group();
+            }
+            if !state.group.knows(member) {
+                state.members.remove(member);
             }
         }
         for place in &effects.dropped_offsets {
@@ -267,7 +323,10 @@ impl Groups {
             if let Ok(staged) = staged {
                 let _tried_again_later = Self::finish(staged);
             }
+            // What is on record about a group that has nothing left goes as well.
+            self.with(&cell, |_, _| ());
         }
+        self.cells.lock().sweep();
         let _tried_again_later = self.rewrite();
     }
 
@@ -280,201 +339,38 @@ impl Groups {
             for (member, seat) in &state.members {
                 state.group.touch(seat.last_poll(now), member);
             }
-            for expired in state.group.expire(now) {
-                if let Some(seat) = state.members.remove(&expired.member_id) {
-                    seat.inbox.raise_group();
-                }
-            }
+            let _woken_by_what_follows = state.group.expire(now);
             state.group.next_deadline()
         })
     }
 
-    /// Checks a commit and hands it to the log. The group must be locked from the one to the other.
-    pub(super) fn stage(
-        &self,
-        cell: &Arc<GroupCell>,
-        committer: Committer<'_>,
-        commits: Vec<OffsetCommit>,
-    ) -> Result<Staged, Error> {
-        if !commits.is_empty() {
-            self.store.make()?;
+    /// Deletes a group with its offsets. If that fails the group is there still, with what is left.
+    pub(super) fn delete(&self, cell: &Arc<GroupCell>) -> Result<(), Error> {
+        self.expire_members(cell);
+        self.remove_offsets(cell, Group::check_delete)?;
+        // What is on record about it goes as well.
+        self.with(cell, |_, _| ());
+        // Whoever came meanwhile came to a group that begins anew. Otherwise it is dead and out of the
+        // map at once, for whoever meets it to find the next of its name.
+        let mut cells = self.cells.lock();
+        if cell.state.lock().group.bury() {
+            cells.by_id.remove(&cell.id);
         }
-        let timestamp = self.wall();
-        let topics = self.topics();
-        let mut state = cell.state.lock();
-        state.group.topics_changed(self.now(), &topics);
-        state.group.check_commit(committer, &commits)?;
-        let mut staged = Staged {
-            cell: Arc::clone(cell),
-            commits: Vec::with_capacity(commits.len()),
-        };
-        for OffsetCommit {
-            partition,
-            offset,
-            metadata,
-        } in commits
-        {
-            let Some(topic_id) = state.group.topic_id(&partition) else {
-                continue;
-            };
-            let log_offset = Offset::ZERO;
-            let offset_kept = Committed {
-                offset,
-                metadata,
-                topic_id,
-                timestamp,
-                log_offset,
-            };
-            let queued = self.store.append(&cell.id, &partition, Some(&offset_kept));
-            match queued {
-                Ok(queued) => staged.commits.push((partition, Some(offset_kept), queued)),
-                Err(error) if staged.commits.is_empty() => return Err(error),
-                Err(error) => {
-                    // What is on its way stays so; whoever commits again commits it all.
-                    state.in_flight += 1;
-                    drop(state);
-                    Self::finish(staged)?;
-                    return Err(error);
-                }
-            }
-        }
-        state.in_flight += 1;
-        self.follow_up(cell, &mut state);
-        Ok(staged)
+        Ok(())
     }
 
-    fn stage_removals(
-        &self,
-        cell: &Arc<GroupCell>,
-        state: &mut CellState,
-        places: Vec<TopicPartition>,
-    ) -> Result<Staged, Error> {
-        let mut staged = Staged {
-            cell: Arc::clone(cell),
-            commits: Vec::new(),
-        };
-        for place in places {
-            let queued = self.store.append(&cell.id, &place, None)?;
-            staged.commits.push((place, None, queued));
+    /// The group, or the next one of its name if it was deleted.
+    pub(super) fn living(&self, cell: &Arc<GroupCell>) -> Arc<GroupCell> {
+        if cell.state.lock().group.is_dead() {
+            self.cell(&cell.id)
+        } else {
+            Arc::clone(cell)
         }
-        state.in_flight += 1;
-        Ok(staged)
-    }
-
-    /// Removes committed offsets of a group, after `check` has said that this may be done.
-    pub(super) fn remove_offsets(
-        &self,
-        cell: &Arc<GroupCell>,
-        check: impl FnOnce(&mut Group) -> Result<Vec<TopicPartition>, Error>,
-    ) -> Result<(), Error> {
-        let staged = {
-            let mut state = cell.state.lock();
-            let places = check(&mut state.group)?;
-            self.stage_removals(cell, &mut state, places)?
-        };
-        Self::finish(staged)
-    }
-
-    /// Forgets a group that was deleted.
-    pub(super) fn forget(&self, id: &GroupId) {
-        self.cells.lock().remove(id);
-    }
-
-    /// Waits until a commit is kept, then lets everybody see it.
-    pub(super) fn finish(staged: Staged) -> Result<(), Error> {
-        let mut failure = None;
-        let mut kept = Vec::with_capacity(staged.commits.len());
-        for (place, committed, queued) in staged.commits {
-            match OffsetStore::wait(&queued) {
-                Ok(log_offset) => kept.push((place, committed, log_offset)),
-                Err(error) => failure = Some(error),
-            }
-        }
-        let mut state = staged.cell.state.lock();
-        state.in_flight -= 1;
-        for (place, committed, log_offset) in kept {
-            match committed {
-                Some(committed) => {
-                    state.group.apply_commit(
-                        place,
-                        Committed {
-                            log_offset,
-                            ..committed
-                        },
-                    );
-                }
-                None => state.group.apply_removal(place, log_offset),
-            }
-        }
-        failure.map_or(Ok(()), Err)
     }
 
     /// Moves commits on that nobody waits for.
     pub(super) fn write_waiting(&self) {
         self.store.write_waiting();
-    }
-
-    /// Lets a commit go that nobody will finish: whether it counts is for the next opening to find out.
-    pub(super) fn abandon(staged: &Staged) {
-        staged.cell.state.lock().in_flight -= 1;
-    }
-
-    /// Whether a commit is settled, so that finishing it does not wait.
-    pub(super) fn is_settled(staged: &Staged) -> bool {
-        staged
-            .commits
-            .iter()
-            .all(|(_, _, queued)| OffsetStore::outcome(queued).is_some())
-    }
-
-    /// What a group has committed for a partition.
-    pub(super) fn committed(&self, cell: &GroupCell, place: &TopicPartition) -> Option<Committed> {
-        let topics = self.topics();
-        self.with(cell, |state, now| {
-            state.group.topics_changed(now, &topics);
-            state.group.committed(place).cloned()
-        })
-    }
-
-    /// Writes everything that is still true once more and drops what is before it, if that is worth it.
-    ///
-    /// Group by group, each while it has nothing on its way; if one has, the round is given up, and what
-    /// was written twice does no harm.
-    fn rewrite(&self) -> Result<(), Error> {
-        let cells = self.list();
-        let live: usize = cells
-            .iter()
-            .map(|cell| cell.state.lock().group.all_committed().count())
-            .sum();
-        if !self.store.wants_rewrite(crate::limits::to_u64(live)) {
-            return Ok(());
-        }
-        let from = self.store.end();
-        for cell in cells {
-            let staged = {
-                let mut state = cell.state.lock();
-                if state.in_flight > 0 {
-                    return Ok(());
-                }
-                let mut staged = Staged {
-                    cell: Arc::clone(&cell),
-                    commits: Vec::new(),
-                };
-                if let Some(since) = state.group.empty_since() {
-                    self.store.append_empty_since(&cell.id, Some(since))?;
-                }
-                for (place, committed) in state.group.all_committed() {
-                    let queued = self.store.append(&cell.id, place, Some(committed))?;
-                    staged
-                        .commits
-                        .push((place.clone(), Some(committed.clone()), queued));
-                }
-                state.in_flight += 1;
-                staged
-            };
-            Self::finish(staged)?;
-        }
-        self.store.drop_before(from)
     }
 
     /// Wakes every member, for instance since the log is closed.

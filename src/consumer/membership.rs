@@ -156,9 +156,13 @@ impl Consumer {
     pub(super) fn reconcile(&mut self, told: &mut Told<'_>) -> Result<(), Error> {
         let mut failure = Failure::default();
         while self.is_due() {
-            if let Err(error) = self.take_step(&mut failure, told) {
-                failure.note(error);
-                break;
+            match self.take_step(&mut failure, told) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    failure.note(error);
+                    break;
+                }
             }
         }
         failure.into_result()
@@ -174,9 +178,11 @@ impl Consumer {
 
     /// Asks the group once, and does what it says. Whoever is told may leave the group meanwhile, or join it
     /// anew: then the rest is not for this member any more.
-    fn take_step(&mut self, failure: &mut Failure, told: &mut Told<'_>) -> Result<(), Error> {
+    ///
+    /// Returns whether there may be more at once: not while the group waits for more members.
+    fn take_step(&mut self, failure: &mut Failure, told: &mut Told<'_>) -> Result<bool, Error> {
         let (Some(membership), Some(cell)) = (&mut self.membership, self.group.clone()) else {
-            return Ok(());
+            return Ok(true);
         };
         let member_id = membership.member_id.clone();
         let step = self
@@ -187,13 +193,13 @@ impl Consumer {
             Err(error) if is_fenced(&error) => {
                 self.lose_everything(failure, told);
                 if !self.is_still(&member_id) {
-                    return Ok(());
+                    return Ok(true);
                 }
                 if !is_unknown_member(&error) {
                     self.fenced = true;
                     return Err(error);
                 }
-                return self.rejoin();
+                return self.rejoin().map(|()| true);
             }
             Err(error) => {
                 // The assignor's answer was refused: all stays as it is, and is asked for again.
@@ -202,11 +208,14 @@ impl Consumer {
             }
         };
         membership.generation = step.generation;
-        membership.due = !step.is_empty();
+        membership.due = step.gathering || !step.is_empty();
+        if step.gathering {
+            return Ok(false);
+        }
         if !step.lost.is_empty() {
             self.tell(failure, told, Call::Lost, &step.lost);
             if !self.is_still(&member_id) {
-                return Ok(());
+                return Ok(true);
             }
             self.remove_each(&step.lost);
         }
@@ -217,7 +226,7 @@ impl Consumer {
             let revoke = &step.revoke;
             self.tell(failure, told, Call::Revoked, revoke);
             if !self.is_still(&member_id) {
-                return Ok(());
+                return Ok(true);
             }
             // What was committed has to be seen by whoever comes next.
             self.finish_async_commits(true);
@@ -239,7 +248,7 @@ impl Consumer {
         if !gained.is_empty() {
             self.tell(failure, told, Call::Assigned, &gained);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Whether it is in the group under this id.
@@ -252,6 +261,8 @@ impl Consumer {
         let Some(old) = self.membership.take() else {
             return Ok(());
         };
+        let cell = self.group.as_ref().map(|cell| self.groups.living(cell));
+        self.group = cell;
         let joined = self.join(old.subscription.clone());
         if joined.is_err() {
             self.membership = Some(Membership { due: true, ..old });

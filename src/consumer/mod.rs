@@ -7,6 +7,7 @@
 //! - `committing`: what it commits, and when.
 //! - `builder`, `options`, `listener`: how one is made.
 //! - `groups`: the groups of a log: locks around the state machines, wake-ups, expiry.
+//! - `commits`: commits on their way to the log, and the rewriting of it.
 //! - `store`: committed offsets in their internal topic.
 //! - `admin`: the handle on a group: lag, description, resets.
 //! - `workers`: members that call a handler, each on a thread of its own; `worker`: one of them.
@@ -16,6 +17,7 @@
 
 mod admin;
 mod builder;
+mod commits;
 mod committing;
 #[expect(clippy::module_inception, reason = "the handle is called what it is")]
 mod consumer;
@@ -29,6 +31,9 @@ mod positions;
 mod store;
 mod worker;
 mod workers;
+
+#[cfg(test)]
+mod tests;
 
 pub use admin::{ConsumerGroup, OffsetTarget, PartitionLag, ResetOffset};
 pub use builder::{ConsumerBuilder, GroupBuilder};

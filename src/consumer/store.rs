@@ -4,12 +4,15 @@
 //! a record without a value removes it. And one per group that has offsets and no members: since when. The
 //! last record of a key counts. The topic is read once, when the log is opened, and rewritten when it has
 //! grown far beyond what is still true.
+//!
+//! Where it is damaged, what lies behind the damage is not known, and whatever was read before it may no
+//! longer be true. So nobody goes on from there, and nothing is written: see [`OffsetStore::check`].
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, FormatError};
+use crate::error::{Error, ErrorKind, FormatError};
 use crate::group::Committed;
 use crate::limits::{MAX_BLOCK_DEFAULT, to_u64, to_usize};
 use crate::log::{Log, Queued};
@@ -82,6 +85,8 @@ pub(super) struct OffsetStore {
     catalog: Arc<Catalog>,
     durability: Durability,
     log: Mutex<Option<Arc<Log>>>,
+    /// Why not all of it could be read.
+    damage: OnceLock<Error>,
 }
 
 fn damaged(problem: &'static str) -> Error {
@@ -104,27 +109,37 @@ fn decode<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Result<T, Error> {
     }
 }
 
-/// A version above what is known was written by a newer crate.
-fn check_version(version: u8, supported: u8) -> Result<(), Error> {
-    if version == supported {
-        return Ok(());
-    }
+/// A version that is not known was written by a newer crate.
+fn unsupported(version: u8, supported: u8) -> Error {
     let (what, version, supported) = ("committed offset", version.into(), supported.into());
-    Err(FormatError::UnsupportedVersion {
+    FormatError::UnsupportedVersion {
         what,
         version,
         supported,
     }
-    .into())
+    .into()
+}
+
+fn check_version(version: u8) -> Result<(), Error> {
+    if version == VERSION {
+        Ok(())
+    } else {
+        Err(unsupported(version, VERSION))
+    }
+}
+
+fn group_of(id: &str) -> Result<GroupId, Error> {
+    GroupId::new(id).map_err(|_| damaged("it names an impossible group"))
 }
 
 fn commit_of(key: &Key<'_>, record: &RecordRef<'_>) -> Result<Entry, Error> {
-    let place = TopicPartition::new(TopicName::new(key.topic)?, key.partition);
+    let topic = TopicName::new(key.topic).map_err(|_| damaged("it names an impossible topic"))?;
+    let place = TopicPartition::new(topic, key.partition);
     let Some(value) = record.value() else {
         return Ok(Entry::Removed(place, record.offset()));
     };
     let value: Value<'_> = decode(value)?;
-    check_version(value.version, VERSION)?;
+    check_version(value.version)?;
     let committed = Committed {
         offset: Offset::new(value.offset),
         metadata: value.metadata.into(),
@@ -140,9 +155,24 @@ fn emptiness_of(record: &RecordRef<'_>) -> Result<Entry, Error> {
         return Ok(Entry::EmptySince(None));
     };
     let value: GroupValue = decode(value)?;
-    check_version(value.version, VERSION)?;
+    check_version(value.version)?;
     let since = Timestamp::from_millis(value.empty_since);
     Ok(Entry::EmptySince(Some(since)))
+}
+
+fn entry_of(record: &RecordRef<'_>) -> Result<(GroupId, Entry), Error> {
+    let key = record.key().unwrap_or_default();
+    match key.first() {
+        Some(&COMMIT_KEY) | None => {
+            let key: Key<'_> = decode(key)?;
+            Ok((group_of(key.group)?, commit_of(&key, record)?))
+        }
+        Some(&GROUP_KEY) => {
+            let key: GroupKey<'_> = decode(key)?;
+            Ok((group_of(key.group)?, emptiness_of(record)?))
+        }
+        Some(&version) => Err(unsupported(version, GROUP_KEY)),
+    }
 }
 
 impl OffsetStore {
@@ -151,7 +181,13 @@ impl OffsetStore {
             catalog: Arc::clone(catalog),
             durability,
             log: Mutex::new(None),
+            damage: OnceLock::new(),
         }
+    }
+
+    /// An error if the topic is damaged: committed offsets are not known then.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.damage.get().cloned().map_or(Ok(()), Err)
     }
 
     fn existing(&self) -> Option<Arc<Log>> {
@@ -175,33 +211,43 @@ impl OffsetStore {
             .retention(None)
             .timestamp_after_max(None);
         match self.catalog.create(TopicName::new(TOPIC)?, options) {
-            Err(error) if error.kind() != crate::ErrorKind::AlreadyExists => Err(error),
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
             _ => Ok(()),
         }
     }
 
-    /// Reads everything that was committed, in order.
-    pub(super) fn replay(&self, mut apply: impl FnMut(&str, Entry)) -> Result<(), Error> {
+    /// Reads everything that was committed, in order, up to the damage if there is any: that is for
+    /// [`check`](Self::check) to tell.
+    pub(super) fn replay(&self, apply: impl FnMut(&GroupId, Entry)) -> Result<(), Error> {
         let Some(log) = self.existing() else {
             return Ok(());
         };
-        let mut reader = PartitionReader::new(Arc::clone(&log), log.offsets().log_start);
+        let is_damage = |error: &Error| {
+            matches!(
+                error.kind(),
+                ErrorKind::Corrupt | ErrorKind::UnsupportedVersion
+            )
+        };
+        let damage = match Self::read(&log, apply) {
+            Ok(()) => log.refusal().filter(is_damage),
+            Err(error) if is_damage(&error) => Some(error),
+            Err(error) => return Err(error),
+        };
+        if let Some(damage) = damage {
+            let _only_once = self.damage.set(damage.in_partition(log.partition()));
+        }
+        Ok(())
+    }
+
+    fn read(log: &Arc<Log>, mut apply: impl FnMut(&GroupId, Entry)) -> Result<(), Error> {
+        let mut reader = PartitionReader::new(Arc::clone(log), log.offsets().log_start);
         while let Some(part) = reader.next(usize::MAX, 256 * 1024)? {
             let mut records = Records::default();
             records.push(part);
             for record in &records {
-                let key = record.key().unwrap_or_default();
-                match key.first() {
-                    Some(&COMMIT_KEY) | None => {
-                        let key: Key<'_> = decode(key)?;
-                        apply(key.group, commit_of(&key, &record)?);
-                    }
-                    Some(&GROUP_KEY) => {
-                        let key: GroupKey<'_> = decode(key)?;
-                        apply(key.group, emptiness_of(&record)?);
-                    }
-                    Some(version) => check_version(*version, GROUP_KEY)?,
-                }
+                let at_record = |error: Error| error.at_offset(record.offset());
+                let (group, entry) = entry_of(&record).map_err(at_record)?;
+                apply(&group, entry);
             }
         }
         Ok(())
@@ -228,6 +274,7 @@ impl OffsetStore {
     }
 
     fn enqueue(&self, record: &Record<'_>) -> Result<Queued, Error> {
+        self.check()?;
         let log = self
             .existing()
             .ok_or_else(|| damaged("its topic is missing"))?;
@@ -304,7 +351,9 @@ impl OffsetStore {
     pub(super) fn drop_before(&self, offset: Offset) -> Result<(), Error> {
         match self.existing() {
             Some(log) => {
-                log.settle_all()?;
+                // Below level `Disk` what was rewritten may be in memory alone, while what is dropped
+                // has long been on disk, and is gone for good.
+                log.sync()?;
                 log.delete_records(offset).map(drop)
             }
             None => Ok(()),

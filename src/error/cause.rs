@@ -166,7 +166,10 @@ pub(crate) enum TopicError {
     NoLog,
     #[error("partitions can only be added partitions={now} asked={asked}")]
     FewerPartitions { now: u32, asked: u32 },
-    #[error("topic is internal")]
+    #[error(
+        "the topic is internal: names that begin with two underscores are the crate's own, to be read only \
+         (INVALID_TOPIC_EXCEPTION)"
+    )]
     Internal,
     #[error(
         "the directory is in use by another process pid={pid}; open it read-only, or stop that process"

@@ -8,6 +8,7 @@ use super::event_log::EventLog;
 use crate::clock::{Clock, SystemClock};
 use crate::consumer::Groups;
 use crate::error::{Error, InputError, TopicError};
+use crate::group::GroupOptions;
 use crate::limits::{BUFFER_BYTES_DEFAULT, RETENTION_CHECK_DEFAULT};
 use crate::log::Accumulator;
 use crate::options::Durability;
@@ -51,6 +52,7 @@ pub struct EventLogBuilder {
     housekeeping: Housekeeping,
     retention_check_interval: Duration,
     offsets_durability: Durability,
+    group_options: GroupOptions,
     read_only: bool,
     in_memory: bool,
 }
@@ -66,6 +68,7 @@ impl EventLogBuilder {
             housekeeping: Housekeeping::Automatic,
             retention_check_interval: RETENTION_CHECK_DEFAULT,
             offsets_durability: Durability::Disk,
+            group_options: GroupOptions::default(),
             read_only: false,
             in_memory: false,
         }
@@ -129,6 +132,50 @@ impl EventLogBuilder {
         self
     }
 
+    /// How long committed offsets are kept of a group that has no members, and of a topic that no member
+    /// subscribes to; `None` is for ever. Defaults to 7 days. Kafka: `offsets.retention.minutes`, KIP-211.
+    ///
+    /// It counts from when the last member went or, where there never was one, from each commit. An offset
+    /// that a member may yet go on from is never dropped. Looked at every ten minutes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use topiclog::EventLog;
+    ///
+    /// let a_month = Duration::from_secs(30 * 24 * 3600);
+    /// let log = EventLog::builder().in_memory().offsets_retention(Some(a_month)).open()?;
+    /// # Ok::<(), topiclog::Error>(())
+    /// ```
+    pub fn offsets_retention(mut self, retention: Option<Duration>) -> Self {
+        self.group_options.offsets_retention = retention;
+        self
+    }
+
+    /// How long the first member of a group without members waits for others before partitions are dealt
+    /// out; each member that joins meanwhile starts the wait anew, up to the greatest
+    /// [`max_poll_interval`](crate::ConsumerOptions::max_poll_interval) among them. Defaults to 0. Kafka:
+    /// `group.initial.rebalance.delay.ms`, 3 seconds there, since a rebalance costs round trips.
+    ///
+    /// With it members that start together make one generation. A member that polls in the meantime gets
+    /// no records.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use topiclog::EventLog;
+    ///
+    /// let delay = Duration::from_millis(200);
+    /// let log = EventLog::builder().in_memory().group_initial_rebalance_delay(delay).open()?;
+    /// # Ok::<(), topiclog::Error>(())
+    /// ```
+    pub fn group_initial_rebalance_delay(mut self, delay: Duration) -> Self {
+        self.group_options.initial_rebalance_delay = delay;
+        self
+    }
+
     /// Opens the log to read it, beside the process that owns it: nothing is written and no lock taken.
     ///
     /// What the owner appends can be read shortly after it has reached its topic's durability.
@@ -186,7 +233,7 @@ impl EventLogBuilder {
         };
         let bell = Bell::new();
         let accumulator = Arc::new(Accumulator::new(self.buffer_bytes, Box::new(bell.ringer())));
-        let (catalog, report) = if self.read_only {
+        let (catalog, mut report) = if self.read_only {
             (
                 Catalog::open_read_only(environment, accumulator)?,
                 crate::RecoveryReport::default(),
@@ -195,7 +242,14 @@ impl EventLogBuilder {
             let note = std::process::id().to_string();
             Catalog::open(environment, accumulator, &note)?
         };
-        let groups = Arc::new(Groups::open(&catalog, self.offsets_durability)?);
+        let groups = Arc::new(Groups::open(
+            &catalog,
+            self.offsets_durability,
+            self.group_options,
+        )?);
+        if let Some((partition, error)) = groups.damage() {
+            report.note_damage(&partition, error);
+        }
         let housekeeper = Arc::new(Housekeeper::new(&catalog, self.retention_check_interval));
         let weak = Arc::downgrade(&groups);
         housekeeper.add_chore(Box::new(move |now| {

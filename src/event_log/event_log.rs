@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::builder::EventLogBuilder;
 use crate::consumer::{ConsumerBuilder, ConsumerGroup, Groups};
 use crate::error::{Error, ErrorKind};
+use crate::group::{GroupDescription, GroupState};
 use crate::name::{GroupId, TopicName};
 use crate::options::TopicOptions;
 use crate::sync::Mutex;
@@ -136,6 +137,46 @@ impl EventLog {
     /// The ids of the groups that have members or committed offsets.
     pub fn consumer_groups(&self) -> Vec<GroupId> {
         self.owned.groups.ids()
+    }
+
+    /// The ids of the groups in one of these states. Kafka: `listGroups` with states, KIP-518.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use topiclog::{EventLog, GroupState, OffsetTarget, TopicOptions};
+    ///
+    /// let log = EventLog::in_memory()?;
+    /// let topic = log.create_topic("t", TopicOptions::new())?;
+    /// let live = log.consumer_group("live")?.subscribe([&topic])?;
+    /// log.consumer_group("left")?.reset(&topic, OffsetTarget::Latest)?;
+    /// assert_eq!(log.consumer_groups_in([GroupState::Empty])[0].as_str(), "left");
+    /// # Ok::<(), topiclog::Error>(())
+    /// ```
+    pub fn consumer_groups_in(&self, states: impl IntoIterator<Item = GroupState>) -> Vec<GroupId> {
+        let states: Vec<_> = states.into_iter().collect();
+        self.owned.groups.ids_in(&states)
+    }
+
+    /// The state, members and assignment of a group that is there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use topiclog::{ErrorKind, EventLog};
+    ///
+    /// let log = EventLog::in_memory()?;
+    /// let unknown = log.describe_consumer_group("nobody").unwrap_err();
+    /// assert_eq!(unknown.kind(), ErrorKind::NotFound);
+    /// # Ok::<(), topiclog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) if it has neither members nor committed offsets (Kafka:
+    /// `GroupIdNotFoundException`); [`InvalidInput`](ErrorKind::InvalidInput) for a blank id.
+    pub fn describe_consumer_group(&self, id: impl AsRef<str>) -> Result<GroupDescription, Error> {
+        self.owned.groups.describe_existing(&GroupId::new(id)?)
     }
 
     /// A consumer that belongs to no group.

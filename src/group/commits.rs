@@ -32,6 +32,9 @@ pub(crate) enum Committer<'a> {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct OffsetCommit {
     pub(crate) partition: TopicPartition,
+    /// The topic that is meant, where the committer has more than its name: by now the name may be that
+    /// of another.
+    pub(crate) topic_id: Option<Id>,
     /// The next offset to read.
     pub(crate) offset: Offset,
     /// At most [`OFFSET_METADATA_BYTES_MAX`] bytes.
@@ -52,15 +55,12 @@ impl Group {
     ///   partition was with another member in between. Or the generation is yet to come.
     /// - `NonEmptyGroup`: no member commits, but the group has some.
     /// - `MetadataTooLarge`, `InvalidInput`: of the commit itself.
-    /// - `NotFound`: there is no such partition, or no such group any more.
+    /// - `NotFound`: there is no such partition any more, or no such group.
     pub(crate) fn check_commit(
         &self,
         committer: Committer<'_>,
         commits: &[OffsetCommit],
     ) -> Result<()> {
-        if self.dead {
-            return Err(GroupError::GroupNotFound.into());
-        }
         let member = match committer {
             Committer::Outsider => {
                 self.check_empty()?;
@@ -78,6 +78,7 @@ impl Group {
             let place = &commit.partition;
             check_value(commit).map_err(|error| error.in_partition(place))?;
             let key = self.catalog.key_of(place);
+            let key = key.filter(|key| commit.topic_id.is_none_or(|id| id == key.topic));
             let Some((member, generation)) = member else {
                 key.ok_or_else(|| Error::from(TopicError::NotFound).in_partition(place))?;
                 continue;
@@ -135,7 +136,7 @@ impl Group {
         }
     }
 
-    /// Says whether the group may be deleted, or its offsets be reset.
+    /// Says whether the group's offsets may be reset.
     ///
     /// # Errors
     ///
@@ -150,19 +151,30 @@ impl Group {
         }
     }
 
-    /// Ends the group for good, and names the partitions whose offsets need tombstones.
+    /// Says whether the group may be deleted, and names the partitions whose offsets need tombstones.
+    /// Once the log has kept those, [`bury`](Self::bury) it.
     ///
     /// # Errors
     ///
-    /// As [`check_empty`](Self::check_empty).
-    pub(crate) fn delete(&mut self) -> Result<Vec<TopicPartition>> {
+    /// As [`check_empty`](Self::check_empty), and `GroupNotFound` if there is nothing to delete.
+    pub(crate) fn check_delete(&self) -> Result<Vec<TopicPartition>> {
         self.check_empty()?;
-        self.dead = true;
-        Ok(self
-            .offsets
-            .iter()
-            .map(|(place, _)| place.clone())
-            .collect())
+        if self.is_idle() {
+            return Err(GroupError::GroupNotFound.into());
+        }
+        let places = self.offsets.iter().map(|(place, _)| place.clone());
+        Ok(places.collect())
+    }
+
+    /// Ends the group for good, unless somebody has come to it: says whether it is dead.
+    pub(crate) fn bury(&mut self) -> bool {
+        self.dead |= self.is_idle();
+        self.dead
+    }
+
+    /// Whether the group was deleted: another one has its name by now, or will have.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead
     }
 
     /// Whether nobody would miss the group: no members and no offsets.
@@ -237,8 +249,10 @@ impl Group {
         if !self.roster.is_empty() && !self.is_stable() {
             return Vec::new();
         }
+        let Some(retention) = self.options.offsets_retention else {
+            return Vec::new();
+        };
         let empty_since = self.empty_since().unwrap_or(Timestamp::MIN);
-        let retention = self.options.offsets_retention;
         self.offsets
             .iter()
             .filter(|(place, committed)| {

@@ -37,9 +37,9 @@ pub(crate) struct GroupOptions {
     /// `max_poll_interval`. Zero by default, since in one process a rebalance costs microseconds.
     /// Kafka: `group.initial.rebalance.delay.ms`.
     pub(crate) initial_rebalance_delay: Duration,
-    /// How long the offsets of a group without members are kept. Seven days by default. Kafka:
-    /// `offsets.retention.minutes`.
-    pub(crate) offsets_retention: Duration,
+    /// How long the offsets of a group without members are kept; for ever if none is said. Seven days by
+    /// default. Kafka: `offsets.retention.minutes`.
+    pub(crate) offsets_retention: Option<Duration>,
 }
 
 impl Default for GroupOptions {
@@ -47,7 +47,7 @@ impl Default for GroupOptions {
         Self {
             max_size: usize::MAX,
             initial_rebalance_delay: Duration::ZERO,
-            offsets_retention: Duration::from_secs(7 * 24 * 3600),
+            offsets_retention: Some(Duration::from_secs(7 * 24 * 3600)),
         }
     }
 }
@@ -139,8 +139,10 @@ pub(crate) struct Group {
     /// Whether something changed since the target was decided.
     pub(super) stale: bool,
     pub(super) gathering: Option<Gathering>,
-    /// Why the last target was refused, until the oldest member polls.
+    /// Why the last target was refused.
     pub(super) refused: Option<&'static str>,
+    /// Whether the oldest member still has to learn of it.
+    pub(super) tell_oldest: bool,
     /// Members whose instance id somebody else took, until they leave.
     pub(super) fenced: HashSet<MemberId>,
     pub(super) offsets: CommittedOffsets,
@@ -162,6 +164,7 @@ impl Group {
             stale: false,
             gathering: None,
             refused: None,
+            tell_oldest: false,
             fenced: HashSet::new(),
             offsets: CommittedOffsets::default(),
             effects: Effects::default(),
@@ -188,7 +191,9 @@ impl Group {
 
     /// Lets somebody in, or lets a member change its wishes.
     ///
-    /// - A new member id: a new member, and a new generation.
+    /// - A new member id: a new member, and a new generation at its first poll, or with the next change of
+    ///   another kind. So the assignor is asked once for many that join in a row, and who does not come to
+    ///   poll takes nothing from anybody. Kafka's consumer joins inside its first poll.
     /// - An instance id the group knows: the new member takes the old one's place and what it was to own.
     ///   The old one, if it is still here, is fenced. No new generation unless the wishes changed.
     /// - A member id that is here already: its wishes are replaced. The same wishes change nothing.
@@ -199,7 +204,6 @@ impl Group {
     ///
     /// - `InconsistentProtocol`: no assignor that this one and all others accept.
     /// - `GroupFull`: there are as many members as there may be.
-    /// - `BadAssignment`: the assignor's answer was refused; the member is not let in.
     /// - `FencedInstance`: this member id lost its instance id; join with a new one.
     /// - `GroupNotFound`: the group was deleted; make a new one.
     pub(crate) fn join(
@@ -243,13 +247,12 @@ impl Group {
         self.gather(now, request.max_poll_interval);
         self.share_topics(&mut request.subscription);
         let topics = self.resolve(&request.subscription);
-        let key = self.roster.insert(Member::new(now, request, topics));
-        self.mark_stale();
-        if let Err(problem) = self.advance(now) {
-            self.roster.remove(key);
-            // The others go on as they were.
-            self.choose();
-            return Err(GroupError::BadAssignment { problem }.into());
+        let agrees = self.agrees(&request.assignors);
+        self.roster.insert(Member::new(now, request, topics));
+        if agrees {
+            self.mark_undecided();
+        } else {
+            self.mark_stale();
         }
         Ok(())
     }
@@ -446,6 +449,11 @@ impl Group {
             .min()
     }
 
+    /// Whether this is a member that is here, or one that still has to learn that it was fenced.
+    pub(crate) fn knows(&self, member: &MemberId) -> bool {
+        self.roster.key(member).is_some() || self.fenced.contains(member)
+    }
+
     /// The member that is here under this id.
     pub(super) fn key(&self, member: &MemberId) -> Result<MemberKey> {
         if let Some(key) = self.roster.key(member) {
@@ -520,6 +528,9 @@ impl Group {
     }
 }
 
-fn names(assignors: &[Arc<dyn super::assignor::Assignor>]) -> impl Iterator<Item = &str> {
+/// The names of assignors, the preferred one first.
+pub(super) fn names(
+    assignors: &[Arc<dyn super::assignor::Assignor>],
+) -> impl Iterator<Item = &str> {
     assignors.iter().map(|assignor| assignor.name())
 }

@@ -1,11 +1,13 @@
 //! [`GroupDescription`]: a group as an administrator sees it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
+use super::catalog::PartitionKey;
 use super::coordinator::Group;
 use super::generation::Generation;
 use super::member::MemberId;
-use crate::name::{GroupId, TopicName, TopicPartition};
+use crate::name::{GroupId, Id, TopicName, TopicPartition};
 
 /// What a group is about.
 ///
@@ -108,6 +110,20 @@ impl Group {
                             .and_then(|key| self.roster.get(key))
                             .is_none_or(|member| !member.is_here())
             })
+    }
+
+    /// The member that owns a partition of a topic.
+    pub(crate) fn owner(&self, topic: Id, partition: u32) -> Option<&MemberId> {
+        let owner = self.slots.get(&PartitionKey { topic, partition })?.owner?;
+        Some(&self.roster.get(owner)?.id)
+    }
+
+    /// The partitions that a member owns or is to own, and those for which an offset is committed.
+    pub(crate) fn concerned(&self) -> BTreeSet<TopicPartition> {
+        let assigned = self.slots.keys();
+        let assigned = assigned.filter_map(|&key| self.catalog.place_of(key));
+        let committed = self.all_committed().map(|(place, _)| place.clone());
+        assigned.chain(committed).collect()
     }
 
     /// The group as it is now.

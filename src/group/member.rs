@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,8 +57,15 @@ impl fmt::Display for MemberId {
 }
 
 /// A rule by which a member subscribes to topics, those to come included. Must always say the same of
-/// the same name.
+/// the same name. One that panics does not accept it.
 pub(crate) type TopicPattern = Arc<dyn Fn(&TopicName) -> bool + Send + Sync>;
+
+/// Calls a user's own code, which may panic: the group is locked meanwhile, and whoever calls may be
+/// another member, or the thread that does the housekeeping.
+pub(super) fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
+    // What the code keeps for itself is its own affair; nothing of the group is handed to it to change.
+    catch_unwind(AssertUnwindSafe(call)).ok()
+}
 
 /// The topics a member wants to read.
 #[derive(Clone)]
@@ -88,7 +96,8 @@ impl Subscription {
                 .collect(),
             Self::Pattern(accepts) => catalog
                 .iter()
-                .filter(|(name, _)| !name.is_internal() && accepts(name))
+                .filter(|(name, _)| !name.is_internal())
+                .filter(|(name, _)| guarded(|| accepts(name)) == Some(true))
                 .map(|(_, shape)| shape.id)
                 .collect(),
         }
@@ -197,6 +206,8 @@ pub(super) struct Member {
     pub(super) lost: Vec<TopicPartition>,
     /// Whether its next poll may have something for it.
     pub(super) pending: bool,
+    /// Whether no target was decided yet that counts it in.
+    pub(super) is_new: bool,
 }
 
 impl Member {
@@ -216,6 +227,7 @@ impl Member {
             owned: BTreeMap::new(),
             lost: Vec::new(),
             pending: false,
+            is_new: true,
         }
     }
 

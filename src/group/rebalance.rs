@@ -3,7 +3,8 @@
 //! A change (`mark_stale`) makes the target stale. As soon as nothing stands in the way (`advance`), the
 //! assignor is asked and its answer becomes the new target, under a new generation. Two things can stand
 //! in the way: a group that was empty gathers members for a moment, and under the eager protocol
-//! somebody still owns something.
+//! somebody still owns something. And a member that joins leaves it to its first poll, since others may
+//! be about to join as well; nobody has less meanwhile than before.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -14,11 +15,14 @@ use super::assignor::{
     RebalanceProtocol,
 };
 use super::catalog::{PartitionKey, TopicCatalog};
-use super::coordinator::{Gathering, Group};
-use super::member::{Member, MemberKey};
+use super::coordinator::{Gathering, Group, names};
+use super::member::{Member, MemberKey, guarded};
 use crate::Result;
 use crate::error::GroupError;
 use crate::name::{Id, TopicName, TopicPartition};
+
+/// What is wrong with an assignor that gave no answer.
+const PANICKED: &str = "none, since the assignor panicked";
 
 /// The assignor the members agree on.
 #[derive(Clone, Debug)]
@@ -123,9 +127,14 @@ impl Group {
 
     /// Takes note that the target no longer fits.
     pub(super) fn mark_stale(&mut self) {
-        self.stale = true;
         self.choose();
-        if self.choice.as_ref().is_some_and(|choice| choice.eager) {
+        self.mark_undecided();
+    }
+
+    /// The same, where the members agree on the same assignor as before.
+    pub(super) fn mark_undecided(&mut self) {
+        self.stale = true;
+        if self.is_eager() {
             for key in self.roster.keys() {
                 self.mark_pending(key);
             }
@@ -135,12 +144,18 @@ impl Group {
     /// [`advance`](Self::advance), where there is nobody to report a refusal to: the oldest member's next
     /// poll will.
     pub(super) fn advance_and_note(&mut self, now: Duration) {
-        if let Err(problem) = self.advance(now) {
-            self.refused = Some(problem);
+        if self.advance(now).is_err() {
+            self.tell_oldest = true;
             if let Some(oldest) = self.oldest_here() {
                 self.wake(oldest);
             }
         }
+    }
+
+    /// Decides what members that joined have left to be decided, for somebody who looks at the group. If
+    /// it is refused, the newcomers' polls say so.
+    pub(crate) fn look(&mut self, now: Duration) {
+        let _told_to_newcomers = self.advance(now);
     }
 
     /// Decides the target anew, if it is stale and nothing stands in the way.
@@ -158,19 +173,25 @@ impl Group {
             return Ok(());
         }
         self.stale = false;
-        self.refused = None;
+        self.tell_oldest = false;
         let outcome = self.decide();
+        self.refused = outcome.err();
         for key in self.roster.keys() {
             self.mark_pending(key);
         }
         outcome
     }
 
+    /// Whether the members have agreed on the eager protocol.
+    pub(super) fn is_eager(&self) -> bool {
+        self.choice.as_ref().is_some_and(|choice| choice.eager)
+    }
+
     /// Whether everybody must give up everything first.
     pub(super) fn is_giving_up(&self) -> bool {
         self.stale
             && self.gathering.is_none()
-            && self.choice.as_ref().is_some_and(|choice| choice.eager)
+            && self.is_eager()
             && self.roster.iter().any(|(_, m)| !m.owned.is_empty())
     }
 
@@ -180,8 +201,8 @@ impl Group {
             self.generation = self.generation.next();
             return Ok(());
         };
-        let (request, topics, order) = self.request(choice.assignor.name());
-        let assignment = choice.assignor.assign(&request);
+        let (request, topics, order) = self.request(choice.assignor.name())?;
+        let assignment = guarded(|| choice.assignor.assign(&request)).ok_or(PANICKED)?;
         assignment.check(&request)?;
         self.generation = self.generation.next();
         self.install(&assignment, &topics, &order);
@@ -189,14 +210,19 @@ impl Group {
             if let Some(member) = self.roster.get(*key)
                 && let Some(own) = member.assignor(choice.assignor.name())
             {
-                own.on_assignment(&request, number, assignment.of(number), self.generation);
+                let (given, generation) = (assignment.of(number), self.generation);
+                // It is told, not asked.
+                let _told = guarded(|| own.on_assignment(&request, number, given, generation));
             }
         }
         Ok(())
     }
 
     /// Says to the assignor what there is: the request, and which topic and member each number means.
-    fn request(&self, assignor: &str) -> (AssignmentRequest, Vec<Id>, Vec<MemberKey>) {
+    fn request(
+        &self,
+        assignor: &str,
+    ) -> Result<(AssignmentRequest, Vec<Id>, Vec<MemberKey>), &'static str> {
         let mut by_name: BTreeMap<&TopicName, (Id, u32)> = BTreeMap::new();
         let mut lists: HashMap<*const (), Arc<[usize]>> = HashMap::new();
         for (_, member) in self.roster.iter() {
@@ -221,36 +247,37 @@ impl Group {
             .collect();
         lists.clear();
 
-        let mut order: Vec<MemberKey> = self.roster.keys();
-        order.sort_by_key(|&key| {
-            self.roster.get(key).map(|m| {
-                let instance = m.instance_id.as_deref();
-                (instance.is_none(), instance.unwrap_or(m.id.as_str()))
-            })
-        });
-        let members = order
+        let mut order: Vec<(bool, &str, MemberKey)> = Vec::with_capacity(self.roster.len());
+        for (key, member) in self.roster.iter() {
+            let instance = member.instance_id.as_deref();
+            let name = instance.unwrap_or(member.id.as_str());
+            order.push((instance.is_none(), name, key));
+        }
+        order.sort_unstable();
+        let order: Vec<MemberKey> = order.into_iter().map(|(_, _, key)| key).collect();
+        let members: Result<_, _> = order
             .iter()
             .filter_map(|&key| self.roster.get(key))
             .map(|member| {
+                let own = member.assignor(assignor);
+                let user_data = own.map_or(Some(Vec::new()), |own| guarded(|| own.user_data()));
                 let list = lists
                     .entry(Arc::as_ptr(&member.topics).cast())
                     .or_insert_with(|| {
                         let known = member.topics.iter().filter_map(|id| numbers.get(id));
                         known.copied().collect()
                     });
-                AssignableMember {
+                Ok(AssignableMember {
                     id: member.id.clone(),
                     instance_id: member.instance_id.clone(),
                     owned: self.claims(member, list, &numbers),
                     topics: Arc::clone(list),
                     generation: member.generation,
-                    user_data: member
-                        .assignor(assignor)
-                        .map_or_else(Vec::new, |own| own.user_data()),
-                }
+                    user_data: user_data.ok_or(PANICKED)?,
+                })
             })
             .collect();
-        (AssignmentRequest::from_parts(topics, members), ids, order)
+        Ok((AssignmentRequest::from_parts(topics, members?), ids, order))
     }
 
     /// What a member owns, and what is on its way to it and owned by nobody.
@@ -301,6 +328,7 @@ impl Group {
             }
             if let Some(member) = self.roster.get_mut(key) {
                 member.target = target;
+                member.is_new = false;
             }
         }
         self.slots
@@ -328,6 +356,9 @@ impl Group {
         replaced: Option<MemberKey>,
         assignors: &[Arc<dyn Assignor>],
     ) -> Result<()> {
+        if self.agrees(assignors) {
+            return Ok(());
+        }
         let accepted = |name: &str| {
             self.roster
                 .iter()
@@ -339,6 +370,21 @@ impl Group {
         } else {
             Err(GroupError::InconsistentProtocol.into())
         }
+    }
+
+    /// Whether one more member with these assignors changes nothing about the choice: it accepts what the
+    /// oldest does, in the same order, and votes for what was chosen. So most members join without a look
+    /// at all the others.
+    pub(super) fn agrees(&self, assignors: &[Arc<dyn Assignor>]) -> bool {
+        let (Some(choice), Some((_, oldest))) = (&self.choice, self.roster.iter().next()) else {
+            return false;
+        };
+        let Some(favourite) = assignors.first() else {
+            return false;
+        };
+        favourite.name() == choice.assignor.name()
+            && (choice.eager || favourite.protocol() != RebalanceProtocol::Eager)
+            && names(assignors).eq(names(&oldest.assignors))
     }
 
     /// Settles on the assignor: of those that all members accept, each member votes for the one it likes

@@ -32,6 +32,8 @@ pub(crate) struct Reconcile {
     pub(crate) revoke: Vec<TopicPartition>,
     /// Owned from this moment on. Empty while there is something to revoke. Told once.
     pub(crate) assigned: Vec<AssignedPartition>,
+    /// The group waits for its first members: ask again at the next poll, whatever it wakes.
+    pub(crate) gathering: bool,
 }
 
 impl Reconcile {
@@ -52,12 +54,20 @@ impl Group {
     ///
     /// - `UnknownMember`: it was removed, all its partitions are lost; join with a new id.
     /// - `FencedInstance`: another one took its instance id; do not join again.
-    /// - `BadAssignment`: the assignor's last answer was refused; told once, to the oldest member. It stays
-    ///   a member with all it owns, and polls again.
+    /// - `BadAssignment`: the assignor's last answer was refused. Told to members that no target counts in
+    ///   yet, at each poll, which asks the assignor again; of a change that nobody asked for also to the
+    ///   oldest member, once. Whoever is told stays a member with all it owns, and polls again.
     pub(crate) fn poll(&mut self, now: Duration, member: &MemberId) -> Result<Reconcile> {
         let key = self.key(member)?;
-        if self.gathering.is_some() {
-            self.advance_and_note(now);
+        let Some(known) = self.roster.get_mut(key) else {
+            return Err(GroupError::UnknownMember.into());
+        };
+        known.polled(now);
+        if known.is_new && self.refused.is_some() && !self.is_eager() {
+            self.stale = true;
+        }
+        if self.stale {
+            self.look(now);
         }
         self.report_refusal(key)?;
         let giving_up = self.is_giving_up();
@@ -65,9 +75,9 @@ impl Group {
         let Some(member) = self.roster.get_mut(key) else {
             return Err(GroupError::UnknownMember.into());
         };
-        member.polled(now);
         let mut reconcile = Reconcile {
             generation,
+            gathering: self.gathering.is_some(),
             ..Reconcile::default()
         };
         if !giving_up {
@@ -108,16 +118,20 @@ impl Group {
         Ok(reconcile)
     }
 
-    /// The failure of the last decision, for the poll of the oldest member that is here.
+    /// The failure of the last decision, for the poll of one who has to learn of it.
     fn report_refusal(&mut self, key: MemberKey) -> Result<()> {
         let Some(problem) = self.refused else {
             return Ok(());
         };
-        if self.oldest_here() == Some(key) {
-            self.refused = None;
-            return Err(GroupError::BadAssignment { problem }.into());
+        let Some(member) = self.roster.get(key) else {
+            return Ok(());
+        };
+        let is_oldest = self.tell_oldest && self.oldest_here() == Some(key);
+        if !is_oldest && !member.is_new {
+            return Ok(());
         }
-        Ok(())
+        self.tell_oldest &= !is_oldest;
+        Err(GroupError::BadAssignment { problem }.into())
     }
 
     /// The member that learns of refusals.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::delivery::{Deliveries, Delivery};
 use super::partitioner::{KeyHash, Partitioner};
-use crate::error::{Error, InputError, LogError};
+use crate::error::{Error, InputError, LogError, TopicError};
 use crate::limits::MAX_BLOCK_DEFAULT;
 use crate::log::Log;
 use crate::record::{Record, RecordMetadata, SendError};
@@ -50,15 +50,18 @@ pub struct Producer {
 }
 
 impl Topic {
-    /// A producer for this topic, with the default partitioner [`KeyHash`].
+    /// A producer for this topic, with the default partitioner [`KeyHash`]. That of an internal topic
+    /// refuses every record.
     pub fn producer(&self) -> Producer {
         let seed = self.catalog.environment.random.next();
+        // As if it were closed, so that a send has one thing to look at.
+        let closed = self.state.name.is_internal();
         Producer {
             _catalog: Arc::clone(&self.catalog),
             topic: Arc::clone(&self.state),
             partitioner: Arc::new(KeyHash::with_seed(seed)),
             max_block: MAX_BLOCK_DEFAULT,
-            closed: Arc::default(),
+            closed: Arc::new(AtomicBool::new(closed)),
         }
     }
 }
@@ -92,7 +95,8 @@ impl Producer {
     ///
     /// The record comes back with the error: [`InvalidInput`](crate::ErrorKind::InvalidInput) for a
     /// record that is too large, has a negative or too distant timestamp, or goes to a partition that
-    /// does not exist; [`Timeout`](crate::ErrorKind::Timeout) if there was no room for `max_block`; and
+    /// does not exist or to an internal topic; [`Timeout`](crate::ErrorKind::Timeout) if there was no room
+    /// for `max_block`; and
     /// [`Poisoned`](crate::ErrorKind::Poisoned), [`Corrupt`](crate::ErrorKind::Corrupt),
     /// [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Closed`](crate::ErrorKind::Closed) or
     /// [`NotFound`](crate::ErrorKind::NotFound) if the partition takes no records.
@@ -113,9 +117,19 @@ impl Producer {
     #[inline]
     fn check_open(&self) -> Result<(), Error> {
         if self.closed.load(Ordering::Relaxed) {
-            return Err(Error::from(LogError::Closed).in_topic(&self.topic.name));
+            return Err(self.refusal());
         }
         Ok(())
+    }
+
+    #[cold]
+    fn refusal(&self) -> Error {
+        let error = if self.topic.name.is_internal() {
+            Error::from(TopicError::Internal)
+        } else {
+            LogError::Closed.into()
+        };
+        error.in_topic(&self.topic.name)
     }
 
     /// The log of the partition that a record goes to.

@@ -388,9 +388,7 @@ impl Catalog {
     ) -> Result<(), Error> {
         self.check_writable()?;
         let _changes = self.changes.lock();
-        if topic.is_deleted() {
-            return Err(topic.gone());
-        }
+        topic.check_changeable()?;
         let mut options = change((*topic.options()).clone());
         options.partitions = topic.partition_count();
         options
@@ -426,9 +424,7 @@ impl Catalog {
     pub(crate) fn add_partitions(&self, topic: &TopicState, count: u32) -> Result<(), Error> {
         self.check_writable()?;
         let changes = self.changes.lock();
-        if topic.is_deleted() {
-            return Err(topic.gone());
-        }
+        topic.check_changeable()?;
         let now = topic.partition_count();
         if count <= now {
             let error = TopicError::FewerPartitions { now, asked: count };
@@ -454,12 +450,7 @@ impl Catalog {
     pub(crate) fn delete(&self, topic: &TopicState) -> Result<(), Error> {
         self.check_writable()?;
         let changes = self.changes.lock();
-        if topic.is_deleted() {
-            return Err(topic.gone());
-        }
-        if topic.name.is_internal() {
-            return Err(Error::from(TopicError::Internal).in_topic(&topic.name));
-        }
+        topic.check_changeable()?;
         let storage = &*self.environment.storage;
         let retired = match retire_topic_directory(storage, &topic.directory, topic.id) {
             Err((error, false)) => return Err(error),

@@ -169,9 +169,11 @@ impl Partition {
     ///
     /// # Errors
     ///
-    /// [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange) beyond the high watermark.
+    /// [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange) beyond the high watermark;
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for an internal topic.
     pub fn delete_records(&self, upto: Offset) -> Result<Offset, Error> {
         self.check_there()?;
+        self.topic.check_changeable()?;
         self.log.delete_records(upto)
     }
 

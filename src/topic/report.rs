@@ -25,6 +25,19 @@ impl RecoveryReport {
             })
     }
 
+    /// Takes note of damage that was found after the partition had been opened.
+    pub(crate) fn note_damage(&mut self, partition: &TopicPartition, error: Error) {
+        let recovery = Recovery::Damaged { error };
+        let mut known = self.partitions.iter_mut();
+        match known.find(|known| known.partition == *partition) {
+            Some(known) => known.recovery = recovery,
+            None => self.partitions.push(PartitionRecovery {
+                partition: partition.clone(),
+                recovery,
+            }),
+        }
+    }
+
     /// The bytes that were cut off torn tails and kept aside, over all partitions.
     pub fn cut_bytes(&self) -> u64 {
         let bytes = |partition: &PartitionRecovery| match partition.recovery {

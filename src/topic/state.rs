@@ -68,6 +68,18 @@ impl TopicState {
         self.deleted.load(Ordering::Acquire)
     }
 
+    /// An error unless users may change the topic, or what is in it: it must be there, and not one that
+    /// the crate itself keeps.
+    pub(crate) fn check_changeable(&self) -> Result<(), Error> {
+        if self.is_deleted() {
+            return Err(self.gone());
+        }
+        if self.name.is_internal() {
+            return Err(Error::from(TopicError::Internal).in_topic(&self.name));
+        }
+        Ok(())
+    }
+
     /// The error for whoever still uses a deleted topic.
     pub(crate) fn gone(&self) -> Error {
         Error::from(TopicError::NotFound).in_topic(&self.name)

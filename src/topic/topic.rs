@@ -27,7 +27,7 @@ pub struct TopicDescription {
     pub name: TopicName,
     /// Its id: another for every topic made, also under the same name.
     pub id: Id,
-    /// Whether the crate itself keeps it.
+    /// Whether the crate itself keeps it: it may be read, and nothing else.
     pub internal: bool,
     /// Its options, the number of partitions among them.
     pub options: TopicOptions,
@@ -99,7 +99,8 @@ impl Topic {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) naming the option that is out of its range.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) naming the option that is out of its range, or for
+    /// an internal topic.
     pub fn alter(&self, change: impl FnOnce(TopicOptions) -> TopicOptions) -> Result<(), Error> {
         self.catalog.alter(&self.state, change)
     }
@@ -109,7 +110,8 @@ impl Topic {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) unless there are then more than now.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) unless there are then more than now, or for an
+    /// internal topic.
     pub fn add_partitions(&self, count: u32) -> Result<(), Error> {
         self.catalog.add_partitions(&self.state, count)
     }

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use topiclog::{ErrorKind, Offset, OffsetTarget, TopicOptions};
+use topiclog::{
+    CommittedOffset, ErrorKind, Generation, GroupState, Offset, OffsetTarget, TopicOptions,
+};
 
 use super::harness::{
-    START, committed, drain, fill, manual, place, poll, put, refused, with_topic,
+    START, builder, clock, committed, drain, fill, manual, place, poll, put, refused, with_topic,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -162,6 +164,9 @@ fn a_live_group_is_not_reset_or_deleted() {
     assert_eq!(group.committed().len(), 1);
     // A member that has stopped polling does not count.
     clock.advance(Duration::from_secs(301));
+    group
+        .set_offset(&place(&topic, 0), &Offset::ZERO.into())
+        .unwrap();
     group.reset(&topic, OffsetTarget::Latest).unwrap();
     group.delete().unwrap();
     assert!(log.consumer_groups().is_empty());
@@ -220,6 +225,206 @@ fn removed_members_come_back_at_their_next_poll() {
     poll(&mut a);
     assert_ne!(a.member_id(), Some(&id));
     assert_eq!(a.assignment().len(), 2);
+}
+
+#[test]
+fn lag_is_told_of_all_that_is_committed_or_assigned_with_its_owner() {
+    let (log, topic, _) = with_topic(2);
+    let other = log.create_topic("other", TopicOptions::new()).unwrap();
+    log.create_topic("unread", TopicOptions::new()).unwrap();
+    fill(&topic, 0, 10);
+    fill(&other, 0, 4);
+    let group = log.consumer_group("g").unwrap().options(manual());
+    assert!(group.lag_all().is_empty());
+    group.reset(&other, OffsetTarget::Earliest).unwrap();
+    let rows = |owned: bool| {
+        let row = |row: topiclog::PartitionLag| {
+            assert_eq!(
+                row.owner.is_some(),
+                owned && row.partition.topic() == topic.name()
+            );
+            let committed = row.committed.map(Offset::value);
+            (
+                row.partition.to_string(),
+                committed,
+                row.end.value(),
+                row.lag,
+            )
+        };
+        group.lag_all().into_iter().map(row).collect::<Vec<_>>()
+    };
+    let row = |name: &str, committed, end, lag| (name.to_owned(), committed, end, lag);
+    let left = row("other-0", Some(0), 4, Some(4));
+    assert_eq!(rows(false), std::slice::from_ref(&left));
+    let mut member = group.subscribe([&topic]).unwrap();
+    assert!(group.lag(&topic).iter().all(|row| row.owner.is_none()));
+    drain(&mut member);
+    member
+        .commit_offsets([(&place(&topic, 0), Offset::new(7).into())])
+        .unwrap();
+    let first = row("t-0", Some(7), 10, Some(3));
+    let second = row("t-1", None, 0, None);
+    assert_eq!(rows(true), [left.clone(), first.clone(), second]);
+    assert_eq!(group.lag(&topic)[1].owner.as_ref(), member.member_id());
+    member.close().unwrap();
+    assert_eq!(rows(false), [left, first]);
+    log.delete_topic("other").unwrap();
+    assert_eq!(rows(false).len(), 1);
+}
+
+#[test]
+fn offsets_are_reset_in_the_partitions_that_are_named() {
+    let (log, topic, _) = with_topic(3);
+    let other = log.create_topic("other", TopicOptions::new()).unwrap();
+    for partition in 0..3 {
+        fill(&topic, partition, 5);
+    }
+    fill(&other, 0, 5);
+    let group = log.consumer_group("g").unwrap();
+    group.reset(&topic, OffsetTarget::Earliest).unwrap();
+    let named = [topic.partition(1).unwrap(), other.partition(0).unwrap()];
+    let target = OffsetTarget::Offset(3.into());
+    let plan = group.plan_reset_partitions(&named, target).unwrap();
+    assert_eq!(group.committed().len(), 3, "a plan does nothing");
+    assert_eq!(group.reset_partitions(&named, target).unwrap(), plan);
+    let done: Vec<_> = plan
+        .iter()
+        .map(|reset| {
+            (
+                reset.partition.to_string(),
+                reset.before,
+                reset.after.value(),
+            )
+        })
+        .collect();
+    let expected = [
+        ("t-1".to_owned(), Some(Offset::ZERO), 3),
+        ("other-0".to_owned(), None, 3),
+    ];
+    assert_eq!(done, expected);
+    let committed = group.committed();
+    let offsets: Vec<_> = committed
+        .iter()
+        .map(|(_, at)| at.offset().value())
+        .collect();
+    assert_eq!(offsets, [3, 0, 3, 0]);
+}
+
+#[test]
+fn offsets_are_carried_to_another_group_all_or_none() {
+    let (log, topic, _) = with_topic(3);
+    fill(&topic, 1, 5);
+    let (from, to) = (
+        log.consumer_group("from").unwrap(),
+        log.consumer_group("to").unwrap(),
+    );
+    from.reset(&topic, OffsetTarget::Latest).unwrap();
+    let noted = CommittedOffset::new(9.into()).metadata("as it is");
+    from.set_offset(&place(&topic, 2), &noted).unwrap();
+    let mut offsets = from.committed();
+    assert_eq!(offsets[2].1, noted);
+    offsets.push((place(&topic, 3), Offset::ZERO.into()));
+    refused(to.set_offsets(offsets.clone()), ErrorKind::NotFound);
+    offsets[3] = (
+        place(&topic, 0),
+        CommittedOffset::new(0.into()).metadata("x".repeat(5000)),
+    );
+    refused(to.set_offsets(offsets.clone()), ErrorKind::InvalidInput);
+    assert!(to.committed().is_empty());
+    offsets.pop();
+    to.set_offsets(offsets).unwrap();
+    assert_eq!(to.committed(), from.committed());
+    let _member = to.subscribe([&topic]).unwrap();
+    refused(to.set_offsets(from.committed()), ErrorKind::InUse);
+}
+
+#[test]
+fn a_group_that_is_not_there_is_not_described() {
+    let (log, topic, _) = with_topic(1);
+    let described = |id: &str| log.describe_consumer_group(id);
+    let error = refused(described("g"), ErrorKind::NotFound);
+    assert!(error.contains("GROUP_ID_NOT_FOUND"), "{error}");
+    refused(described(" "), ErrorKind::InvalidInput);
+    let group = log.consumer_group("g").unwrap();
+    refused(described("g"), ErrorKind::NotFound);
+    group.reset(&topic, OffsetTarget::Latest).unwrap();
+    assert_eq!(described("g").unwrap().state, GroupState::Empty);
+    group.delete().unwrap();
+    refused(described("g"), ErrorKind::NotFound);
+}
+
+#[test]
+fn groups_are_listed_by_state() {
+    let (log, topic, clock) = with_topic(1);
+    let group = |id: &str| log.consumer_group(id).unwrap().options(manual());
+    let listed = |states: &[GroupState]| {
+        let ids = log.consumer_groups_in(states.iter().copied()).into_iter();
+        ids.map(|id| id.to_string()).collect::<Vec<_>>()
+    };
+    group("left").reset(&topic, OffsetTarget::Latest).unwrap();
+    let mut stable = group("stable").subscribe([&topic]).unwrap();
+    poll(&mut stable);
+    let _moving = group("moving").subscribe([&topic]).unwrap();
+    assert_eq!(listed(&[GroupState::Empty]), ["left"]);
+    assert_eq!(listed(&[GroupState::Stable]), ["stable"]);
+    assert_eq!(listed(&[GroupState::Reconciling]), ["moving"]);
+    let both = [GroupState::Stable, GroupState::Empty];
+    assert_eq!(listed(&both), ["left", "stable"]);
+    assert!(listed(&[]).is_empty());
+    // Members that have stopped polling do not count.
+    clock.advance(Duration::from_secs(301));
+    poll(&mut stable);
+    assert!(listed(&[GroupState::Reconciling]).is_empty());
+}
+
+#[test]
+fn how_long_offsets_are_kept_is_set_with_the_log() {
+    let day = Duration::from_secs(24 * 3600);
+    for (retention, kept) in [(Some(day), 1), (Some(day * 4), 4), (None, 30)] {
+        let clock = clock();
+        let log = builder(&clock)
+            .in_memory()
+            .offsets_retention(retention)
+            .open()
+            .unwrap();
+        let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+        let group = log.consumer_group("g").unwrap();
+        group.reset(&topic, OffsetTarget::Earliest).unwrap();
+        let mut days = 0;
+        while days < 30 && !group.committed().is_empty() {
+            clock.advance(day + Duration::from_secs(1));
+            log.run_housekeeping();
+            days += 1;
+        }
+        assert_eq!(days, kept, "{retention:?}");
+    }
+}
+
+#[test]
+fn members_that_start_together_make_one_generation_where_a_delay_is_set() {
+    let clock = clock();
+    let second = Duration::from_secs(1);
+    let log = builder(&clock)
+        .in_memory()
+        .group_initial_rebalance_delay(second)
+        .open()
+        .unwrap();
+    let topic = log
+        .create_topic("t", TopicOptions::new().partitions(4))
+        .unwrap();
+    let group = log.consumer_group("g").unwrap().options(manual());
+    let mut members: Vec<_> = (0..4).map(|_| group.subscribe([&topic]).unwrap()).collect();
+    for member in &mut members {
+        poll(member);
+        assert!(member.assignment().is_empty());
+    }
+    assert_eq!(group.describe().state, GroupState::Assigning);
+    clock.advance(second);
+    for member in &mut members {
+        poll(member);
+        assert_eq!(member.assignment().len(), 1);
+        assert_eq!(member.generation(), Some(Generation::new(1)));
+    }
 }
 
 #[test]

@@ -255,6 +255,25 @@ fn topics_of_the_crate_itself_are_hidden_and_out_of_reach() {
         log.delete_topic("__consumer_offsets"),
         ErrorKind::InvalidInput,
     );
+    let internal = log.topic("__consumer_offsets").unwrap();
+    let partition = internal.partition(0).unwrap();
+    let end = partition.offsets().log_end;
+    let error = refused(
+        internal.producer().send_and_wait(Record::new("x")),
+        ErrorKind::InvalidInput,
+    );
+    assert!(error.contains("INVALID_TOPIC_EXCEPTION"), "{error}");
+    let sent = internal.producer().send_all([Record::new("x")]);
+    refused(sent, ErrorKind::InvalidInput);
+    refused(
+        internal.producer().send(Record::new("x")),
+        ErrorKind::InvalidInput,
+    );
+    refused(internal.alter(|options| options), ErrorKind::InvalidInput);
+    refused(internal.add_partitions(2), ErrorKind::InvalidInput);
+    refused(partition.delete_records(end), ErrorKind::InvalidInput);
+    assert_eq!(partition.offsets().log_end, end);
+    assert_eq!(partition.read(0.into()).unwrap().len(), 1, "it may be read");
     let mut all = group
         .member()
         .options(manual())

@@ -17,7 +17,7 @@ use topiclog::{
     Workers,
 };
 
-use super::harness::{drain, fill, manual, numbers, put, refused, settle, with_topic};
+use super::harness::{drain, fill, manual, numbers, poll, put, refused, settle, with_topic};
 
 pub(crate) type Outcome = Result<(), Box<dyn StdError + Send + Sync>>;
 
@@ -303,7 +303,9 @@ fn a_member_that_joins_gets_its_share_after_the_record_in_hand() {
     let (seen, other) = (Seen::default(), Mutex::new(None::<Consumer>));
     let handle = |record: RecordRef<'_>| {
         if seen.0.lock().unwrap().len() == 3 {
-            *other.lock().unwrap() = Some(group.subscribe([&topic]).unwrap());
+            let mut member = group.subscribe([&topic]).unwrap();
+            assert!(poll(&mut member).is_empty());
+            *other.lock().unwrap() = Some(member);
         }
         seen.note(&record)
     };

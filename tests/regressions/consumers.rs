@@ -87,6 +87,7 @@ fn a_commit_that_nobody_waits_for_reaches_the_next_owner() {
             first.commit_async(|result| result.unwrap()).unwrap();
         }
         let mut second = group.subscribe([&topic]).unwrap();
+        assert!(poll(&mut second).is_empty());
         assert!(poll(&mut first).is_empty());
         assert!(poll(&mut second).is_empty(), "nothing comes twice");
         assert_eq!(second.assignment().len(), 1);

@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use topiclog::storage::SimulatedStorage;
+use topiclog::storage::{Fault, OperationKind, SimulatedStorage};
 use topiclog::{
-    Consumer, ConsumerGroup, ConsumerOptions, Durability, Error, ErrorKind, EventLog, Offset,
-    OffsetReset, RebalanceListener, Record, RoundRobinAssignor, Topic, TopicName, TopicOptions,
-    TopicPartition,
+    Assignment, AssignmentRequest, Assignor, Consumer, ConsumerGroup, ConsumerOptions, Durability,
+    Error, ErrorKind, EventLog, Offset, OffsetReset, OffsetTarget, RangeAssignor,
+    RebalanceListener, Record, RoundRobinAssignor, Topic, TopicName, TopicOptions, TopicPartition,
 };
 
 use super::common::{self, clock};
@@ -229,4 +229,132 @@ fn closing_a_consumer_whose_instance_id_was_taken_calls_back() {
     assert_eq!(error.kind(), ErrorKind::FencedInstance);
     first.close().unwrap();
     assert_eq!(answers.try_iter().collect::<Vec<_>>(), [true]);
+}
+
+/// Offsets were reset by a handle on a topic that was deleted: they were committed for the next topic of its
+/// name, whose records have nothing to do with them.
+#[test]
+fn a_reset_by_a_handle_on_a_deleted_topic_is_refused() {
+    let (_storage, log, old) = log_with(Durability::Disk, 5);
+    let group = log.consumer_group("g").unwrap();
+    group.reset(&old, OffsetTarget::Latest).unwrap();
+    log.delete_topic("t").unwrap();
+    let new = log.create_topic("t", options(Durability::Disk)).unwrap();
+    send(&new, 9);
+    group.reset(&new, OffsetTarget::Offset(3.into())).unwrap();
+    for target in [OffsetTarget::Latest, OffsetTarget::Current] {
+        let refused = group.reset(&old, target).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::NotFound);
+    }
+    assert_eq!(committed(&group), [3]);
+    assert_eq!(group.lag(&new)[0].lag, Some(6));
+    assert_eq!(group.lag(&old)[0].committed, None, "nothing of the new one");
+}
+
+/// A disk error while a group was deleted: the group was dead, and could neither be deleted nor used.
+#[test]
+fn a_group_whose_deletion_failed_is_there_still_and_is_deleted_later() {
+    let (storage, log, topic) = log_with(Durability::Disk, 5);
+    let group = log.consumer_group("g").unwrap();
+    group.reset(&topic, OffsetTarget::Latest).unwrap();
+    storage.fail(Fault::error(super::EIO).only(OperationKind::Write));
+    let failed = group.clone().delete().unwrap_err();
+    assert_eq!(failed.kind(), ErrorKind::Io);
+    assert_eq!(log.consumer_groups().len(), 1);
+    assert_eq!(committed(&group), [5]);
+    let member = group.subscribe([&topic]).unwrap();
+    member.close().unwrap();
+    group.delete().unwrap();
+    assert!(log.consumer_groups().is_empty());
+}
+
+/// A consumer was removed from its group, and the group deleted: each of its polls failed with `NotFound`.
+/// Kafka makes the group anew.
+#[test]
+fn a_member_of_a_deleted_group_goes_on_in_a_new_one() {
+    let (_storage, log, topic) = log_with(Durability::Disk, 5);
+    let (group, mut consumer) = automatic(&log, &topic);
+    let mut simple = group.member().assign(&topic.partitions()).unwrap();
+    consumer.commit().unwrap();
+    group.remove_all_members();
+    group.clone().delete().unwrap();
+    let late = consumer.commit().unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::Fenced, "no member any more");
+    while !consumer.poll(Duration::ZERO).unwrap().is_empty() {}
+    consumer.close().unwrap();
+    let again = log.consumer_group("g").unwrap();
+    assert_eq!(committed(&again), [5]);
+    assert!(committed(&group).is_empty(), "the old one stays deleted");
+    // Who commits in the group's name without being a member does so for the new one.
+    let _read = simple.poll(Duration::ZERO).unwrap();
+    simple.seek_to_beginning().unwrap();
+    let place = topic.partition(0).unwrap().topic_partition().clone();
+    let commit = [(&place, Offset::new(1).into())];
+    simple.commit_offsets(commit).unwrap();
+    assert_eq!(committed(&again), [1]);
+}
+
+/// Deals out as range does until it is told to fall over.
+#[derive(Debug, Default)]
+struct Fragile(Arc<AtomicBool>);
+
+impl Assignor for Fragile {
+    fn name(&self) -> &'static str {
+        "fragile"
+    }
+
+    fn assign(&self, request: &AssignmentRequest) -> Assignment {
+        assert!(!self.0.load(Ordering::SeqCst), "out of order");
+        RangeAssignor.assign(request)
+    }
+}
+
+/// An assignor panicked when a member's time was up: with it went the thread that writes what has lingered,
+/// or the member that happened to poll.
+#[test]
+fn a_panic_in_an_assignor_or_pattern_is_a_refused_assignment() {
+    let clock = clock();
+    let log = common::open(&SimulatedStorage::new(), &clock);
+    let topic = log
+        .create_topic("t", TopicOptions::new().partitions(2))
+        .unwrap();
+    let group = log.consumer_group("g").unwrap();
+    let fragile = Arc::new(AtomicBool::new(false));
+    let join = || {
+        let member = group.member().assignor(Fragile(Arc::clone(&fragile)));
+        member.subscribe_matching(|name| {
+            assert_ne!(name.as_str(), "mine", "not for this pattern");
+            true
+        })
+    };
+    let (mut first, mut second) = (join().unwrap(), join().unwrap());
+    let poll = |consumer: &mut Consumer| consumer.poll(Duration::ZERO).map(|_| ());
+    for _ in 0..3 {
+        poll(&mut first).unwrap();
+        poll(&mut second).unwrap();
+    }
+    assert_eq!(first.assignment().len() + second.assignment().len(), 2);
+    log.create_topic("mine", TopicOptions::new()).unwrap();
+    let kept = first.assignment();
+    clock.advance(Duration::from_secs(200));
+    poll(&mut first).unwrap();
+    clock.advance(Duration::from_secs(200));
+    fragile.store(true, Ordering::SeqCst);
+    log.run_housekeeping();
+    assert_eq!(group.describe().members.len(), 1, "the second one is out");
+    let told = poll(&mut first).unwrap_err();
+    assert_eq!(told.kind(), ErrorKind::InvalidInput);
+    assert!(told.to_string().contains("panicked"), "{told}");
+    assert_eq!(first.assignment(), kept);
+    fragile.store(false, Ordering::SeqCst);
+    first.enforce_rebalance().unwrap();
+    poll(&mut first).unwrap();
+    assert_eq!(first.assignment(), topic_places(&topic));
+}
+
+fn topic_places(topic: &Topic) -> Vec<TopicPartition> {
+    let partitions = topic.partitions().into_iter();
+    partitions
+        .map(|partition| partition.topic_partition().clone())
+        .collect()
 }

@@ -40,8 +40,10 @@ pub enum RebalanceProtocol {
 /// - **must not** block, wait, or call into the event log: the group is locked meanwhile.
 ///
 /// An answer that breaks one of the first two rules is refused: the group keeps its old assignment, and
-/// the call that asked for the new one fails with
-/// [`InvalidInput`](crate::ErrorKind::InvalidInput).
+/// the call that asked for the new one fails with [`InvalidInput`](crate::ErrorKind::InvalidInput). Polls
+/// of members that joined go on asking, and failing. A panic in `assign` or [`user_data`](Self::user_data)
+/// is caught and counts as such an answer; one in [`on_assignment`](Self::on_assignment) is caught and
+/// changes nothing.
 ///
 /// # Examples
 ///

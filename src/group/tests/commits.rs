@@ -104,6 +104,7 @@ fn metadata_and_offsets_have_limits() {
     let commit = |offset: Offset, bytes: usize| {
         let commit = OffsetCommit {
             partition: place("t-0"),
+            topic_id: None,
             offset,
             metadata: "x".repeat(bytes).into(),
         };
@@ -176,16 +177,48 @@ fn only_an_empty_group_is_deleted_and_then_it_is_dead() {
     let mut group = Script::new("t:1");
     group.admit("a", "t");
     group.apply("t-0", 5, 1, 0);
-    assert_eq!(cause(group.group.delete()), "NonEmptyGroup");
+    assert_eq!(cause(group.group.check_delete()), "NonEmptyGroup");
+    assert!(!group.group.bury());
     group.leave("a").unwrap();
-    assert_eq!(group.group.delete().unwrap(), places("t-0"));
+    assert_eq!(group.group.check_delete().unwrap(), places("t-0"));
+    assert!(!group.group.bury(), "as long as the log has it");
+    group.group.apply_removal(place("t-0"), Offset::new(2));
+    assert!(group.group.bury());
     assert_eq!(group.state(), GroupState::Dead);
     assert_eq!(
         cause(group.join(Script::request("b", "t"))),
         "GroupNotFound"
     );
     assert_eq!(cause(outsider(&group, "t-0")), "GroupNotFound");
-    assert_eq!(cause(group.group.delete()), "GroupNotFound");
+    assert_eq!(cause(group.check("a", "t-0")), "UnknownMember");
+    assert_eq!(cause(group.group.check_delete()), "GroupNotFound");
+}
+
+#[test]
+fn a_commit_for_a_topic_of_before_is_refused() {
+    let mut group = Script::new("t:1");
+    let old = group.group.topic_id(&place("t-0"));
+    let commit = |topic_id| OffsetCommit {
+        topic_id,
+        ..commits("t-0").remove(0)
+    };
+    let outsider = Committer::Outsider;
+    group.group.check_commit(outsider, &[commit(old)]).unwrap();
+    group.delete("t");
+    group.create("t:1");
+    let refused = group.group.check_commit(outsider, &[commit(old)]);
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::NotFound);
+    let now = group.group.topic_id(&place("t-0"));
+    group.group.check_commit(outsider, &[commit(now)]).unwrap();
+    group.admit("a", "t");
+    group.settle();
+    let a = member("a");
+    let by_a = Committer::Member(&a, group.group.generation());
+    assert_eq!(
+        cause(group.group.check_commit(by_a, &[commit(old)])),
+        "NotAssigned"
+    );
+    group.group.check_commit(by_a, &[commit(now)]).unwrap();
 }
 
 #[test]

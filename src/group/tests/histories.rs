@@ -219,18 +219,14 @@ impl History {
                     id,
                     instance,
                     fate: Fate::Member,
-                    flag: false,
+                    flag: true,
                     generation: joined.generation,
                     topics,
                     revoking: Vec::new(),
                 });
             }
             Err(error) => match error.cause() {
-                Cause::Group(
-                    GroupError::InconsistentProtocol
-                    | GroupError::GroupFull { .. }
-                    | GroupError::BadAssignment { .. },
-                ) => {}
+                Cause::Group(GroupError::InconsistentProtocol | GroupError::GroupFull { .. }) => {}
                 _ => panic!("{error:?}"),
             },
         }

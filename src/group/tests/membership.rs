@@ -65,6 +65,31 @@ fn every_change_raises_the_generation_by_one() {
 }
 
 #[test]
+fn members_that_join_in_a_row_make_one_generation_at_the_first_poll() {
+    let mut group = Script::new("t:6");
+    let catalog = group.catalog();
+    let now = group.now;
+    let join = |group: &mut Script, id: &str| {
+        let request = Script::request(id, "t");
+        group.group.join(now, request, &catalog).unwrap();
+    };
+    for id in ["a", "b", "c"] {
+        join(&mut group, id);
+    }
+    assert_eq!((group.generation(), group.woken().as_str()), (0, ""));
+    assert_eq!(group.asks("b"), "assigned [t-2 t-3]");
+    assert_eq!((group.generation(), group.woken().as_str()), (1, "a b c"));
+    group.settle();
+    // Nobody is bothered until the newcomer comes to poll.
+    join(&mut group, "d");
+    assert_eq!((group.generation(), group.woken().as_str()), (1, ""));
+    // Another change counts it in.
+    group.leave("c").unwrap();
+    assert_eq!(group.generation(), 2);
+    assert_eq!(group.settle(), "a: t-0 t-1 | b: t-2 t-3 | d: t-4 t-5");
+}
+
+#[test]
 fn joining_again_with_the_same_wishes_changes_nothing() {
     let mut group = Script::new("t:4 u:1");
     group.admit("a b", "t");
@@ -288,11 +313,18 @@ fn an_impossible_answer_is_refused_and_the_old_target_stays() {
         assert_eq!(group.settle(), "a: t-0 t-1 | b: t-2 t-3");
 
         liar.now_says(lie);
-        let refused = group.join(request("c", "u"));
-        assert_eq!(cause(refused), "BadAssignment", "lie {lie}");
+        group.join(request("c", "u")).unwrap();
+        for _ in 0..2 {
+            assert_eq!(cause(group.poll("c")), "BadAssignment", "lie {lie}");
+        }
         assert_eq!(group.generation(), 2);
-        assert_eq!(group.group.member_count(), 2, "the newcomer is not in");
-        assert_eq!(group.settle(), "a: t-0 t-1 | b: t-2 t-3");
+        assert_eq!(group.asks("a"), "", "the others go on as they were");
+        assert_eq!(group.owned(), "a: t-0 t-1 | b: t-2 t-3 | c:");
+        liar.now_says(0);
+        assert_eq!(group.settle(), "a: t-0 t-1 | b: t-2 t-3 | c: u-0");
+        group.leave("c").unwrap();
+        group.settle();
+        liar.now_says(lie);
         if lie == 6 {
             continue;
         }

@@ -145,9 +145,12 @@ impl Script {
         }
     }
 
+    /// Lets somebody in, and has it decided at once what that changes.
     fn join(&mut self, request: JoinRequest) -> Result<Joined> {
         let catalog = self.catalog();
-        self.group.join(self.now, request, &catalog)
+        let joined = self.group.join(self.now, request, &catalog);
+        self.group.look(self.now);
+        joined
     }
 
     /// Lets dynamic members in, under range.
@@ -294,6 +297,7 @@ fn commits(partitions: &str) -> Vec<OffsetCommit> {
         .into_iter()
         .map(|partition| OffsetCommit {
             partition,
+            topic_id: None,
             offset: Offset::new(5),
             metadata: "".into(),
         })

@@ -64,7 +64,7 @@ pub(super) struct Client {
     pub(super) id: MemberId,
     pub(super) instance: Option<Arc<str>>,
     pub(super) fate: Fate,
-    /// Woken, and no poll since had nothing: the flag that spares a real client the lock.
+    /// Has joined or was woken, and no poll since had nothing: the flag that spares a real client the lock.
     pub(super) flag: bool,
     pub(super) generation: Generation,
     pub(super) topics: Vec<TopicName>,
@@ -209,6 +209,7 @@ impl Model {
         let key = self.key(&place);
         let commit = OffsetCommit {
             partition: place,
+            topic_id: None,
             offset: Offset::new(offset),
             metadata: "".into(),
         };
@@ -315,11 +316,16 @@ impl Model {
                 while self.clients[client].flag {
                     polls += 1;
                     assert!(polls < 10, "a member's polls come to an end");
-                    if self.poll(client).is_some() {
+                    let refused = self.poll(client).is_none();
+                    if !refused {
                         self.release(client, usize::MAX);
                     }
                     self.absorb();
                     self.check();
+                    if refused {
+                        // Told so, once or at each poll; the others go on meanwhile.
+                        break;
+                    }
                 }
             }
         }

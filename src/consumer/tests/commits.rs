@@ -1,0 +1,116 @@
+//! The log of commits: what is on its way survives a rewriting, and what is no commit is damage.
+
+use std::sync::Arc;
+
+use super::super::commits::Staged;
+use super::super::groups::{GroupCell, Groups};
+use super::{cell, open};
+use crate::ErrorKind;
+use crate::group::{Committer, OffsetCommit};
+use crate::log::Log;
+use crate::name::{TopicName, TopicPartition};
+use crate::offset::Offset;
+use crate::options::TopicOptions;
+use crate::record::Record;
+use crate::storage::MemoryStorage;
+use crate::topic::Catalog;
+
+fn place() -> TopicPartition {
+    TopicPartition::new(TopicName::new("t").unwrap(), 0)
+}
+
+fn stage(groups: &Groups, cell: &Arc<GroupCell>, offset: u64, note: &str) -> Staged {
+    let commit = OffsetCommit {
+        partition: place(),
+        topic_id: None,
+        offset: Offset::new(offset),
+        metadata: note.into(),
+    };
+    let staged = groups.stage(cell, Committer::Outsider, vec![commit]);
+    staged.unwrap()
+}
+
+fn offset(groups: &Groups, id: &str) -> Option<u64> {
+    let committed = groups.committed(&cell(groups, id), &place()).unwrap();
+    Some(committed?.offset.value())
+}
+
+fn offsets_log(catalog: &Catalog) -> Arc<Log> {
+    let topic = catalog.find(&TopicName::new("__consumer_offsets").unwrap());
+    Arc::clone(topic.unwrap().log(0).unwrap())
+}
+
+/// A log of commits that is worth rewriting: one group has committed all of it.
+fn filled(storage: &MemoryStorage) -> (Arc<Catalog>, Groups) {
+    let (catalog, groups) = open(storage);
+    let t = TopicName::new("t").unwrap();
+    catalog.create(t, TopicOptions::new()).unwrap();
+    let old = cell(&groups, "old");
+    let note = "n".repeat(4000);
+    let mut last = None;
+    for number in 0..2200 {
+        if let Some(before) = last.replace(stage(&groups, &old, number, &note)) {
+            Groups::abandon(&before);
+        }
+    }
+    Groups::finish(last.unwrap()).unwrap();
+    assert!(groups.store.wants_rewrite(1));
+    (catalog, groups)
+}
+
+/// The first commit of a group, on its way while the log was rewritten, was dropped with what lies
+/// before it: acknowledged, and gone at the next open.
+#[test]
+fn the_first_commit_of_a_group_survives_a_rewriting_that_meets_it_on_its_way() {
+    let storage = MemoryStorage::new();
+    let (catalog, groups) = filled(&storage);
+    let staged = stage(&groups, &cell(&groups, "new"), 7, "");
+    let log = offsets_log(&catalog);
+    log.flush().unwrap();
+    let end = log.offsets().log_end;
+    groups.rewrite().unwrap();
+    assert!(log.offsets().log_start < end, "given up");
+    Groups::finish(staged).unwrap();
+    let before = log.size_bytes();
+    groups.rewrite().unwrap();
+    assert!(log.size_bytes() < before / 2);
+    assert!(log.offsets().log_start >= end);
+    catalog.close().unwrap();
+    let (_, groups) = open(&storage);
+    assert_eq!(offset(&groups, "new"), Some(7));
+    assert_eq!(offset(&groups, "old"), Some(2199));
+}
+
+/// A record that is no commit kept the whole log from being opened.
+#[test]
+fn a_record_that_is_no_commit_stops_the_groups_and_nothing_else() {
+    let storage = MemoryStorage::new();
+    let (catalog, groups) = filled(&storage);
+    let log = offsets_log(&catalog);
+    let at = log.offsets().log_end;
+    let record = Record::new("noise").key("\u{1}noise");
+    log.send_and_wait(&record, crate::limits::MAX_BLOCK_DEFAULT)
+        .unwrap();
+    Groups::finish(stage(&groups, &cell(&groups, "old"), 1, "")).unwrap();
+    catalog.close().unwrap();
+    let (catalog, groups) = open(&storage);
+    let (partition, error) = groups.damage().unwrap();
+    assert_eq!(partition.to_string(), "__consumer_offsets-0");
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert_eq!(error.offset(), Some(at));
+    let old = cell(&groups, "old");
+    let committed = groups.committed(&old, &place()).unwrap_err();
+    assert_eq!(committed.kind(), ErrorKind::Corrupt);
+    let commit = OffsetCommit {
+        partition: place(),
+        topic_id: None,
+        offset: Offset::ZERO,
+        metadata: "".into(),
+    };
+    let refused = groups.stage(&old, Committer::Outsider, vec![commit]);
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Corrupt);
+    // Nothing is tidied away either.
+    let start = offsets_log(&catalog).offsets().log_start;
+    groups.rewrite().unwrap_err();
+    assert_eq!(offsets_log(&catalog).offsets().log_start, start);
+}

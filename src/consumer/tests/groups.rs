@@ -1,0 +1,73 @@
+//! Groups behind their locks: nothing of those that went stays behind.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::admin::ConsumerGroup;
+use super::super::options::ConsumerOptions;
+use super::open;
+use crate::name::{GroupId, TopicName};
+use crate::options::TopicOptions;
+use crate::storage::MemoryStorage;
+use crate::topic::Topic;
+
+fn id(text: &str) -> GroupId {
+    GroupId::new(text).unwrap()
+}
+
+/// A member that was removed and came again under a new id left its old seat behind.
+#[test]
+fn a_member_that_was_removed_leaves_no_seat_behind() {
+    let (catalog, groups) = open(&MemoryStorage::new());
+    let groups = Arc::new(groups);
+    let t = TopicName::new("t").unwrap();
+    let topic = catalog.create(t, TopicOptions::new()).unwrap();
+    let topic = Topic::new(&catalog, topic);
+    let group = ConsumerGroup::new(&groups, &id("g"));
+    let options = ConsumerOptions::new().instance_id("i");
+    let mut dynamic = group.subscribe([&topic]).unwrap();
+    let mut fixed = group.clone().options(options).subscribe([&topic]).unwrap();
+    let cell = groups.cell(&id("g"));
+    let seats = || cell.state.lock().members.len();
+    for _ in 0..3 {
+        let _none = dynamic.poll(Duration::ZERO).unwrap();
+        let _none = fixed.poll(Duration::ZERO).unwrap();
+        assert_eq!(seats(), 2);
+        group.remove_instance("i").unwrap();
+        assert_eq!(seats(), 1);
+        group.remove_all_members();
+        assert_eq!(seats(), 0);
+    }
+    drop((dynamic, fixed));
+    assert_eq!(seats(), 0);
+}
+
+/// Every id that was ever asked for stayed in memory.
+#[test]
+fn groups_that_have_nothing_and_nobody_do_not_stay_in_memory() {
+    let (catalog, groups) = open(&MemoryStorage::new());
+    let groups = Arc::new(groups);
+    let t = TopicName::new("t").unwrap();
+    let topic = catalog.create(t, TopicOptions::new()).unwrap();
+    let topic = Topic::new(&catalog, topic);
+    let held = ConsumerGroup::new(&groups, &id("held"));
+    let member = ConsumerGroup::new(&groups, &id("member"))
+        .subscribe([&topic])
+        .unwrap();
+    ConsumerGroup::new(&groups, &id("committed"))
+        .reset(&topic, super::super::admin::OffsetTarget::Latest)
+        .unwrap();
+    for number in 0..10_000 {
+        let group = ConsumerGroup::new(&groups, &id(&format!("g{number}")));
+        drop(group.subscribe([&topic]).unwrap());
+    }
+    assert!(groups.all().len() <= 64, "{}", groups.all().len());
+    groups.housekeep(Duration::from_secs(700));
+    let left: Vec<_> = groups
+        .all()
+        .iter()
+        .map(|cell| cell.id.to_string())
+        .collect();
+    assert_eq!(left, ["committed", "held", "member"]);
+    drop((held, member));
+}

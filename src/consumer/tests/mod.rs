@@ -1,0 +1,35 @@
+//! What the group handles show to nobody: the log of commits, seats, cells.
+
+mod commits;
+mod groups;
+
+use std::sync::Arc;
+
+use super::groups::{GroupCell, Groups};
+use crate::clock::ManualClock;
+use crate::group::GroupOptions;
+use crate::log::Accumulator;
+use crate::name::GroupId;
+use crate::options::Durability;
+use crate::random::Random;
+use crate::storage::{MemoryStorage, Storage};
+use crate::timestamp::Timestamp;
+use crate::topic::{Catalog, Environment};
+
+fn open(storage: &MemoryStorage) -> (Arc<Catalog>, Groups) {
+    let storage: Arc<dyn Storage> = Arc::new(storage.clone());
+    let environment = Environment {
+        storage,
+        clock: Arc::new(ManualClock::new(Timestamp::from_millis(1))),
+        random: Arc::new(Random::from_seed(1)),
+        has_thread: false,
+    };
+    let accumulator = Arc::new(Accumulator::new(1 << 25, Box::new(|| ())));
+    let (catalog, _) = Catalog::open(environment, accumulator, "test").unwrap();
+    let groups = Groups::open(&catalog, Durability::Os, GroupOptions::default()).unwrap();
+    (catalog, groups)
+}
+
+fn cell(groups: &Groups, id: &str) -> Arc<GroupCell> {
+    groups.cell(&GroupId::new(id).unwrap())
+}
