@@ -1,6 +1,7 @@
 //! Commits on their way: checked and handed to the log under the group's lock, waited for without it,
 //! then applied. And the rewriting of their log, which must not lose one that is on its way.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::groups::{CellState, GroupCell, Groups};
@@ -15,8 +16,49 @@ use crate::offset::Offset;
 #[derive(Debug)]
 pub(super) struct Staged {
     cell: Arc<GroupCell>,
+    number: u64,
     /// The place, what is to be there, and where it stands in the log.
     commits: Vec<(TopicPartition, Option<Committed>, Queued)>,
+}
+
+/// What a group's commits on their way are going to change.
+#[derive(Debug, Default)]
+pub(super) struct InFlight {
+    next: u64,
+    /// The number of the commit, the place, and what is to be there, in the log's order.
+    changes: Vec<(u64, TopicPartition, Option<Committed>)>,
+}
+
+impl InFlight {
+    /// Takes note of a commit that was handed to the log, with the group locked since before.
+    fn send_off(
+        &mut self,
+        cell: &Arc<GroupCell>,
+        commits: Vec<(TopicPartition, Option<Committed>, Queued)>,
+    ) -> Staged {
+        let number = self.next;
+        self.next += 1;
+        let changes = commits.iter();
+        let changes = changes.map(|(place, change, _)| (number, place.clone(), change.clone()));
+        self.changes.extend(changes);
+        let cell = Arc::clone(cell);
+        Staged {
+            cell,
+            number,
+            commits,
+        }
+    }
+
+    /// A commit has arrived, or nobody waits for it any more.
+    fn forget(&mut self, number: u64) {
+        self.changes.retain(|(other, _, _)| *other != number);
+    }
+
+    /// What a commit that has arrived says of this place counts more than those before it.
+    fn overtake(&mut self, number: u64, at: &TopicPartition) {
+        self.changes
+            .retain(|(other, place, _)| *other > number || place != at);
+    }
 }
 
 impl Groups {
@@ -40,10 +82,7 @@ impl Groups {
         let mut state = cell.state.lock();
         state.group.topics_changed(self.now(), &topics);
         state.group.check_commit(committer, &commits)?;
-        let mut staged = Staged {
-            cell: Arc::clone(cell),
-            commits: Vec::with_capacity(commits.len()),
-        };
+        let mut queued = Vec::with_capacity(commits.len());
         for OffsetCommit {
             partition,
             topic_id: _,
@@ -62,20 +101,19 @@ impl Groups {
                 timestamp,
                 log_offset,
             };
-            let queued = self.store.append(&cell.id, &partition, Some(&offset_kept));
-            match queued {
-                Ok(queued) => staged.commits.push((partition, Some(offset_kept), queued)),
-                Err(error) if staged.commits.is_empty() => return Err(error),
+            match self.store.append(&cell.id, &partition, Some(&offset_kept)) {
+                Ok(place) => queued.push((partition, Some(offset_kept), place)),
+                Err(error) if queued.is_empty() => return Err(error),
                 Err(error) => {
                     // What is on its way stays so; whoever commits again commits it all.
-                    state.in_flight += 1;
+                    let staged = state.in_flight.send_off(cell, queued);
                     drop(state);
-                    Self::finish(staged)?;
+                    let _told_of_the_first = Self::finish(staged);
                     return Err(error);
                 }
             }
         }
-        state.in_flight += 1;
+        let staged = state.in_flight.send_off(cell, queued);
         self.follow_up(cell, &mut state);
         Ok(staged)
     }
@@ -86,16 +124,12 @@ impl Groups {
         state: &mut CellState,
         places: Vec<TopicPartition>,
     ) -> Result<Staged, Error> {
-        let mut staged = Staged {
-            cell: Arc::clone(cell),
-            commits: Vec::new(),
-        };
+        let mut queued = Vec::with_capacity(places.len());
         for place in places {
-            let queued = self.store.append(&cell.id, &place, None)?;
-            staged.commits.push((place, None, queued));
+            let removal = self.store.append(&cell.id, &place, None)?;
+            queued.push((place, None, removal));
         }
-        state.in_flight += 1;
-        Ok(staged)
+        Ok(state.in_flight.send_off(cell, queued))
     }
 
     /// Removes committed offsets of a group, after `check` has said that this may be done.
@@ -123,8 +157,9 @@ impl Groups {
             }
         }
         let mut state = staged.cell.state.lock();
-        state.in_flight -= 1;
+        state.in_flight.forget(staged.number);
         for (place, committed, log_offset) in kept {
+            state.in_flight.overtake(staged.number, &place);
             match committed {
                 Some(committed) => {
                     state.group.apply_commit(
@@ -143,7 +178,8 @@ impl Groups {
 
     /// Lets a commit go that nobody will finish: whether it counts is for the next opening to find out.
     pub(super) fn abandon(staged: &Staged) {
-        staged.cell.state.lock().in_flight -= 1;
+        let mut state = staged.cell.state.lock();
+        state.in_flight.forget(staged.number);
     }
 
     /// Whether a commit is settled, so that finishing it does not wait.
@@ -172,10 +208,8 @@ impl Groups {
         }))
     }
 
-    /// Writes everything that is still true once more and drops what is before it, if that is worth it.
-    ///
-    /// Group by group, each while it has nothing on its way; if one has, the round is given up, and what
-    /// was written twice does no harm.
+    /// Writes everything that is still true once more, or is going to be since it is on its way, and drops
+    /// what is before it, if that is worth it.
     pub(super) fn rewrite(&self) -> Result<(), Error> {
         let live = |cell: &Arc<GroupCell>| cell.state.lock().group.all_committed().count();
         let live = self.all().iter().map(live).sum();
@@ -190,24 +224,21 @@ impl Groups {
         for cell in self.all() {
             let staged = {
                 let mut state = cell.state.lock();
-                if state.in_flight > 0 {
-                    return Ok(());
-                }
-                let mut staged = Staged {
-                    cell: Arc::clone(&cell),
-                    commits: Vec::new(),
-                };
                 if let Some(since) = state.group.empty_since() {
                     self.store.append_empty_since(&cell.id, Some(since))?;
                 }
-                for (place, committed) in state.group.all_committed() {
-                    let queued = self.store.append(&cell.id, place, Some(committed))?;
-                    staged
-                        .commits
-                        .push((place.clone(), Some(committed.clone()), queued));
+                let kept = state.group.all_committed();
+                let kept = kept.map(|(place, kept)| (place.clone(), Some(kept.clone())));
+                let mut latest: BTreeMap<_, _> = kept.collect();
+                for (_, place, change) in &state.in_flight.changes {
+                    latest.insert(place.clone(), change.clone());
                 }
-                state.in_flight += 1;
-                staged
+                let mut queued = Vec::with_capacity(latest.len());
+                for (place, change) in latest {
+                    let again = self.store.append(&cell.id, &place, change.as_ref())?;
+                    queued.push((place, change, again));
+                }
+                state.in_flight.send_off(&cell, queued)
             };
             Self::finish(staged)?;
         }

@@ -113,9 +113,10 @@ impl Consumer {
         self.commit_all(false)
     }
 
-    /// Commits these offsets, each the *next* to be read: all or none. Kafka: `commitSync(offsets)`.
+    /// Commits these offsets, each the *next* to be read. Kafka: `commitSync(offsets)`.
     ///
-    /// Going back is allowed; the last commit counts.
+    /// Going back is allowed; the last commit counts. If one of them is refused, none is committed; only if
+    /// the storage fails in the middle, some may be kept.
     ///
     /// # Examples
     ///

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::commits::InFlight;
 use super::inbox::Inbox;
 use super::store::{Entry, OffsetStore};
 use crate::error::{Error, GroupError};
@@ -64,8 +65,8 @@ pub(super) struct GroupCell {
 pub(super) struct CellState {
     pub(super) group: Group,
     pub(super) members: HashMap<MemberId, Arc<MemberSeat>>,
-    /// Commits handed to the log and not yet applied.
-    pub(super) in_flight: usize,
+    /// Commits handed to the log and not yet applied, in the log's order.
+    pub(super) in_flight: InFlight,
 }
 
 /// What the coordinator's side and the member's side of one membership share.
@@ -194,7 +195,7 @@ impl Groups {
             let state = CellState {
                 group,
                 members: HashMap::new(),
-                in_flight: 0,
+                in_flight: InFlight::default(),
             };
             Arc::new(GroupCell {
                 id: id.clone(),
