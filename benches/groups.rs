@@ -63,6 +63,14 @@ fn settle(consumers: &mut [Consumer], partitions: usize) {
     }
 }
 
+/// The newcomer polls first, as the group decides then.
+fn settle_with_newcomer(consumers: &mut [Consumer], partitions: usize) {
+    if let Some(newcomer) = consumers.last_mut() {
+        drop(newcomer.poll(Duration::ZERO).unwrap());
+    }
+    settle(consumers, partitions);
+}
+
 /// From the close of one of three members to the moment when another has a record of its partition.
 fn rebalance(arguments: &Arguments) {
     let log = EventLog::in_memory().unwrap();
@@ -154,36 +162,33 @@ fn empty_poll(arguments: &Arguments) {
 /// How long it takes until all members have joined and know their partitions.
 fn scale(arguments: &Arguments) {
     println!(
-        "\n## scale: all members join one after the other, then poll until everything is assigned; then one leaves; medians\n"
+        "\n## scale: all members join one after the other, then poll until everything is assigned; then one more comes, and one leaves; medians\n"
     );
     println!(
-        "| members | partitions | join and assign | per member | one leaves | per partition |\n|--:|--:|--:|--:|--:|--:|"
+        "| members | partitions | join and assign | per member | one more joins | one leaves | per partition |\n|--:|--:|--:|--:|--:|--:|--:|"
     );
     for members in [1, 10, 100, 1000] {
         for partitions in [1, 10, 100, 1000, 10_000] {
             if members > partitions || (arguments.quick && members == 1000) {
                 continue;
             }
-            let (mut joins, mut leaves) = (Vec::new(), Vec::new());
+            let mut times = [const { Vec::new() }; 3];
             for _round in 0..arguments.rounds {
-                let (join, leave) = join_and_leave(members, partitions);
-                joins.push(join);
-                leaves.push(leave);
+                for (times, time) in times.iter_mut().zip(join_and_leave(members, partitions)) {
+                    times.push(time);
+                }
             }
-            let (join, leave) = (median(joins), median(leaves));
+            let [join, more, leave] = times.map(median);
             let micros = |seconds: f64| seconds * 1e6;
             println!(
-                "| {members} | {partitions} | {:.2} ms | {:.1} µs | {:.3} ms | {:.2} µs |",
+                "| {members} | {partitions} | {:.2} ms | {:.1} µs | {:.3} ms | {:.3} ms | {:.2} µs |",
                 join * 1e3,
                 micros(join) / f64::from(members),
+                more * 1e3,
                 leave * 1e3,
                 micros(leave) / f64::from(partitions)
             );
-            for (name, seconds) in [("join", join), ("leave", leave)] {
-                // Nobody is left who could take over from the only one.
-                if name == "leave" && members == 1 {
-                    continue;
-                }
+            for (name, seconds) in [("join", join), ("one more", more), ("leave", leave)] {
                 let value = ("ms", seconds * 1e3);
                 let series = format!("{partitions} partitions");
                 let curve = format!("{name} over members");
@@ -197,8 +202,8 @@ fn scale(arguments: &Arguments) {
     }
 }
 
-/// Seconds until all have joined and been assigned, and from the leave of one to the same.
-fn join_and_leave(members: u32, partitions: u32) -> (f64, f64) {
+/// Seconds until all have joined and been assigned, and from the join and the leave of one to the same.
+fn join_and_leave(members: u32, partitions: u32) -> [f64; 3] {
     let log = EventLog::in_memory().unwrap();
     let topic = log
         .create_topic("t", TopicOptions::new().partitions(partitions))
@@ -208,11 +213,13 @@ fn join_and_leave(members: u32, partitions: u32) -> (f64, f64) {
         consumers.extend((0..members).map(|_| subscribe(&log, "g", &topic)));
         settle(&mut consumers, partitions as usize);
     });
+    let more = time(|| {
+        consumers.push(subscribe(&log, "g", &topic));
+        settle_with_newcomer(&mut consumers, partitions as usize);
+    });
     let leave = time(|| {
         drop(consumers.pop());
-        if !consumers.is_empty() {
-            settle(&mut consumers, partitions as usize);
-        }
+        settle(&mut consumers, partitions as usize);
     });
-    (join.as_secs_f64(), leave.as_secs_f64())
+    [join, more, leave].map(|time| time.as_secs_f64())
 }

@@ -76,7 +76,7 @@ PLOTS = [
     (
         "group-members.svg",
         "One member of a group leaves: rebalance over its size",
-        "members before",
+        "members that stay",
         "ms until all is assigned",
         [
             ("leave over members", f"{count} partitions", f"{count:,} partitions", False)

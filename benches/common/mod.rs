@@ -53,7 +53,7 @@ impl Arguments {
     pub fn wants(&self, group: &str) -> bool {
         self.filter
             .as_ref()
-            .is_none_or(|filter| group.contains(filter.as_str()))
+            .is_none_or(|filter| group.starts_with(filter.as_str()))
     }
 
     /// A count, or a tenth of it under `--quick`.
