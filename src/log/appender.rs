@@ -122,8 +122,9 @@ impl Log {
         loop {
             let state = &mut **queue;
             let explicit = self.admit(state, record, size)?;
-            let options = Arc::clone(&state.options);
+            let options = &*state.options;
             let room = to_usize(options.batch_bytes.min(options.batch_bytes_max));
+            let largest = largest_batch(options);
             let fits = state.open
                 && state.filling.batches.last().is_some_and(|open| {
                     let timestamp = explicit.unwrap_or(open.opened);
@@ -162,8 +163,7 @@ impl Log {
                     state.next_offset = state.next_offset.next();
                 }
                 let index = open.builder.count().saturating_sub(1);
-                let left = room.min(largest_batch(&options));
-                let left = left.saturating_sub(open.builder.len());
+                let left = room.min(largest).saturating_sub(open.builder.len());
                 let left = left.min(state.filling.reserved_room());
                 let noted = note(ticket, index, timestamp);
                 state.open_batch(if self.place.manual_clock { 0 } else { left });
