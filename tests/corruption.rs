@@ -117,6 +117,14 @@ fn examine(storage: &SimulatedStorage, context: &str) -> Verdict {
         }
         verdict.read.insert(name, (start.value(), next));
         for offset in start.value()..next {
+            // Read from there, whatever is left of the index.
+            match partition.read(Offset::new(offset)) {
+                Ok(records) => {
+                    let first = records.iter().next().expect(context);
+                    assert_eq!(first.offset(), Offset::new(offset), "{context}");
+                }
+                Err(error) => verdict.errors.push(error),
+            }
             // By its time a record is found too, or an error is.
             let time = record(tag, 0, offset).timestamp_asked().unwrap();
             match partition.offset_for_time(time) {

@@ -25,8 +25,10 @@ use crate::timestamp::Timestamp;
 
 const MAGIC: [u8; 8] = *b"topicidx";
 const VERSION: u32 = 1;
-const HEADER_BYTES: usize = 48;
-const ENTRY_BYTES: usize = 16;
+/// Where the entries begin.
+pub(crate) const INDEX_HEADER_BYTES: usize = 48;
+/// The length of an entry.
+pub(crate) const INDEX_ENTRY_BYTES: usize = 16;
 const WHAT: &str = "index";
 
 /// Where a batch begins, and how young the records before it are.
@@ -35,6 +37,23 @@ pub(crate) struct IndexEntry {
     pub(crate) relative_offset: u32,
     pub(crate) position: u32,
     pub(crate) max_timestamp_before: Timestamp,
+}
+
+impl IndexEntry {
+    /// Reads an entry. Alone it is a hint and no more: the checksum is that of the whole file.
+    pub(crate) fn decode(bytes: &[u8; INDEX_ENTRY_BYTES]) -> Self {
+        Self {
+            relative_offset: u32_at(bytes, 0),
+            position: u32_at(bytes, 4),
+            max_timestamp_before: Timestamp::from_millis(i64_at(bytes, 8)),
+        }
+    }
+}
+
+/// The number of entries that an index says it has, if it is one of a segment of this length. A hint as well.
+pub(crate) fn index_entries(head: &[u8; INDEX_HEADER_BYTES], segment_length: u64) -> Option<u32> {
+    let ours = array_at(head, 0) == MAGIC && u32_at(head, 8) == VERSION;
+    (ours && u64_at(head, 24) == segment_length).then(|| u32_at(head, 40))
 }
 
 /// An index file's contents.
@@ -48,7 +67,7 @@ pub(crate) struct IndexFile {
 
 /// An index as bytes.
 pub(crate) fn encode_index(index: &IndexFile, seed: u32) -> Vec<u8> {
-    let mut body = Vec::with_capacity(HEADER_BYTES + index.entries.len() * ENTRY_BYTES);
+    let mut body = Vec::with_capacity(INDEX_HEADER_BYTES + index.entries.len() * INDEX_ENTRY_BYTES);
     body.extend_from_slice(&index.end_offset.value().to_le_bytes());
     body.extend_from_slice(&index.length.to_le_bytes());
     body.extend_from_slice(&index.max_timestamp.as_millis().to_le_bytes());
@@ -76,7 +95,7 @@ pub(crate) fn decode_index(bytes: &[u8], seed: u32) -> Result<IndexFile, FormatE
         })
     };
     let (Some(head), Some((_, body))) = (
-        bytes.first_chunk::<HEADER_BYTES>(),
+        bytes.first_chunk::<INDEX_HEADER_BYTES>(),
         bytes.split_at_checked(16),
     ) else {
         return damaged("the file is too short");
@@ -92,7 +111,10 @@ pub(crate) fn decode_index(bytes: &[u8], seed: u32) -> Result<IndexFile, FormatE
             computed,
         });
     }
-    let (entries, rest) = bytes.split_at(HEADER_BYTES).1.as_chunks::<ENTRY_BYTES>();
+    let (entries, rest) = bytes
+        .split_at(INDEX_HEADER_BYTES)
+        .1
+        .as_chunks::<INDEX_ENTRY_BYTES>();
     if entries.len() != to_usize(u32_at(head, 40)) || !rest.is_empty() {
         return damaged("the number of entries is not the one announced");
     }
@@ -100,14 +122,7 @@ pub(crate) fn decode_index(bytes: &[u8], seed: u32) -> Result<IndexFile, FormatE
         end_offset: Offset::new(u64_at(head, 16)),
         length: u64_at(head, 24),
         max_timestamp: Timestamp::from_millis(i64_at(head, 32)),
-        entries: entries
-            .iter()
-            .map(|entry| IndexEntry {
-                relative_offset: u32_at(entry, 0),
-                position: u32_at(entry, 4),
-                max_timestamp_before: Timestamp::from_millis(i64_at(entry, 8)),
-            })
-            .collect(),
+        entries: entries.iter().map(IndexEntry::decode).collect(),
     })
 }
 

@@ -26,6 +26,9 @@ pub(crate) use batch::{
 pub(crate) use checkpoint::{CHECKPOINT_BYTES, Checkpoint};
 pub(crate) use envelope::{Document, open_document, seal_document};
 pub(crate) use identity::Identity;
-pub(crate) use index::{IndexEntry, IndexFile, decode_index, encode_index};
+pub(crate) use index::{
+    INDEX_ENTRY_BYTES, INDEX_HEADER_BYTES, IndexEntry, IndexFile, decode_index, encode_index,
+    index_entries,
+};
 pub(crate) use records::{RawRecords, encoded_bytes};
 pub(crate) use segment::{SEGMENT_HEADER_BYTES, SegmentHeader};

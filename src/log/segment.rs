@@ -9,11 +9,12 @@ use super::files::{index_name, index_path, segment_path};
 use super::scan::{Scanner, Step};
 use crate::error::Error;
 use crate::format::{
-    Identity, IndexEntry, IndexFile, SEGMENT_HEADER_BYTES, decode_index, encode_index,
+    BATCH_HEADER_BYTES, Batch, BatchHeader, INDEX_ENTRY_BYTES, INDEX_HEADER_BYTES, Identity,
+    IndexEntry, IndexFile, SEGMENT_HEADER_BYTES, decode_index, encode_index, index_entries,
 };
 use crate::limits::{to_u32, to_u64};
 use crate::offset::Offset;
-use crate::storage::{OpenMode, Storage, StorageFile, read_all, write_all_at};
+use crate::storage::{OpenMode, Storage, StorageFile, read_all, read_exact_at, write_all_at};
 use crate::sync::Mutex;
 use crate::timestamp::Timestamp;
 
@@ -201,9 +202,50 @@ impl Segment {
     /// The position of a batch at or before the one that holds `offset`.
     pub(super) fn position_of(&self, storage: &dyn Storage, offset: Offset) -> Result<u64, Error> {
         let relative = offset - self.base_offset;
-        self.look_up(storage, |entry| {
-            u64::from(entry.relative_offset) <= relative
-        })
+        let before = |entry: &IndexEntry| u64::from(entry.relative_offset) <= relative;
+        let sealed = self.state.lock().file.is_none();
+        if sealed && let Ok(Some(position)) = self.find_in_file(storage, before) {
+            return Ok(position);
+        }
+        self.look_up(storage, before)
+    }
+
+    /// Looks into the index file only where the answer may be, since the whole of it is long. What it says is
+    /// held against the batch that it names; none if anything is not as it should be.
+    fn find_in_file(
+        &self,
+        storage: &dyn Storage,
+        before: impl Fn(&IndexEntry) -> bool,
+    ) -> io::Result<Option<u64>> {
+        let path = index_path(&self.directory, self.base_offset);
+        let index = storage.open(&path, OpenMode::Read)?;
+        let mut head = [0; INDEX_HEADER_BYTES];
+        read_exact_at(&*index, &mut head, 0)?;
+        let Some(count) = index_entries(&head, self.length()) else {
+            return Ok(None);
+        };
+        let (mut low, mut high, mut found) = (0, count, None);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let mut bytes = [0; INDEX_ENTRY_BYTES];
+            let at = to_u64(INDEX_HEADER_BYTES) + u64::from(middle) * to_u64(INDEX_ENTRY_BYTES);
+            read_exact_at(&*index, &mut bytes, at)?;
+            let entry = IndexEntry::decode(&bytes);
+            if before(&entry) {
+                (low, found) = (middle + 1, Some(entry));
+            } else {
+                high = middle;
+            }
+        }
+        let Some(entry) = found else {
+            return Ok(Some(START));
+        };
+        let segment = storage.open(&self.path, OpenMode::Read)?;
+        let mut head = [0; BATCH_HEADER_BYTES];
+        read_exact_at(&*segment, &mut head, entry.position.into())?;
+        let offset = self.base_offset + u64::from(entry.relative_offset);
+        let is_there = Batch::may_begin(&head) && BatchHeader::decode(&head).base_offset == offset;
+        Ok(is_there.then(|| entry.position.into()))
     }
 
     /// The position of a batch before which every record is older than `timestamp`.
