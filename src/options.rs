@@ -174,8 +174,9 @@ impl TopicOptions {
     /// How long a record may lie in its batch when nobody waits for it and no consumer is at the end of
     /// its partition. Defaults to 5 ms. Kafka: `linger.ms`.
     ///
-    /// It is a goal, not a promise: half as much more is usual, and 50 ms possible in the moment when the
-    /// last consumer that kept up with the partition stops polling. Who needs to be sure waits.
+    /// It is a goal, not a promise: half as much more is usual. As long as waiting senders or consumers at
+    /// the end write what is sent, the housekeeping looks less often, and what nobody needs may lie for
+    /// 50 ms. Who needs to be sure waits.
     pub const fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
         self

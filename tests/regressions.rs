@@ -16,14 +16,14 @@ mod groups;
 mod listeners;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::{clock, is_same, record};
-use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Storage, Survival};
+use topiclog::storage::{Fault, MemoryStorage, OperationKind, SimulatedStorage, Storage, Survival};
 use topiclog::{
-    Delivery, Durability, ErrorKind, EventLog, Offset, Partition, Record, Timestamp, Topic,
-    TopicOptions,
+    Delivery, Durability, ErrorKind, EventLog, Housekeeping, Offset, Partition, Record, Timestamp,
+    Topic, TopicOptions,
 };
 
 const EIO: i32 = 5;
@@ -746,4 +746,38 @@ fn noise_that_looks_like_a_long_batch_is_a_torn_tail() {
     assert!(!is_damaged(&log));
     assert_eq!(whole(&partition), (0, 0));
     assert!(log.recovery_report().cut_bytes() > 0);
+}
+
+/// A close looked where the log ends while a sender that it had met was still writing, and marked that end as
+/// all there is: the next record got the offset of one that had been acknowledged.
+#[test]
+fn a_close_that_meets_a_sender_marks_everything_that_was_acknowledged() {
+    for round in 0..400 {
+        let storage = MemoryStorage::new();
+        let open = || {
+            let log = EventLog::builder().storage(storage.clone());
+            log.housekeeping(Housekeeping::Manual).open().unwrap()
+        };
+        let log = open();
+        let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+        let (begun, acknowledged) = (AtomicBool::new(false), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let producer = topic.producer();
+                while let Ok(at) = producer.send_and_wait(Record::new("x")) {
+                    acknowledged.store(at.offset.value() + 1, Ordering::SeqCst);
+                    begun.store(true, Ordering::SeqCst);
+                }
+            });
+            while !begun.load(Ordering::SeqCst) {
+                std::hint::spin_loop();
+            }
+            log.close().unwrap();
+        });
+        let log = open();
+        let partition = log.topic("t").unwrap().partition(0).unwrap();
+        let acknowledged = acknowledged.load(Ordering::SeqCst);
+        assert_eq!(partition.offsets().log_end, acknowledged, "round {round}");
+        assert_eq!(log.recovery_report().damaged().count(), 0, "round {round}");
+    }
 }

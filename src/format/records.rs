@@ -102,7 +102,7 @@ pub(crate) struct RawRecord<'a> {
     pub(crate) headers: HeadersRef<'a>,
 }
 
-/// The records of a batch in order. Ends early at bytes that are no record; see [`check`].
+/// The records of a batch in order. Ends early at bytes that are no record; see [`Walk`].
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RawRecords<'a> {
     rest: &'a [u8],

@@ -2,6 +2,7 @@
 //! bound on their memory, the buffers, and the list of partitions that have something waiting.
 
 use std::fmt;
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -157,15 +158,23 @@ impl Accumulator {
         let logs: Vec<_> = self.listed.lock().clone();
         let mut wanted = Attention::None;
         for log in logs {
-            match log.tick(now) {
-                Attention::None => self.unlist(&log),
-                attention => wanted = wanted.max(attention),
-            }
+            wanted = wanted.max(log.tick(now));
+        }
+        if wanted == Attention::None && !self.listed.lock().is_empty() {
+            // Somebody has come to the list meanwhile, and did not ring since it was not empty.
+            return Attention::Often;
         }
         wanted
     }
 
-    pub(super) fn unlist(&self, log: &Arc<Log>) {
-        self.listed.lock().retain(|other| !Arc::ptr_eq(other, log));
+    /// Takes a partition off the list, with its queue locked.
+    pub(super) fn unlist(&self, log: &Log) {
+        let mut listed = self.listed.lock();
+        if let Some(place) = listed
+            .iter()
+            .position(|other| ptr::eq(&raw const **other, log))
+        {
+            listed.swap_remove(place);
+        }
     }
 }

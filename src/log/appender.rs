@@ -146,7 +146,7 @@ impl Log {
                 if waited >= max_block {
                     return Err(LogError::BufferFull { waited }.into());
                 }
-                let room = to_u64(room);
+                let room = to_u64(room.max(needed));
                 MutexGuard::unlocked(queue, || self.make_room(room, max_block, &mut waited));
                 continue;
             }
@@ -460,11 +460,13 @@ impl Log {
                 return attention;
             }
             queue.watched.idle_ticks += 1;
+            // Looked at once more, now that nobody can be about to write.
+            let published = published && self.is_published();
             if queue.watched.idle_ticks < IDLE_TICKS || !published || queue.busy {
                 return attention;
             }
             queue.watched.idle_ticks = 0;
-            queue.listed = false;
+            self.unlist(&mut queue);
             return Attention::None;
         };
         queue.watched.idle_ticks = 0;
@@ -482,8 +484,19 @@ impl Log {
         attention
     }
 
+    /// Takes the log off the list of those that the housekeeping looks at.
+    pub(super) fn unlist(&self, queue: &mut Queue) {
+        queue.listed = false;
+        self.accumulator.unlist(self);
+    }
+
+    /// Whether the last checkpoint is up to date.
+    fn is_published(&self) -> bool {
+        self.published.lock().high_watermark == self.marks.high_watermark()
+    }
+
     /// Writes a checkpoint if the high watermark has moved since the last. Returns whether the last one
-    /// is up to date. No sender and no writer waits for the file.
+    /// is up to date. No sender waits for the file.
     fn publish(&self, now: Duration) -> bool {
         let high_watermark = self.marks.high_watermark();
         let mut published = self.published.lock();

@@ -110,7 +110,7 @@ pub(super) struct Listeners {
 impl Listeners {
     #[inline]
     pub(super) fn notify(&self) {
-        if self.count.load(Ordering::Acquire) > 0 {
+        if self.count.load(Ordering::SeqCst) > 0 {
             for listener in &*self.list.lock() {
                 listener.notify();
             }
@@ -417,40 +417,47 @@ impl Log {
     pub(crate) fn listen(&self, listener: Arc<dyn Listener>) {
         let mut list = self.listeners.list.lock();
         list.push(listener);
-        self.listeners.count.store(list.len(), Ordering::Release);
+        self.listeners.count.store(list.len(), Ordering::SeqCst);
     }
 
     /// Tells it no more.
     pub(crate) fn unlisten(&self, listener: &Arc<dyn Listener>) {
         let mut list = self.listeners.list.lock();
         list.retain(|other| !Arc::ptr_eq(other, listener));
-        self.listeners.count.store(list.len(), Ordering::Release);
+        self.listeners.count.store(list.len(), Ordering::SeqCst);
     }
 
     /// Writes and syncs everything, whatever the level, and accepts nothing more. Returns the mark by
     /// which the next open knows that nothing has to be scanned; none if the log cannot vouch for it.
-    pub(crate) fn close(self: &Arc<Self>) -> Result<Option<CleanMark>, Error> {
-        let flushed = self.flush();
-        self.accumulator.unlist(self);
+    pub(crate) fn close(&self) -> Result<Option<CleanMark>, Error> {
+        // First nothing more is accepted: what is settled then is all there is.
         let refused = {
             let mut queue = self.queue.lock();
             let refused = queue.refusal.is_some();
             let error = self.name(LogError::Closed.into());
             queue.refuse(error, Refusal::Closed);
-            queue.watched.seen = None;
             refused
         };
+        let flushed = self.flush();
+        {
+            let mut queue = self.queue.lock();
+            while queue.busy {
+                self.wait_for_round(&mut queue);
+            }
+            queue.watched.seen = None;
+            self.unlist(&mut queue);
+        }
         self.listeners.notify();
         if refused || self.read_only {
             return flushed.map(|()| None);
         }
-        let end = self.marks.log_end();
-        let segment = {
+        let (segment, end) = {
             let mut writer = self.writer.lock();
             let _published = self.published.lock();
-            writer.close(&self.place, end)
+            let end = self.marks.log_end();
+            let segment = writer.close(&self.place, end);
+            (segment.map_err(|error| self.name(error))?, end)
         };
-        let segment = segment.map_err(|error| self.name(error))?;
         flushed?;
         self.marks.raise_recovery_point(end);
         let start = self.marks.log_start();
@@ -462,9 +469,9 @@ impl Log {
     }
 
     /// Accepts nothing more, writes nothing more: the topic is being deleted.
-    pub(crate) fn abandon(self: &Arc<Self>, error: &Error) {
-        self.accumulator.unlist(self);
+    pub(crate) fn abandon(&self, error: &Error) {
         let mut queue = self.queue.lock();
+        self.unlist(&mut queue);
         let mut woken = Vec::new();
         self.fail_waiting(&mut queue, error, &mut woken);
         queue.refuse(error.clone(), Refusal::Closed);

@@ -425,11 +425,18 @@ impl Writer {
 
     /// Makes everything up to the log's end durable and the file as long as its batches: what a clean
     /// close leaves. Returns base offset and length of the last segment.
+    ///
+    /// # Errors
+    ///
+    /// Also if a sync has failed before: another one would say nothing about what that one has lost.
     pub(super) fn close(
         &mut self,
         place: &Place,
         log_end: Offset,
     ) -> Result<Option<(Offset, u64)>, Error> {
+        if self.sync_failed {
+            return Err(LogError::Poisoned.into());
+        }
         self.sync_sealed(place)?;
         let Some(active) = self.active.take() else {
             return Ok(None);
