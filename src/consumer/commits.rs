@@ -49,6 +49,16 @@ impl InFlight {
         }
     }
 
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Whether one is going to change this place.
+    pub(super) fn changes(&self, at: &TopicPartition) -> bool {
+        self.changes.iter().any(|(_, place, _)| place == at)
+    }
+
     /// A commit has arrived, or nobody waits for it any more.
     fn forget(&mut self, number: u64) {
         self.changes.retain(|(other, _, _)| *other != number);
@@ -211,6 +221,8 @@ impl Groups {
     /// Writes everything that is still true once more, or is going to be since it is on its way, and drops
     /// what is before it, if that is worth it.
     pub(super) fn rewrite(&self) -> Result<(), Error> {
+        // What cannot be read must not be taken for what is no longer true.
+        self.store.check()?;
         let live = |cell: &Arc<GroupCell>| cell.state.lock().group.all_committed().count();
         let live = self.all().iter().map(live).sum();
         if !self.store.wants_rewrite(crate::limits::to_u64(live)) {
@@ -224,9 +236,6 @@ impl Groups {
         for cell in self.all() {
             let staged = {
                 let mut state = cell.state.lock();
-                if let Some(since) = state.group.empty_since() {
-                    self.store.append_empty_since(&cell.id, Some(since))?;
-                }
                 let kept = state.group.all_committed();
                 let kept = kept.map(|(place, kept)| (place.clone(), Some(kept.clone())));
                 let mut latest: BTreeMap<_, _> = kept.collect();
@@ -237,6 +246,10 @@ impl Groups {
                 for (place, change) in latest {
                     let again = self.store.append(&cell.id, &place, change.as_ref())?;
                     queued.push((place, change, again));
+                }
+                // Behind the offsets: a group without any is not kept while the log is read.
+                if let Some(since) = state.group.empty_since() {
+                    self.store.append_empty_since(&cell.id, Some(since))?;
                 }
                 state.in_flight.send_off(&cell, queued)
             };

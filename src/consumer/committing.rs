@@ -317,9 +317,8 @@ impl Consumer {
     /// [`InvalidInput`](ErrorKind::InvalidInput) without a group; [`Corrupt`](ErrorKind::Corrupt) if what
     /// is kept of committed offsets is damaged.
     pub fn committed(&self, place: &TopicPartition) -> Result<Option<CommittedOffset>, Error> {
-        let committed = self
-            .groups
-            .committed(self.need_group("committed")?, place)?;
+        let cell = self.groups.living(self.need_group("committed")?);
+        let committed = self.groups.committed(&cell, place)?;
         Ok(committed
             .map(|committed| CommittedOffset::new(committed.offset).metadata(committed.metadata)))
     }

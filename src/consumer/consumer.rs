@@ -263,7 +263,9 @@ impl Consumer {
     /// a test needs no timeout.
     ///
     /// What was sent before the call is among it, whether anybody waited for it or not. A member of a
-    /// group gets its share only.
+    /// group gets its share only. Where the group waits for its first members
+    /// ([`group_initial_rebalance_delay`](crate::EventLogBuilder::group_initial_rebalance_delay)), so does
+    /// this call, unless the clock is moved by hand.
     ///
     /// # Examples
     ///
@@ -290,9 +292,15 @@ impl Consumer {
     /// Those of [`poll`](Self::poll), from the rebalance that it begins with.
     pub fn drain(&mut self) -> Result<Drain<'_>, Error> {
         self.check_usable("poll")?;
-        let now = self.groups.now();
-        self.say_alive(now);
-        self.with_listener(Self::reconcile)?;
+        loop {
+            let now = self.groups.now();
+            self.say_alive(now);
+            self.with_listener(Self::reconcile)?;
+            if !self.is_gathering() || self.groups.catalog().environment.clock.is_manual() {
+                break;
+            }
+            self.sleep(Duration::MAX, now);
+        }
         self.follow();
         let mut ends = BTreeMap::new();
         for place in self.assignment() {

@@ -318,7 +318,8 @@ impl Groups {
         for cell in self.list() {
             let staged = {
                 let mut state = cell.state.lock();
-                let expired = state.group.expire_offsets(wall);
+                let mut expired = state.group.expire_offsets(wall);
+                expired.retain(|place| !state.in_flight.changes(place));
                 self.stage_removals(&cell, &mut state, expired)
             };
             if let Ok(staged) = staged {
@@ -351,13 +352,19 @@ impl Groups {
         self.remove_offsets(cell, Group::check_delete)?;
         // What is on record about it goes as well.
         self.with(cell, |_, _| ());
-        // Whoever came meanwhile came to a group that begins anew. Otherwise it is dead and out of the
-        // map at once, for whoever meets it to find the next of its name.
+        self.bury(cell);
+        Ok(())
+    }
+
+    /// Ends a group that has nothing left. Whoever came meanwhile, and be it a commit, came to a group that
+    /// begins anew. Otherwise it is dead and out of the map at once, for whoever meets it to find the next
+    /// of its name.
+    pub(super) fn bury(&self, cell: &GroupCell) {
         let mut cells = self.cells.lock();
-        if cell.state.lock().group.bury() {
+        let mut state = cell.state.lock();
+        if state.in_flight.is_empty() && state.group.bury() {
             cells.by_id.remove(&cell.id);
         }
-        Ok(())
     }
 
     /// The group, or the next one of its name if it was deleted.

@@ -22,6 +22,8 @@ pub(super) struct Membership {
     pub(super) seat: Arc<MemberSeat>,
     /// Whether the group has to be asked at the next poll whatever the inbox says.
     due: bool,
+    /// Whether the group waits for more members before it gives anything to anybody.
+    gathering: bool,
 }
 
 impl fmt::Debug for Membership {
@@ -140,6 +142,7 @@ impl Consumer {
             subscription,
             seat,
             due,
+            gathering: false,
         });
         self.await_auto_commit();
         Ok(())
@@ -166,6 +169,12 @@ impl Consumer {
             }
         }
         failure.into_result()
+    }
+
+    /// Whether its group waits for more members before it gives anything to anybody.
+    pub(super) fn is_gathering(&self) -> bool {
+        let membership = self.membership.as_ref();
+        membership.is_some_and(|membership| membership.gathering)
     }
 
     /// Whether the group may have something for it.
@@ -209,6 +218,7 @@ impl Consumer {
         };
         membership.generation = step.generation;
         membership.due = step.gathering || !step.is_empty();
+        membership.gathering = step.gathering;
         if step.gathering {
             return Ok(false);
         }
@@ -257,12 +267,17 @@ impl Consumer {
         membership.is_some_and(|membership| membership.member_id == *member_id)
     }
 
+    /// Goes over to the next group of the name if its own was deleted.
+    fn find_group(&mut self) {
+        let living = self.group.as_ref().map(|cell| self.groups.living(cell));
+        self.group = living;
+    }
+
     fn rejoin(&mut self) -> Result<(), Error> {
         let Some(old) = self.membership.take() else {
             return Ok(());
         };
-        let cell = self.group.as_ref().map(|cell| self.groups.living(cell));
-        self.group = cell;
+        self.find_group();
         let joined = self.join(old.subscription.clone());
         if joined.is_err() {
             self.membership = Some(Membership { due: true, ..old });
@@ -403,6 +418,7 @@ impl Consumer {
                 }
                 .into());
             }
+            self.find_group();
             return self.join(subscription);
         };
         membership.subscription = subscription.clone();

@@ -159,7 +159,10 @@ impl Consumer {
         }
         let offsets = log.offsets();
         let committed = match (start, &self.group) {
-            (Start::Committed, Some(cell)) => self.groups.committed(cell, &slot.place)?,
+            (Start::Committed, Some(cell)) => {
+                let cell = self.groups.living(cell);
+                self.groups.committed(&cell, &slot.place)?
+            }
             _ => None,
         };
         let position = match (start, committed) {

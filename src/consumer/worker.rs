@@ -227,7 +227,7 @@ where
             let handled = self.handle(consumer, &records);
             let committed = self.commit(consumer);
             handled.and(committed)?;
-            if self.run.drains {
+            if self.run.drains && !consumer.is_gathering() {
                 if self.is_through(consumer, records.is_empty())? {
                     self.run.rest(consumer);
                 }

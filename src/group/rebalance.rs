@@ -4,7 +4,7 @@
 //! assignor is asked and its answer becomes the new target, under a new generation. Two things can stand
 //! in the way: a group that was empty gathers members for a moment, and under the eager protocol
 //! somebody still owns something. And a member that joins leaves it to its first poll, since others may
-//! be about to join as well; nobody has less meanwhile than before.
+//! be about to join as well.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;

@@ -568,3 +568,45 @@ fn a_pattern_takes_in_topics_made_while_the_workers_run() {
         run.join().unwrap().unwrap();
     });
 }
+
+#[test]
+fn a_run_that_drains_waits_for_its_group_to_gather() {
+    let clock = super::harness::clock();
+    let log = super::harness::builder(&clock)
+        .in_memory()
+        .group_initial_rebalance_delay(Duration::from_millis(20))
+        .open()
+        .unwrap();
+    let topic = log
+        .create_topic("t", topiclog::TopicOptions::new().partitions(3))
+        .unwrap();
+    for partition in 0..3 {
+        fill(&topic, partition, 10);
+    }
+    for count in [1, 3] {
+        let group = log.consumer_group(format!("g{count}")).unwrap();
+        let handled = AtomicUsize::new(0);
+        let workers = group
+            .options(manual())
+            .workers(count)
+            .subscribe([&topic])
+            .unwrap();
+        let workers = workers.until_drained();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let handle = |_: RecordRef<'_>| {
+                    handled.fetch_add(1, Ordering::SeqCst);
+                    Ok(())
+                };
+                workers.run(handle).unwrap();
+                done.store(true, Ordering::SeqCst);
+            });
+            while !done.load(Ordering::SeqCst) {
+                clock.advance(Duration::from_millis(1));
+                std::thread::yield_now();
+            }
+        });
+        assert_eq!(handled.load(Ordering::SeqCst), 30, "{count} workers");
+    }
+}

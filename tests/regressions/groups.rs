@@ -358,3 +358,28 @@ fn topic_places(topic: &Topic) -> Vec<TopicPartition> {
         .map(|partition| partition.topic_partition().clone())
         .collect()
 }
+
+/// A consumer with assigned partitions, whose group was deleted, committed into the next one of its name but went
+/// on asking the one that was gone. One that had left could not come back.
+#[test]
+fn who_outlives_a_deleted_group_goes_on_in_the_next_one() {
+    let (_storage, log, topic) = log_with(Durability::Disk, 6);
+    let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+    let group = log.consumer_group("g").unwrap();
+    let group = group.options(options.auto_commit(None));
+    let mut left = group.subscribe([&topic]).unwrap();
+    left.unsubscribe().unwrap();
+    let partitions = topic.partitions();
+    let mut reader = group.member().assign(&partitions).unwrap();
+    while !reader.poll(Duration::ZERO).unwrap().is_empty() {}
+    reader.commit().unwrap();
+    log.consumer_group("g").unwrap().delete().unwrap();
+    reader.commit().unwrap();
+    let place = partitions[0].topic_partition();
+    let committed = reader.committed(place).unwrap().unwrap();
+    assert_eq!(committed.offset(), 6);
+    drop(reader);
+    left.subscribe([&topic]).unwrap();
+    assert!(left.poll(Duration::ZERO).unwrap().is_empty());
+    assert_eq!(left.position(place).unwrap(), 6);
+}

@@ -135,3 +135,50 @@ fn a_record_that_is_no_commit_stops_the_groups_and_nothing_else() {
     groups.rewrite().unwrap_err();
     assert_eq!(offsets_log(&catalog).offsets().log_start, start);
 }
+
+/// Offsets of which none could be read were taken for none at all, and were deleted as soon as they were long.
+#[test]
+fn offsets_that_cannot_be_read_are_not_rewritten() {
+    let storage = MemoryStorage::new();
+    let (catalog, groups) = open(&storage);
+    groups.store.make().unwrap();
+    let log = offsets_log(&catalog);
+    let noise = "n".repeat(4000);
+    for _ in 0..2200 {
+        let record = Record::new(noise.as_str()).key("\u{1}noise");
+        log.send_and_wait(&record, crate::limits::MAX_BLOCK_DEFAULT)
+            .unwrap();
+    }
+    catalog.close().unwrap();
+    let (catalog, groups) = open(&storage);
+    assert!(groups.store.wants_rewrite(0));
+    assert_eq!(groups.rewrite().unwrap_err().kind(), ErrorKind::Corrupt);
+    let offsets = offsets_log(&catalog).offsets();
+    assert_eq!(
+        (offsets.log_start.value(), offsets.log_end.value()),
+        (0, 2200)
+    );
+}
+
+/// A group was deleted while a commit for it was on its way: the commit was acknowledged, and went to the group
+/// that was gone.
+#[test]
+fn a_commit_that_arrives_while_its_group_is_deleted_is_kept() {
+    let storage = MemoryStorage::new();
+    let (catalog, groups) = filled(&storage);
+    let old = cell(&groups, "old");
+    let removals = {
+        let mut state = old.state.lock();
+        let places = state.group.check_delete().unwrap();
+        groups.stage_removals(&old, &mut state, places).unwrap()
+    };
+    let staged = stage(&groups, &old, 3000, "");
+    Groups::finish(removals).unwrap();
+    groups.bury(&old);
+    Groups::finish(staged).unwrap();
+    drop(old);
+    assert_eq!(offset(&groups, "old"), Some(3000));
+    catalog.close().unwrap();
+    let (_, groups) = open(&storage);
+    assert_eq!(offset(&groups, "old"), Some(3000));
+}
