@@ -7,6 +7,8 @@
     reason = "a test may panic"
 )]
 
+#[path = "regressions/closing.rs"]
+mod closing;
 mod common;
 #[path = "regressions/consumers.rs"]
 mod consumers;
@@ -16,14 +18,14 @@ mod groups;
 mod listeners;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::{clock, is_same, record};
-use topiclog::storage::{Fault, MemoryStorage, OperationKind, SimulatedStorage, Storage, Survival};
+use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Storage, Survival};
 use topiclog::{
-    Delivery, Durability, ErrorKind, EventLog, Housekeeping, Offset, Partition, Record, Timestamp,
-    Topic, TopicOptions,
+    Delivery, Durability, ErrorKind, EventLog, Offset, Partition, Record, Timestamp, Topic,
+    TopicOptions,
 };
 
 const EIO: i32 = 5;
@@ -81,16 +83,6 @@ fn is_damaged(log: &EventLog) -> bool {
 fn syncing_a_partition_at_level_os_makes_its_names_durable() {
     let (storage, _log, topic) = log_with(Durability::Os, 6);
     topic.partition(0).unwrap().sync().unwrap();
-    let (log, partition) = reopened(&storage.crash(Survival::Nothing, 0));
-    assert!(!is_damaged(&log));
-    assert_eq!(whole(&partition), (0, 6));
-}
-
-/// A clean close left its mark on disk and the directory of an `Os` partition not: "damaged" afterwards.
-#[test]
-fn a_clean_close_at_level_os_survives_a_power_cut() {
-    let (storage, log, _topic) = log_with(Durability::Os, 6);
-    log.close().unwrap();
     let (log, partition) = reopened(&storage.crash(Survival::Nothing, 0));
     assert!(!is_damaged(&log));
     assert_eq!(whole(&partition), (0, 6));
@@ -547,35 +539,6 @@ fn a_flush_tells_of_records_acknowledged_from_memory_and_lost_since() {
 }
 
 /// The first records of a topic of level `Memory` could not be written; the next began a segment at the
-/// offset they were promised, and after a clean close nothing could be appended any more.
-#[test]
-fn a_log_whose_first_records_were_given_up_is_whole_after_a_close() {
-    for killed in [false, true] {
-        let (storage, log, topic) = log_with(Durability::Memory, 0);
-        topic.producer().send(record(1, 0, 0)).unwrap();
-        storage.fail(Fault::error(ENOSPC).only(OperationKind::Write));
-        topic.flush().unwrap_err();
-        let at = topic.producer().send(record(1, 0, 1)).unwrap();
-        assert_eq!(at.wait().unwrap().offset, Offset::new(1));
-        topic.flush().unwrap();
-        let storage = if killed {
-            storage.kill()
-        } else {
-            log.close().unwrap();
-            storage
-        };
-        let (log, partition) = reopened(&storage);
-        assert!(!is_damaged(&log), "killed: {killed}");
-        assert!(log.verify().unwrap().is_sound());
-        let read = common::contents(&partition).unwrap();
-        assert_eq!(
-            read.iter().map(|(offset, _)| *offset).collect::<Vec<_>>(),
-            [1]
-        );
-        send(&log.topic("t").unwrap(), 1);
-    }
-}
-
 /// At level `Os` recovery only synced what it had found: after a sync that had failed the disk did not
 /// have it, and the log said that it did. A power cut left a hole below later records.
 #[test]
@@ -746,38 +709,4 @@ fn noise_that_looks_like_a_long_batch_is_a_torn_tail() {
     assert!(!is_damaged(&log));
     assert_eq!(whole(&partition), (0, 0));
     assert!(log.recovery_report().cut_bytes() > 0);
-}
-
-/// A close looked where the log ends while a sender that it had met was still writing, and marked that end as
-/// all there is: the next record got the offset of one that had been acknowledged.
-#[test]
-fn a_close_that_meets_a_sender_marks_everything_that_was_acknowledged() {
-    for round in 0..400 {
-        let storage = MemoryStorage::new();
-        let open = || {
-            let log = EventLog::builder().storage(storage.clone());
-            log.housekeeping(Housekeeping::Manual).open().unwrap()
-        };
-        let log = open();
-        let topic = log.create_topic("t", TopicOptions::new()).unwrap();
-        let (begun, acknowledged) = (AtomicBool::new(false), AtomicU64::new(0));
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                let producer = topic.producer();
-                while let Ok(at) = producer.send_and_wait(Record::new("x")) {
-                    acknowledged.store(at.offset.value() + 1, Ordering::SeqCst);
-                    begun.store(true, Ordering::SeqCst);
-                }
-            });
-            while !begun.load(Ordering::SeqCst) {
-                std::hint::spin_loop();
-            }
-            log.close().unwrap();
-        });
-        let log = open();
-        let partition = log.topic("t").unwrap().partition(0).unwrap();
-        let acknowledged = acknowledged.load(Ordering::SeqCst);
-        assert_eq!(partition.offsets().log_end, acknowledged, "round {round}");
-        assert_eq!(log.recovery_report().damaged().count(), 0, "round {round}");
-    }
 }

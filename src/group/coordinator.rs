@@ -192,8 +192,9 @@ impl Group {
     /// Lets somebody in, or lets a member change its wishes.
     ///
     /// - A new member id: a new member, and a new generation at its first poll, or with the next change of
-    ///   another kind. So the assignor is asked once for many that join in a row. Under the eager protocol the
-    ///   others are asked at once to give up what they have. Kafka's consumer joins inside its first poll.
+    ///   another kind. So the assignor is asked once for many that join in a row. Under the eager protocol
+    ///   the others are asked at once to give up what they have. Kafka's consumer joins inside its first
+    ///   poll.
     /// - An instance id the group knows: the new member takes the old one's place and what it was to own.
     ///   The old one, if it is still here, is fenced. No new generation unless the wishes changed.
     /// - A member id that is here already: its wishes are replaced. The same wishes change nothing.

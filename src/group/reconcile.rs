@@ -55,8 +55,9 @@ impl Group {
     /// - `UnknownMember`: it was removed, all its partitions are lost; join with a new id.
     /// - `FencedInstance`: another one took its instance id; do not join again.
     /// - `BadAssignment`: the assignor's last answer was refused. Told to members that no target counts in
-    ///   yet, at each poll, which but for the eager protocol asks the assignor again; of a change that nobody asked for also to the
-    ///   oldest member, once. Whoever is told stays a member with all it owns, and polls again.
+    ///   yet, at each poll, which but for the eager protocol asks the assignor again; of a change that
+    ///   nobody asked for also to the oldest member, once. Whoever is told stays a member with all it
+    ///   owns, and polls again.
     pub(crate) fn poll(&mut self, now: Duration, member: &MemberId) -> Result<Reconcile> {
         let key = self.key(member)?;
         let Some(known) = self.roster.get_mut(key) else {

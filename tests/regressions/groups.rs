@@ -359,8 +359,8 @@ fn topic_places(topic: &Topic) -> Vec<TopicPartition> {
         .collect()
 }
 
-/// A consumer with assigned partitions, whose group was deleted, committed into the next one of its name but went
-/// on asking the one that was gone. One that had left could not come back.
+/// A consumer with assigned partitions, whose group was deleted, committed into the next one of its name
+/// but went on asking the one that was gone. One that had left could not come back.
 #[test]
 fn who_outlives_a_deleted_group_goes_on_in_the_next_one() {
     let (_storage, log, topic) = log_with(Durability::Disk, 6);

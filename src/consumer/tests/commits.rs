@@ -136,7 +136,8 @@ fn a_record_that_is_no_commit_stops_the_groups_and_nothing_else() {
     assert_eq!(offsets_log(&catalog).offsets().log_start, start);
 }
 
-/// Offsets of which none could be read were taken for none at all, and were deleted as soon as they were long.
+/// Offsets of which none could be read were taken for none at all, and were deleted as soon as they
+/// were long.
 #[test]
 fn offsets_that_cannot_be_read_are_not_rewritten() {
     let storage = MemoryStorage::new();
@@ -160,8 +161,8 @@ fn offsets_that_cannot_be_read_are_not_rewritten() {
     );
 }
 
-/// A group was deleted while a commit for it was on its way: the commit was acknowledged, and went to the group
-/// that was gone.
+/// A group was deleted while a commit for it was on its way: the commit was acknowledged, and went to
+/// the group that was gone.
 #[test]
 fn a_commit_that_arrives_while_its_group_is_deleted_is_kept() {
     let storage = MemoryStorage::new();

@@ -1,0 +1,82 @@
+//! Bugs of closing.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use topiclog::storage::{Fault, MemoryStorage, OperationKind, Survival};
+use topiclog::{Durability, EventLog, Housekeeping, Offset, Record, TopicOptions};
+
+use super::common::{self, record};
+use super::{ENOSPC, is_damaged, log_with, reopened, send, whole};
+
+/// A close looked where the log ends while a sender that it had met was still writing, and marked that end as
+/// all there is: the next record got the offset of one that had been acknowledged.
+#[test]
+fn a_close_that_meets_a_sender_marks_everything_that_was_acknowledged() {
+    for round in 0..400 {
+        let storage = MemoryStorage::new();
+        let open = || {
+            let log = EventLog::builder().storage(storage.clone());
+            log.housekeeping(Housekeeping::Manual).open().unwrap()
+        };
+        let log = open();
+        let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+        let (begun, acknowledged) = (AtomicBool::new(false), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let producer = topic.producer();
+                while let Ok(at) = producer.send_and_wait(Record::new("x")) {
+                    acknowledged.store(at.offset.value() + 1, Ordering::SeqCst);
+                    begun.store(true, Ordering::SeqCst);
+                }
+            });
+            while !begun.load(Ordering::SeqCst) {
+                std::hint::spin_loop();
+            }
+            log.close().unwrap();
+        });
+        let log = open();
+        let partition = log.topic("t").unwrap().partition(0).unwrap();
+        let acknowledged = acknowledged.load(Ordering::SeqCst);
+        assert_eq!(partition.offsets().log_end, acknowledged, "round {round}");
+        assert_eq!(log.recovery_report().damaged().count(), 0, "round {round}");
+    }
+}
+
+/// A clean close left its mark on disk and the directory of an `Os` partition not: "damaged" afterwards.
+#[test]
+fn a_clean_close_at_level_os_survives_a_power_cut() {
+    let (storage, log, _topic) = log_with(Durability::Os, 6);
+    log.close().unwrap();
+    let (log, partition) = reopened(&storage.crash(Survival::Nothing, 0));
+    assert!(!is_damaged(&log));
+    assert_eq!(whole(&partition), (0, 6));
+}
+
+/// offset they were promised, and after a clean close nothing could be appended any more.
+#[test]
+fn a_log_whose_first_records_were_given_up_is_whole_after_a_close() {
+    for killed in [false, true] {
+        let (storage, log, topic) = log_with(Durability::Memory, 0);
+        topic.producer().send(record(1, 0, 0)).unwrap();
+        storage.fail(Fault::error(ENOSPC).only(OperationKind::Write));
+        topic.flush().unwrap_err();
+        let at = topic.producer().send(record(1, 0, 1)).unwrap();
+        assert_eq!(at.wait().unwrap().offset, Offset::new(1));
+        topic.flush().unwrap();
+        let storage = if killed {
+            storage.kill()
+        } else {
+            log.close().unwrap();
+            storage
+        };
+        let (log, partition) = reopened(&storage);
+        assert!(!is_damaged(&log), "killed: {killed}");
+        assert!(log.verify().unwrap().is_sound());
+        let read = common::contents(&partition).unwrap();
+        assert_eq!(
+            read.iter().map(|(offset, _)| *offset).collect::<Vec<_>>(),
+            [1]
+        );
+        send(&log.topic("t").unwrap(), 1);
+    }
+}
