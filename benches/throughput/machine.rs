@@ -66,6 +66,33 @@ pub fn synced_writes(directory: &Directory, values: &Values, filled: bool) -> Du
     elapsed
 }
 
+/// The same by two threads at once, each through its half of the pieces.
+pub fn plain_reads_by_two(directory: &Path) {
+    let mut segments = std::fs::read_dir(directory.join("0")).unwrap();
+    let path = segments
+        .find_map(|entry| {
+            Some(entry.ok()?.path())
+                .filter(|path| path.extension().is_some_and(|kind| kind == "log"))
+        })
+        .unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..2 {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the baseline is a file of its own"
+            )]
+            let file = File::open(&path).unwrap();
+            scope.spawn(move || {
+                let (mut buffer, mut piece) = (vec![0; MIB], thread);
+                while file.read_at(&mut buffer, piece * MIB as u64).unwrap() > 0 {
+                    black_box(&buffer);
+                    piece += 2;
+                }
+            });
+        }
+    });
+}
+
 /// The files of a directory in pieces of 1 MiB, in order.
 pub fn plain_reads(directory: &Path, buffer: &mut [u8]) -> usize {
     let mut total = 0;

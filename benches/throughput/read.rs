@@ -6,7 +6,7 @@ use topiclog::{Durability, EventLog, Record, Topic};
 
 use crate::MIB;
 use crate::common::{Arguments, Directory, Table, Values, thousands, time};
-use crate::machine::plain_reads;
+use crate::machine::{plain_reads, plain_reads_by_two};
 use crate::work::{consume, from_start, options};
 
 pub fn read(arguments: &Arguments) {
@@ -41,6 +41,9 @@ pub fn read(arguments: &Arguments) {
         ));
         table.baseline("1 MiB reads", count, bytes, || {
             time(|| assert!(plain_reads(&path, &mut buffer) > bytes / 3 * 3))
+        });
+        table.cell("1 MiB reads, two threads", "-", count, bytes, || {
+            time(|| plain_reads_by_two(&path))
         });
         table.cell("one consumer, one partition", "-", count, bytes, || {
             let partition = one.partition(0).unwrap();
