@@ -4,7 +4,7 @@
 //! - `round`: whoever needs it writes, and syncs, for everybody queued.
 //! - `writer`: batches into the active segment; rolling; syncing.
 //! - `reader`: checked batches out, by offset or by time.
-//! - `recovery`: what opening finds, cuts off, and refuses to touch.
+//! - `recovery`: what opening finds, and refuses to touch; `mend`: what it cuts off and writes anew.
 //! - `retention`: the oldest records go.
 //!
 //! **Invariants**
@@ -17,6 +17,7 @@
 mod accumulator;
 mod appender;
 mod files;
+mod mend;
 mod offsets;
 mod partition_log;
 mod queue;

@@ -13,10 +13,8 @@
 use std::sync::Arc;
 
 use super::Place;
-use super::files::{
-    START_OFFSET, cut_name, index_path, list_segments, read_checkpoint, read_start_offset,
-    segment_path,
-};
+use super::files::{START_OFFSET, list_segments, read_checkpoint, read_start_offset, segment_path};
+use super::mend::mend;
 use super::offsets::LogOffsets;
 use super::report::Recovery;
 use super::scan::{Resync, Scanner, Step};
@@ -26,10 +24,10 @@ use crate::error::{Error, ErrorKind, FormatError};
 use crate::format::{BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::limits::{saturating_usize, to_u64};
 use crate::offset::Offset;
-use crate::storage::{OpenMode, StorageFile, read_exact_at, write_all_at, write_file_durably};
+use crate::storage::{OpenMode, StorageFile, read_exact_at};
 use crate::timestamp::Timestamp;
 
-const START: u64 = to_u64(SEGMENT_HEADER_BYTES);
+pub(super) const START: u64 = to_u64(SEGMENT_HEADER_BYTES);
 
 /// What a clean close left of a partition.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -57,30 +55,30 @@ pub(super) struct ActiveFile {
 }
 
 /// A segment file as found.
-struct Found {
-    base: Offset,
-    file: Arc<dyn StorageFile>,
-    length: u64,
+pub(super) struct Found {
+    pub(super) base: Offset,
+    pub(super) file: Arc<dyn StorageFile>,
+    pub(super) length: u64,
     header: Result<SegmentHeader, FormatError>,
 }
 
 /// Where the good part ends before the files do.
-struct Stop {
-    index: usize,
-    position: u64,
+pub(super) struct Stop {
+    pub(super) index: usize,
+    pub(super) position: u64,
     offset: Offset,
     error: FormatError,
 }
 
 /// What a scan found out.
-struct Scan {
-    end: Offset,
+pub(super) struct Scan {
+    pub(super) end: Offset,
     /// The highest offset that anything says is on disk.
-    proof: Offset,
+    pub(super) proof: Offset,
     /// Of each segment scanned: its index, the end of its batches, and the youngest timestamp seen.
-    scanned: Vec<(usize, u64, Summary)>,
-    bytes: u64,
-    stop: Option<Stop>,
+    pub(super) scanned: Vec<(usize, u64, Summary)>,
+    pub(super) bytes: u64,
+    pub(super) stop: Option<Stop>,
 }
 
 /// Opens a partition for writing.
@@ -249,7 +247,7 @@ fn take_as_closed(
     Ok(recovered)
 }
 
-fn segments(place: &Place, found: &[Found]) -> Vec<Arc<Segment>> {
+pub(super) fn segments(place: &Place, found: &[Found]) -> Vec<Arc<Segment>> {
     let segment = |found: &Found| {
         Arc::new(Segment::new(
             &place.directory,
@@ -261,7 +259,11 @@ fn segments(place: &Place, found: &[Found]) -> Vec<Arc<Segment>> {
     found.iter().map(segment).collect()
 }
 
-fn open_active(place: &Place, segment: &Segment, scan_from: ScanFrom) -> Result<ActiveFile, Error> {
+pub(super) fn open_active(
+    place: &Place,
+    segment: &Segment,
+    scan_from: ScanFrom,
+) -> Result<ActiveFile, Error> {
     let fail = |error| Error::storage("open a segment", segment.path(), error);
     let file = place
         .storage
@@ -571,173 +573,4 @@ fn damaged(
         refusal: Some(error.clone()),
         outcome: Recovery::Damaged { error },
     }
-}
-
-/// Cuts off a torn tail and makes the rest safe to build on.
-fn mend(
-    place: &Place,
-    found: &[Found],
-    start: Offset,
-    scanned_from: usize,
-    scan_from: &ScanFrom,
-    scan: &Scan,
-) -> Result<Recovered, Error> {
-    let mut kept = found.len();
-    let (mut cut_bytes, mut cut_files) = (0, Vec::new());
-    if let Some(stop) = &scan.stop {
-        kept = if stop.position < START {
-            stop.index
-        } else {
-            stop.index + 1
-        };
-        for (index, segment) in found.iter().enumerate().skip(stop.index) {
-            let position = if index == stop.index && kept > index {
-                stop.position
-            } else {
-                0
-            };
-            if let Some(name) = cut(place, segment, position)? {
-                cut_files.push(name);
-                cut_bytes += segment.length - position;
-            }
-        }
-    }
-    let segments = segments(place, found.get(..kept).unwrap_or(found));
-    for (index, end, summary) in &scan.scanned {
-        if let Some(segment) = segments.get(*index) {
-            trim(place, segment, *end)?;
-            segment.settle(*end, *summary);
-        }
-    }
-    let proof = scan.proof.min(scan.end);
-    // The header of a segment without a proven batch is not proven either.
-    let bare = segments
-        .last()
-        .is_some_and(|last| last.base_offset() >= proof);
-    if proof < scan.end || scan.stop.is_some() || bare {
-        for segment in segments.iter().skip(scanned_from) {
-            // Whatever the level: after a sync that failed the page cache may show what the disk does not
-            // have, and another sync would not bring it there.
-            let first = segment.base_offset() == scan_from.segment;
-            let from = if first { scan_from.position } else { START };
-            write_anew(place, segment, from, proof)?;
-        }
-        if !segments.is_empty() {
-            place.sync_directory()?;
-        }
-    }
-    let active = match segments.last() {
-        Some(last) => {
-            let scan_from = ScanFrom {
-                segment: last.base_offset(),
-                position: last.length(),
-                offset: scan.end,
-                max_timestamp: last.known_max_timestamp(),
-            };
-            Some(open_active(place, last, scan_from)?)
-        }
-        None => None,
-    };
-    let outcome = Recovery::Recovered {
-        scanned_bytes: scan.bytes,
-        cut_bytes,
-        cut_files,
-    };
-    let offsets = LogOffsets {
-        log_start: start,
-        high_watermark: scan.end,
-        log_end: scan.end,
-        recovery_point: scan.end,
-    };
-    Ok(Recovered {
-        segments,
-        offsets,
-        active,
-        refusal: None,
-        outcome,
-    })
-}
-
-/// Keeps what lies behind `position` in a file of its own, then cuts it off; the whole file, if there is
-/// nothing good in it. Returns the name of the side file, if there was anything to keep.
-fn cut(place: &Place, segment: &Found, position: u64) -> Result<Option<String>, Error> {
-    let path = segment_path(&place.directory, segment.base);
-    let fail = |error| Error::storage("cut off a torn tail", &path, error);
-    let mut tail = vec![0; saturating_usize(segment.length - position)];
-    read_exact_at(&*segment.file, &mut tail, position).map_err(fail)?;
-    let mut name = None;
-    if tail.iter().any(|byte| *byte != 0) {
-        let cut = cut_name(segment.base, position);
-        write_file_durably(&*place.storage, &place.directory, &cut, &tail).map_err(fail)?;
-        name = Some(cut);
-    }
-    // It was made of what is cut off here. Should it stay, it is checked before it is believed.
-    let _cache = place
-        .storage
-        .remove_file(&index_path(&place.directory, segment.base));
-    if position < START {
-        place.storage.remove_file(&path).map_err(fail)?;
-        place.storage.sync_dir(&place.directory).map_err(fail)?;
-    } else {
-        let file = place
-            .storage
-            .open(&path, OpenMode::ReadWrite)
-            .map_err(fail)?;
-        file.set_len(position).map_err(fail)?;
-        file.sync_all().map_err(fail)?;
-    }
-    Ok(name)
-}
-
-/// Takes zeros off the end, so that the file ends where its batches do.
-fn trim(place: &Place, segment: &Segment, end: u64) -> Result<(), Error> {
-    let fail = |error| Error::storage("trim a segment", segment.path(), error);
-    let file = place
-        .storage
-        .open(segment.path(), OpenMode::ReadWrite)
-        .map_err(fail)?;
-    let longer = file.len().map_err(fail)? > end;
-    // Even if it is as long as that: the sync of an earlier cut may have failed, and a power cut would
-    // bring back what was behind it.
-    file.set_len(end).map_err(fail)?;
-    if longer {
-        file.sync_all().map_err(fail)?;
-    }
-    Ok(())
-}
-
-/// Writes the batches that no proof covers once more, and syncs them.
-fn write_anew(place: &Place, segment: &Segment, from: u64, proof: Offset) -> Result<(), Error> {
-    let fail = |error| Error::storage("write a recovered tail anew", segment.path(), error);
-    let file = place
-        .storage
-        .open(segment.path(), OpenMode::ReadWrite)
-        .map_err(fail)?;
-    let end = segment.length();
-    let mut position = if from <= START && segment.base_offset() >= proof {
-        0
-    } else {
-        from
-    };
-    if position >= START {
-        // Only to find where the proof ends.
-        let mut scanner = Scanner::new(&*file, segment.seed(), position).map_err(fail)?;
-        loop {
-            match scanner.step().map_err(fail)? {
-                Step::Batch { header, .. } if header.end_offset() <= proof => {
-                    position += u64::from(header.length);
-                }
-                _ => break,
-            }
-        }
-    }
-    let mut chunk = vec![0; 256 * 1024];
-    while position < end {
-        let size = chunk.len().min(saturating_usize(end - position));
-        let bytes = chunk.get_mut(..size).unwrap_or_default();
-        read_exact_at(&*file, bytes, position).map_err(fail)?;
-        write_all_at(&*file, bytes, position).map_err(fail)?;
-        position += to_u64(size);
-    }
-    file.sync_all().map_err(fail)
 }
