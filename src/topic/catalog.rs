@@ -44,7 +44,7 @@ pub(crate) struct Catalog {
     read_only: bool,
     topics: RwLock<BTreeMap<TopicName, Arc<TopicState>>>,
     /// One change at a time.
-    changes: Mutex<()>,
+    changes: Mutex<Changes>,
     /// Rises with every change, so that groups notice.
     version: AtomicU64,
     closed: AtomicBool,
@@ -59,6 +59,13 @@ impl fmt::Debug for Changed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Changed")
     }
+}
+
+/// Held while topics are made, changed and deleted.
+#[derive(Debug, Default)]
+struct Changes {
+    /// One of them has failed, and may have left a name that is to be seen and not on disk.
+    failed: bool,
 }
 
 /// Marks by topic and partition.
@@ -175,7 +182,7 @@ impl Catalog {
             owner,
             read_only,
             topics: RwLock::new(BTreeMap::new()),
-            changes: Mutex::new(()),
+            changes: Mutex::default(),
             version: AtomicU64::new(1),
             closed: AtomicBool::new(false),
             changed: Changed::default(),
@@ -349,7 +356,7 @@ impl Catalog {
     ) -> Result<Arc<TopicState>, Error> {
         self.check_writable()?;
         options.check().map_err(|error| error.in_topic(&name))?;
-        let changes = self.changes.lock();
+        let mut changes = self.changes.lock();
         if self.find(&name).is_some() {
             return Err(Error::from(TopicError::AlreadyExists).in_topic(&name));
         }
@@ -362,11 +369,13 @@ impl Catalog {
         };
         let storage = &*self.environment.storage;
         create_topic_directory(storage, self.log_id, &directory, &meta)
+            .inspect_err(|_| changes.failed = true)
             .map_err(|error| error.in_topic(&name))?;
         let topic = Arc::new(TopicState::new(name.clone(), id, directory, options));
         for partition in 0..topic.options().partitions {
             let opened = self.open_partition(&topic, partition, None, None);
             if let Err(error) = opened {
+                changes.failed = true;
                 if let Ok(retired) = retire_topic_directory(storage, &topic.directory, id) {
                     remove_tree(storage, &retired);
                 }
@@ -387,14 +396,15 @@ impl Catalog {
         change: impl FnOnce(TopicOptions) -> TopicOptions,
     ) -> Result<(), Error> {
         self.check_writable()?;
-        let _changes = self.changes.lock();
+        let mut changes = self.changes.lock();
         topic.check_changeable()?;
         let mut options = change((*topic.options()).clone());
         options.partitions = topic.partition_count();
         options
             .check()
             .map_err(|error| error.in_topic(&topic.name))?;
-        self.write_options(topic, &options)?;
+        self.write_options(topic, &options)
+            .inspect_err(|_| changes.failed = true)?;
         let options = Arc::new(options);
         *topic.options.write() = Arc::clone(&options);
         let mut failure = None;
@@ -423,7 +433,7 @@ impl Catalog {
     /// Adds partitions to a topic.
     pub(crate) fn add_partitions(&self, topic: &TopicState, count: u32) -> Result<(), Error> {
         self.check_writable()?;
-        let changes = self.changes.lock();
+        let mut changes = self.changes.lock();
         topic.check_changeable()?;
         let now = topic.partition_count();
         if count <= now {
@@ -435,7 +445,8 @@ impl Catalog {
         options
             .check()
             .map_err(|error| error.in_topic(&topic.name))?;
-        self.write_options(topic, &options)?;
+        self.write_options(topic, &options)
+            .inspect_err(|_| changes.failed = true)?;
         *topic.options.write() = Arc::new(options);
         for partition in now..count {
             self.open_partition(topic, partition, None, None)?;
@@ -449,10 +460,12 @@ impl Catalog {
     /// Deletes a topic. Whoever still uses it gets `NotFound`.
     pub(crate) fn delete(&self, topic: &TopicState) -> Result<(), Error> {
         self.check_writable()?;
-        let changes = self.changes.lock();
+        let mut changes = self.changes.lock();
         topic.check_changeable()?;
         let storage = &*self.environment.storage;
-        let retired = match retire_topic_directory(storage, &topic.directory, topic.id) {
+        let retired = retire_topic_directory(storage, &topic.directory, topic.id);
+        changes.failed |= retired.is_err();
+        let retired = match retired {
             Err((error, false)) => return Err(error),
             // Nothing may be acknowledged in a directory that the next open removes.
             Err((error, true)) => Err(error),
@@ -508,7 +521,7 @@ impl Catalog {
 
     /// Closes every partition and leaves the mark of a clean close.
     pub(crate) fn close(&self) -> Result<(), Error> {
-        let _changes = self.changes.lock();
+        let changes = self.changes.lock();
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
@@ -524,7 +537,15 @@ impl Catalog {
             }
         }
         if !self.read_only && self.owner.still_holds() {
-            let left = write_clean_close(&*self.environment.storage, self.log_id, &marks);
+            let storage = &*self.environment.storage;
+            // What the next open finds after a clean close is on disk, half-made topics too.
+            let names = if changes.failed {
+                list_topics(storage, self.log_id)
+                    .and_then(|(topics, _)| sync_names(storage, &topics))
+            } else {
+                Ok(())
+            };
+            let left = names.and_then(|()| write_clean_close(storage, self.log_id, &marks));
             failure = failure.or_else(|| left.err());
         }
         *self.owner.0.lock() = None;

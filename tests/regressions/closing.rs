@@ -2,11 +2,11 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use topiclog::storage::{Fault, MemoryStorage, OperationKind, Survival};
+use topiclog::storage::{Fault, MemoryStorage, OperationKind, SimulatedStorage, Survival};
 use topiclog::{Durability, EventLog, Housekeeping, Offset, Record, TopicOptions};
 
-use super::common::{self, record};
-use super::{ENOSPC, is_damaged, log_with, reopened, send, whole};
+use super::common::{self, clock, record};
+use super::{EIO, ENOSPC, is_damaged, log_with, reopened, send, whole};
 
 /// A close looked where the log ends while a sender that it had met was still writing, and marked that end as
 /// all there is: the next record got the offset of one that had been acknowledged.
@@ -79,4 +79,27 @@ fn a_log_whose_first_records_were_given_up_is_whole_after_a_close() {
         );
         send(&log.topic("t").unwrap(), 1);
     }
+}
+
+/// The making of a topic failed, and what it had left could not be removed. The log was closed and
+/// opened, the topic was there, and a power cut took it away: its name had never been on disk.
+#[test]
+fn a_topic_that_is_found_after_a_clean_close_survives_a_power_cut() {
+    let mut found = 0;
+    for operation in 0..20 {
+        let storage = SimulatedStorage::new();
+        let log = common::open(&storage, &clock());
+        storage.fail(Fault::error(EIO).after(operation).forever());
+        let made = log.create_topic("t", TopicOptions::new()).is_ok();
+        storage.heal();
+        log.close().unwrap();
+        let log = common::open(&storage, &clock());
+        let there = log.topic("t").is_ok();
+        assert!(there || !made, "operation {operation}");
+        found += u32::from(there && !made);
+        let left = storage.crash(Survival::Nothing, operation);
+        let after = common::open(&left, &clock());
+        assert_eq!(after.topic("t").is_ok(), there, "operation {operation}");
+    }
+    assert!(found > 0, "no failure left a topic behind");
 }
