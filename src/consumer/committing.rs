@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::commits::Staged;
 use super::consumer::{Consumer, is_fenced};
 use super::groups::{GroupCell, Groups};
+use super::in_flight::Staged;
 use super::options::CommittedOffset;
 use crate::error::{Error, ErrorKind, GroupError, InputError, LogError};
 use crate::group::{Committer, OffsetCommit};

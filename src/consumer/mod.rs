@@ -7,7 +7,7 @@
 //! - `committing`: what it commits, and when.
 //! - `builder`, `options`, `listener`: how one is made.
 //! - `groups`: the groups of a log: locks around the state machines, wake-ups, expiry.
-//! - `commits`: commits on their way to the log, and the rewriting of it.
+//! - `in_flight`: commits on their way to the log, and the rewriting of it.
 //! - `store`: committed offsets in their internal topic.
 //! - `admin`: the handle on a group: lag, description, resets.
 //! - `workers`: members that call a handler, each on a thread of its own; `worker`: one of them.
@@ -17,12 +17,12 @@
 
 mod admin;
 mod builder;
-mod commits;
 mod committing;
 #[expect(clippy::module_inception, reason = "the handle is called what it is")]
 mod consumer;
 mod drain;
 mod groups;
+mod in_flight;
 mod inbox;
 mod listener;
 mod membership;

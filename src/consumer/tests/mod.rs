@@ -1,7 +1,7 @@
 //! What the group handles show to nobody: the log of commits, seats, cells.
 
-mod commits;
 mod groups;
+mod in_flight;
 
 use std::sync::Arc;
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::super::commits::Staged;
 use super::super::groups::{GroupCell, Groups};
+use super::super::in_flight::Staged;
 use super::{cell, open};
 use crate::ErrorKind;
 use crate::group::{Committer, OffsetCommit};
