@@ -221,9 +221,13 @@ impl Writer {
         if let Err(error) = active.write(&mut run.bytes, start, length) {
             let error = Error::storage("write a batch", active.segment.path(), error);
             // What is left of them must not be taken for batches after a crash. Where their senders are
-            // told that nothing was written, that must be true of the disk too.
+            // told that nothing was written, that must be true of the disk too. And so it must where the
+            // next records get these offsets and are acknowledged without a sync: a power cut that takes
+            // those away must not bring these back in their place.
             let mut cut = active.file.set_len(active.end.position);
-            if cut.is_ok() && error.kind() == ErrorKind::Full {
+            if cut.is_ok()
+                && (error.kind() == ErrorKind::Full || options.durability != Durability::Disk)
+            {
                 cut = active.file.sync_data();
                 self.sync_failed |= cut.is_err();
             }
