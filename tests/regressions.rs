@@ -16,6 +16,8 @@ mod consumers;
 mod groups;
 #[path = "regressions/listeners.rs"]
 mod listeners;
+#[path = "regressions/writing.rs"]
+mod writing;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};

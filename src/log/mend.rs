@@ -137,14 +137,10 @@ fn trim(place: &Place, segment: &Segment, end: u64) -> Result<(), Error> {
         .storage
         .open(segment.path(), OpenMode::ReadWrite)
         .map_err(fail)?;
-    let longer = file.len().map_err(fail)? > end;
     // Even if it is as long as that: the sync of an earlier cut may have failed, and a power cut would
     // bring back what was behind it.
     file.set_len(end).map_err(fail)?;
-    if longer {
-        file.sync_all().map_err(fail)?;
-    }
-    Ok(())
+    file.sync_all().map_err(fail)
 }
 
 /// Writes the batches that no proof covers once more, and syncs them.
