@@ -1,6 +1,7 @@
 //! Names, parsed once and valid ever after: [`TopicName`], [`GroupId`], [`TopicPartition`].
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::error::{Error, InputError};
@@ -16,6 +17,7 @@ use crate::limits::{GROUP_ID_BYTES_MAX, TOPIC_NAME_BYTES_MAX};
 /// use topiclog::{ErrorKind, TopicName};
 ///
 /// assert_eq!(TopicName::new("payment-done")?.as_str(), "payment-done");
+/// assert_eq!("payment-done".parse::<TopicName>()?, TopicName::new("payment-done")?);
 /// assert_eq!(TopicName::new("../x").unwrap_err().kind(), ErrorKind::InvalidInput);
 /// # Ok::<(), topiclog::Error>(())
 /// ```
@@ -62,6 +64,14 @@ impl TopicName {
     }
 }
 
+impl FromStr for TopicName {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        Self::new(name)
+    }
+}
+
 impl fmt::Display for TopicName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -105,6 +115,14 @@ impl GroupId {
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl FromStr for GroupId {
+    type Err = Error;
+
+    fn from_str(id: &str) -> Result<Self, Error> {
+        Self::new(id)
     }
 }
 

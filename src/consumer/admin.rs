@@ -467,7 +467,7 @@ impl ConsumerGroup {
     ///
     /// # Errors
     ///
-    /// [`Fenced`](crate::ErrorKind::Fenced) if there is none of that id.
+    /// [`NotFound`](crate::ErrorKind::NotFound) if there is none of that id.
     pub fn remove_instance(&self, instance_id: &str) -> Result<(), Error> {
         if instance_id.is_empty() {
             let (argument, problem) = ("instance id", "must not be empty");

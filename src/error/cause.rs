@@ -172,7 +172,8 @@ pub(crate) enum TopicError {
     )]
     Internal,
     #[error(
-        "the directory is in use by another process pid={pid}; open it read-only, or stop that process"
+        "the directory is in use by process pid={pid}; open it read-only, or stop that process; within one \
+         process share the EventLog"
     )]
     Busy { pid: String },
     #[error("the directory was replaced while it was open")]
@@ -196,10 +197,15 @@ impl TopicError {
 pub(crate) enum GroupError {
     #[error("no such group (GROUP_ID_NOT_FOUND)")]
     GroupNotFound,
-    #[error("the group has members; stop them first (NON_EMPTY_GROUP) members={members}")]
+    #[error(
+        "the group has members; stop them first, or remove static ones that are away \
+         (NON_EMPTY_GROUP) members={members}"
+    )]
     NonEmptyGroup { members: usize },
     #[error("a live member subscribes to the topic (GROUP_SUBSCRIBED_TO_TOPIC)")]
     SubscribedToTopic,
+    #[error("the group has no static member of this instance id (UNKNOWN_MEMBER_ID)")]
+    NoSuchInstance,
     #[error("not a member of the group any more; poll again to rejoin (UNKNOWN_MEMBER_ID)")]
     UnknownMember,
     #[error("another consumer took this one's instance id; close this one (FENCED_INSTANCE_ID)")]
@@ -227,7 +233,7 @@ pub(crate) enum GroupError {
 impl GroupError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::GroupNotFound => ErrorKind::NotFound,
+            Self::GroupNotFound | Self::NoSuchInstance => ErrorKind::NotFound,
             Self::NonEmptyGroup { .. } | Self::SubscribedToTopic => ErrorKind::InUse,
             Self::UnknownMember | Self::IllegalGeneration | Self::NotAssigned => ErrorKind::Fenced,
             Self::FencedInstance => ErrorKind::FencedInstance,

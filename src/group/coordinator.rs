@@ -387,12 +387,12 @@ impl Group {
     ///
     /// # Errors
     ///
-    /// `UnknownMember` if there is none.
+    /// `NoSuchInstance` if there is none.
     pub(crate) fn remove_instance(&mut self, now: Duration, instance_id: &str) -> Result<()> {
         let key = self
             .roster
             .key_of_instance(instance_id)
-            .ok_or(GroupError::UnknownMember)?;
+            .ok_or(GroupError::NoSuchInstance)?;
         self.expel(key);
         self.advance_and_note(now);
         Ok(())

@@ -329,7 +329,7 @@ fn a_static_member_gets_its_partitions_back_without_a_rebalance() {
     group.remove_instance("a").unwrap();
     settle(&mut [&mut b]);
     assert_eq!(b.assignment().len(), 4);
-    refused(group.remove_instance("a"), ErrorKind::Fenced);
+    refused(group.remove_instance("a"), ErrorKind::NotFound);
     refused(group.remove_instance(""), ErrorKind::InvalidInput);
 }
 

@@ -185,7 +185,7 @@ fn administrators_remove_members() {
     let now = group.now;
     assert_eq!(
         cause(group.group.remove_instance(now, "j")),
-        "UnknownMember"
+        "NoSuchInstance"
     );
     group.group.remove_instance(now, "i").unwrap();
     assert_eq!(group.settle(), "a: t-0 t-1 | b: t-2 t-3");
