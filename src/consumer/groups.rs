@@ -278,7 +278,7 @@ impl Groups {
                 seat.inbox.raise_group();
             }
             if !state.group.knows(member) {
-                state.members.remove(member);
+                state.unseat(member);
             }
         }
         for place in &effects.dropped_offsets {

@@ -4,10 +4,10 @@
 use super::Place;
 use super::files::{cut_name, index_path, segment_path};
 use super::offsets::LogOffsets;
-use super::recovery::{Found, Recovered, START, Scan, open_active, segments};
+use super::recovery::{Found, Recovered, Scan, open_active, segments};
 use super::report::Recovery;
 use super::scan::{Scanner, Step};
-use super::segment::Segment;
+use super::segment::{START, Segment};
 use super::writer::ScanFrom;
 use crate::error::Error;
 use crate::limits::{saturating_usize, to_u64};

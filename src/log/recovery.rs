@@ -18,16 +18,14 @@ use super::mend::mend;
 use super::offsets::LogOffsets;
 use super::report::Recovery;
 use super::scan::{Resync, Scanner, Step};
-use super::segment::{Segment, Summary};
+use super::segment::{START, Segment, Summary};
 use super::writer::ScanFrom;
 use crate::error::{Error, ErrorKind, FormatError};
 use crate::format::{BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
-use crate::limits::{saturating_usize, to_u64};
+use crate::limits::saturating_usize;
 use crate::offset::Offset;
 use crate::storage::{OpenMode, StorageFile, read_exact_at};
 use crate::timestamp::Timestamp;
-
-pub(super) const START: u64 = to_u64(SEGMENT_HEADER_BYTES);
 
 /// What a clean close left of a partition.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

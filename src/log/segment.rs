@@ -66,7 +66,8 @@ pub(super) struct NotedBatch {
     pub(super) in_index: bool,
 }
 
-const START: u64 = to_u64(SEGMENT_HEADER_BYTES);
+/// Where the batches of a segment begin.
+pub(super) const START: u64 = to_u64(SEGMENT_HEADER_BYTES);
 
 impl Segment {
     /// A segment that exists, of which so many bytes are whole batches.

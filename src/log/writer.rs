@@ -13,9 +13,9 @@ use super::Place;
 use super::files::segment_path;
 use super::queue::{Acknowledged, Pending, Run};
 use super::recovery::ActiveFile;
-use super::segment::{NotedBatch, Segment, offsets_fit};
+use super::segment::{NotedBatch, START, Segment, offsets_fit};
 use crate::error::{Error, ErrorKind, LogError, TopicError};
-use crate::format::{Checkpoint, SEGMENT_HEADER_BYTES, SegmentHeader, Stamp};
+use crate::format::{Checkpoint, SegmentHeader, Stamp};
 use crate::limits::{saturating_usize, to_u64};
 use crate::offset::Offset;
 use crate::options::{Durability, TopicOptions};
@@ -293,12 +293,11 @@ impl Writer {
             }
             return Err(fail(error));
         }
-        let start = to_u64(SEGMENT_HEADER_BYTES);
         let segment = Arc::new(Segment::new(
             &place.directory,
             &place.identity,
             base_offset,
-            start,
+            START,
         ));
         segment.begin(Arc::clone(&file));
         if let Some(old) = self.active.take() {
@@ -319,14 +318,14 @@ impl Writer {
             segment: Arc::clone(&segment),
             file,
             end: End {
-                position: start,
+                position: START,
                 first_timestamp: None,
             },
-            filled: start,
+            filled: START,
             full_at: 0,
             since_index: 0,
         });
-        self.since_sync += start;
+        self.since_sync += START;
         self.unsynced_names |= !durable;
         Ok(segment)
     }
@@ -386,7 +385,7 @@ impl Writer {
         if let Some(base) = base.filter(|base| *base > self.scan_from.segment) {
             self.scan_from = ScanFrom {
                 segment: base,
-                position: to_u64(SEGMENT_HEADER_BYTES),
+                position: START,
                 offset: base,
                 max_timestamp: Timestamp::MIN,
             };
@@ -471,7 +470,7 @@ impl Active {
     /// the segment too long, is too much younger than the segment's first record, or its offset is too far
     /// away.
     fn takes(&self, options: &TopicOptions, batch: &Claim, end: End) -> bool {
-        if end.position <= to_u64(SEGMENT_HEADER_BYTES) {
+        if end.position <= START {
             return true;
         }
         let too_long = end.position + batch.length > u64::from(options.segment_bytes);
