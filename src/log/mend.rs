@@ -26,11 +26,7 @@ pub(super) fn mend(
     let mut kept = found.len();
     let (mut cut_bytes, mut cut_files) = (0, Vec::new());
     if let Some(stop) = &scan.stop {
-        kept = if stop.position < START {
-            stop.index
-        } else {
-            stop.index + 1
-        };
+        kept = stop.kept();
         for (index, segment) in found.iter().enumerate().skip(stop.index) {
             let position = if index == stop.index && kept > index {
                 stop.position

@@ -353,6 +353,15 @@ fn scan_and_mend(
 }
 
 impl Stop {
+    /// How many segments stay: not one whose header is already bad.
+    pub(super) fn kept(&self) -> usize {
+        if self.position < START {
+            self.index
+        } else {
+            self.index + 1
+        }
+    }
+
     /// Whether this is not a torn tail: something proves that there was more, or it is not ours to cut.
     fn is_final(&self, proof: Offset) -> bool {
         let ours = matches!(
@@ -536,12 +545,7 @@ fn damaged(
     stop: Stop,
     start_error: Option<Error>,
 ) -> Recovered {
-    let kept = if stop.position < START {
-        stop.index
-    } else {
-        stop.index + 1
-    };
-    let segments = segments(place, found.get(..kept).unwrap_or(found));
+    let segments = segments(place, found.get(..stop.kept()).unwrap_or(found));
     for (index, end, summary) in &scan.scanned {
         if let Some(segment) = segments.get(*index) {
             segment.settle(*end, *summary);
