@@ -101,6 +101,7 @@ impl BatchHeader {
     }
 
     /// Reads the fields; whether they are true, the checksum tells.
+    #[inline]
     pub(crate) fn decode(bytes: &[u8; BATCH_HEADER_BYTES]) -> Self {
         Self {
             length: u32_at(bytes, 4),
@@ -150,17 +151,26 @@ pub(crate) enum Frame<'a> {
 }
 
 /// A whole batch, checked.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Batch<'a> {
-    pub(crate) header: BatchHeader,
+    head: &'a [u8; BATCH_HEADER_BYTES],
     payload: &'a [u8],
+}
+
+impl Default for Batch<'_> {
+    fn default() -> Self {
+        Self {
+            head: &[0; BATCH_HEADER_BYTES],
+            payload: &[],
+        }
+    }
 }
 
 impl<'a> Batch<'a> {
     /// Reads what begins at the start of `bytes`. Checks everything.
     pub(crate) fn parse(bytes: &'a [u8], seed: u32) -> Frame<'a> {
         match Self::frame(bytes, seed) {
-            Frame::Batch(batch) => batch.checked(batch.walk()),
+            Frame::Batch(batch) => batch.checked(&mut batch.walk()),
             other => other,
         }
     }
@@ -187,8 +197,7 @@ impl<'a> Batch<'a> {
         if u16_at(head, 8) != MAGIC {
             return damaged("the magic is wrong");
         }
-        let header = BatchHeader::decode(head);
-        let length = to_usize(header.length);
+        let length = to_usize(u32_at(head, 4));
         if length < BATCH_HEADER_BYTES {
             return damaged("the length is too small");
         }
@@ -205,7 +214,8 @@ impl<'a> Batch<'a> {
             });
         }
         let [version, reserved] = u16_at(head, 10).to_le_bytes();
-        if version != VERSION || reserved != 0 || header.attributes & !KNOWN_ATTRIBUTES != 0 {
+        let unknown = u16_at(head, 12) & !KNOWN_ATTRIBUTES;
+        if version != VERSION || reserved != 0 || unknown != 0 {
             return Frame::Bad(FormatError::UnsupportedVersion {
                 what: WHAT,
                 version: version.into(),
@@ -213,15 +223,27 @@ impl<'a> Batch<'a> {
             });
         }
         let (_, payload) = whole.split_at(BATCH_HEADER_BYTES);
-        Frame::Batch(Self { header, payload })
+        Frame::Batch(Self { head, payload })
+    }
+
+    /// What it says of itself. Only what is asked of it is read.
+    #[inline]
+    pub(crate) fn header(&self) -> BatchHeader {
+        BatchHeader::decode(self.head)
+    }
+
+    /// The bytes that it takes, header included.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        BATCH_HEADER_BYTES + self.payload.len()
     }
 
     fn walk(&self) -> Walk<'a> {
-        let header = &self.header;
+        let header = self.header();
         Walk::new(self.payload, header.record_count, header.last_offset_delta)
     }
 
-    fn checked(self, walk: Walk<'a>) -> Frame<'a> {
+    fn checked(self, walk: &mut Walk<'a>) -> Frame<'a> {
         walk.finish()
             .map_or_else(Frame::Bad, |()| Frame::Batch(self))
     }
@@ -230,16 +252,10 @@ impl<'a> Batch<'a> {
     /// its records, that is the last.
     #[inline]
     pub(crate) fn trusted(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
-        let header = BatchHeader::decode(bytes.first_chunk()?);
-        let length = to_usize(header.length).min(bytes.len());
-        let (whole, rest) = bytes.split_at_checked(length)?;
-        Some((
-            Self {
-                header,
-                payload: whole.get(BATCH_HEADER_BYTES..)?,
-            },
-            rest,
-        ))
+        let (head, behind) = bytes.split_first_chunk()?;
+        let length = to_usize(u32_at(head, 4)).checked_sub(BATCH_HEADER_BYTES)?;
+        let (payload, rest) = behind.split_at(length.min(behind.len()));
+        Some((Self { head, payload }, rest))
     }
 
     /// Whether a batch might begin here: cheap, and wrong once in 65,536 for random bytes.
@@ -285,22 +301,26 @@ impl<'a> Batches<'a> {
         if let Some(ahead) = self.ahead.take() {
             return ahead;
         }
-        let Some((first, mut walk)) = self.frame() else {
-            return Batch::frame(self.bytes, self.seed);
+        let first = match self.frame() {
+            Frame::Batch(first) => first,
+            other => return other,
         };
-        if let Some((second, mut other)) = self.frame() {
+        let mut walk = first.walk();
+        if let Frame::Batch(second) = self.frame() {
+            let mut other = second.walk();
             walk.go_along(&mut other);
-            self.ahead = Some(second.checked(other));
+            self.ahead = Some(second.checked(&mut other));
         }
-        first.checked(walk)
+        first.checked(&mut walk)
     }
 
-    fn frame(&mut self) -> Option<(Batch<'a>, Walk<'a>)> {
-        let Frame::Batch(batch) = Batch::frame(self.bytes, self.seed) else {
-            return None;
-        };
-        self.bytes = self.bytes.get(to_usize(batch.header.length)..)?;
-        Some((batch, batch.walk()))
+    #[inline]
+    fn frame(&mut self) -> Frame<'a> {
+        let frame = Batch::frame(self.bytes, self.seed);
+        if let Frame::Batch(batch) = &frame {
+            self.bytes = self.bytes.get(batch.len()..).unwrap_or_default();
+        }
+        frame
     }
 }
 
@@ -449,13 +469,13 @@ mod tests {
         let Frame::Batch(batch) = Batch::parse(&bytes, 7) else {
             panic!("not a batch")
         };
-        assert_eq!(batch.header.base_offset, 40);
-        assert_eq!(batch.header.end_offset(), 42);
-        assert_eq!(batch.header.durable_upto, 38);
-        assert_eq!(batch.header.max_timestamp, Timestamp::from_millis(1000));
+        assert_eq!(batch.header().base_offset, 40);
+        assert_eq!(batch.header().end_offset(), 42);
+        assert_eq!(batch.header().durable_upto, 38);
+        assert_eq!(batch.header().max_timestamp, Timestamp::from_millis(1000));
         let times: Vec<_> = batch
             .records()
-            .map(|record| batch.header.timestamp(record.time_delta).as_millis())
+            .map(|record| batch.header().timestamp(record.time_delta).as_millis())
             .collect();
         assert_eq!(times, [1000, 900]);
     }
@@ -477,9 +497,12 @@ mod tests {
         let Frame::Batch(batch) = Batch::parse(&bytes, 0) else {
             panic!("not a batch")
         };
-        assert_eq!(batch.header.timestamp_type(), TimestampType::LogAppendTime);
-        assert_eq!(batch.header.timestamp(0), Timestamp::from_millis(77));
-        assert!(batch.header.skips());
+        assert_eq!(
+            batch.header().timestamp_type(),
+            TimestampType::LogAppendTime
+        );
+        assert_eq!(batch.header().timestamp(0), Timestamp::from_millis(77));
+        assert!(batch.header().skips());
     }
 
     #[test]

@@ -168,7 +168,7 @@ impl<'a> Iterator for RawRecords<'a> {
 
 /// A payload whose checksum is right, on the way to be found what its header says: so many records, offsets
 /// rising up to the last, nothing left over.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Walk<'a> {
     rest: &'a [u8],
     count: u32,
@@ -224,7 +224,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Goes to the end, and says what is wrong if something is.
-    pub(super) fn finish(mut self) -> Result<(), FormatError> {
+    pub(super) fn finish(&mut self) -> Result<(), FormatError> {
         while self.step() {}
         let problem = match self.problem {
             None if !self.rest.is_empty() => Some("a record does not fit its length"),

@@ -6,7 +6,7 @@ use super::Log;
 use super::segment::{Segment, segment_for};
 use crate::error::{Error, FormatError, LogError};
 use crate::format::{BATCH_HEADER_BYTES, Batch, Batches, Frame};
-use crate::limits::{saturating_usize, to_u64, to_usize};
+use crate::limits::{saturating_usize, to_u64};
 use crate::offset::Offset;
 use crate::storage::{StorageFile, read_up_to_at};
 use crate::timestamp::Timestamp;
@@ -202,15 +202,16 @@ impl Log {
         while next < high_watermark && end < filled {
             match batches.step() {
                 Frame::Batch(batch) => {
-                    end += to_usize(batch.header.length);
-                    if batch.header.end_offset() <= from {
+                    end += batch.len();
+                    let header = batch.header();
+                    if header.end_offset() <= from {
                         skipped = end;
                         continue;
                     }
-                    if batch.header.base_offset > next && !batch.header.skips() {
+                    if header.base_offset > next && !header.skips() {
                         return Err(self.gap(next));
                     }
-                    next = batch.header.end_offset();
+                    next = header.end_offset();
                 }
                 // What comes before a bad frame is served; the next read begins with it.
                 _ if end > skipped => break,
@@ -276,9 +277,10 @@ impl Log {
                 let mut rest = buffer.get(..bytes).unwrap_or_default();
                 while let Some((batch, after)) = Batch::trusted(rest) {
                     rest = after;
+                    let header = batch.header();
                     for record in batch.records() {
-                        let offset = batch.header.base_offset + u64::from(record.offset_delta);
-                        let time = batch.header.timestamp(record.time_delta);
+                        let offset = header.base_offset + u64::from(record.offset_delta);
+                        let time = header.timestamp(record.time_delta);
                         if time >= timestamp && offset >= start && offset < high_watermark {
                             return Ok(Some((offset, time)));
                         }
@@ -317,9 +319,9 @@ impl Log {
             loop {
                 let rest = buffer.get(end..filled).unwrap_or_default();
                 match Batch::parse(rest, seed) {
-                    Frame::Batch(batch) if batch.header.base_offset < high_watermark => {
-                        end += to_usize(batch.header.length);
-                        next = batch.header.end_offset();
+                    Frame::Batch(batch) if batch.header().base_offset < high_watermark => {
+                        end += batch.len();
+                        next = batch.header().end_offset();
                     }
                     Frame::Incomplete(needed) if end == 0 => {
                         if needed > left || filled < size {

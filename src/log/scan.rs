@@ -73,7 +73,7 @@ impl<'f> Scanner<'f> {
             }
             match Batch::parse(bytes, self.seed) {
                 Frame::Batch(batch) => {
-                    let header = batch.header;
+                    let header = batch.header();
                     let length = saturating_usize(header.length.into());
                     self.ready.start += length;
                     self.position += to_u64(length);

@@ -191,7 +191,7 @@ impl<'a> RecordsIter<'a> {
         }
         let (batch, rest) = Batch::trusted(self.batches).unwrap_or_default();
         self.batches = rest;
-        self.header = batch.header;
+        self.header = batch.header();
         self.records = batch.records_behind(skipped);
         Some(())
     }
@@ -304,7 +304,7 @@ impl PartitionReader {
                 Batch::trusted(self.buffer.get(self.ready.clone()).unwrap_or_default())
         {
             let room = records_max - count;
-            let header = &batch.header;
+            let header = batch.header();
             let left = if self.position <= header.base_offset {
                 Some(u64::from(header.record_count))
             } else if header.is_dense() && self.skipped > 0 {
