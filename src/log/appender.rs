@@ -332,8 +332,12 @@ impl Log {
         timeout: Option<Duration>,
     ) -> Result<Acknowledged, Error> {
         let start = timeout.map(|_| self.place.clock.monotonic());
+        let mut slept = false;
         loop {
             if let Some(outcome) = ticket.outcome() {
+                if slept {
+                    ticket.pass_on();
+                }
                 return outcome.clone();
             }
             let mut queue = self.queue.lock();
@@ -345,6 +349,7 @@ impl Log {
                 continue;
             }
             ticket.lie_down();
+            slept = true;
             drop(queue);
             self.sleep(ticket, timeout, start)?;
         }

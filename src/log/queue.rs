@@ -27,10 +27,14 @@ pub(crate) struct Acknowledged {
 pub(crate) struct Ticket {
     log: Arc<Log>,
     outcome: OnceLock<Result<Acknowledged, Error>>,
-    /// Changed with the queue locked only. Threads are woken one by one, without a lock that all of them
-    /// would have to take in turn.
+    /// Added to with the queue locked, and not once the outcome is known. Threads are woken one by one,
+    /// without a lock that all of them would have to take in turn.
     sleepers: Mutex<Vec<Thread>>,
 }
+
+/// How many of those who wait for a batch one thread wakes; each of them wakes as many. To wake them all
+/// takes as long as a sync, for which whoever has the next to do would be kept from it.
+const WOKEN_BY_ONE: usize = 2;
 
 impl Ticket {
     pub(super) fn new(log: Arc<Log>) -> Self {
@@ -50,11 +54,21 @@ impl Ticket {
         self.outcome.get()
     }
 
-    /// Settles the batch; the first settlement counts. Those who wait for it are added to `woken`.
+    /// Settles the batch; the first settlement counts. The first of those who wait for it are added to
+    /// `woken`; each wakes others by [`pass_on`](Self::pass_on).
     pub(super) fn settle(&self, outcome: Result<Acknowledged, Error>, woken: &mut Vec<Thread>) {
         if self.outcome.set(outcome).is_ok() {
-            woken.append(&mut self.sleepers.lock());
+            woken.extend(self.take_sleepers());
         }
+    }
+
+    /// Wakes the next of those who wait for the batch, which is settled. Whoever has slept does this.
+    pub(super) fn pass_on(&self) {
+        self.take_sleepers().for_each(|thread| thread.unpark());
+    }
+
+    fn take_sleepers(&self) -> impl Iterator<Item = Thread> {
+        (0..WOKEN_BY_ONE).map_while(|_| self.wake_one())
     }
 
     /// Lays the calling thread down to be woken once.
@@ -311,5 +325,39 @@ impl Queue {
     /// One sender who waits for what is still to be done: woken, he does it for all.
     pub(super) fn successor(&self) -> Option<Thread> {
         self.waiting().find_map(|ticket| ticket.wake_one())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{EventLog, Record, TopicOptions};
+
+    #[test]
+    fn everybody_who_waits_for_a_batch_is_woken() {
+        const SENDERS: usize = 20;
+        let log = EventLog::in_memory().unwrap();
+        let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+        let partition = topic.partition(0).unwrap();
+        let held = partition.log.writer.lock();
+        std::thread::scope(|scope| {
+            let send = || topic.producer().send_and_wait(Record::new("v")).unwrap();
+            let senders: Vec<_> = (0..SENDERS).map(|_| scope.spawn(send)).collect();
+            // One of them wants to write and may not; all others lie down behind it.
+            let lying = || {
+                let queue = partition.log.queue.lock();
+                let mut sleepers = queue.waiting().map(|ticket| ticket.sleepers.lock().len());
+                sleepers.next()
+            };
+            while lying() != Some(SENDERS - 1) {
+                std::thread::yield_now();
+            }
+            drop(held);
+            let mut offsets: Vec<_> = senders
+                .into_iter()
+                .map(|sender| sender.join().unwrap().offset.value())
+                .collect();
+            offsets.sort_unstable();
+            assert!(offsets.iter().copied().eq(0..20));
+        });
     }
 }
