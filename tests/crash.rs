@@ -82,6 +82,19 @@ fn rolling_segments_survives_a_power_cut_at_any_operation() {
 }
 
 #[test]
+fn long_segments_survive_a_power_cut_at_any_operation() {
+    cut_everywhere("long", 12, |world| {
+        workloads::long(world, Durability::Disk);
+    });
+    cut_everywhere("os long", 6, |world| {
+        workloads::long(world, Durability::Os);
+    });
+    cut_twice("long twice", 29, |world| {
+        workloads::long(world, Durability::Disk);
+    });
+}
+
+#[test]
 fn retention_survives_a_power_cut_at_any_operation() {
     cut_everywhere("retention", 40, |world| {
         workloads::retention(world, Durability::Disk);
@@ -175,6 +188,9 @@ fn a_killed_process_keeps_what_was_acknowledged_at_level_os() {
     });
     kill_everywhere("os batches killed", Level::Os, |world| {
         workloads::batches(world, Durability::Os);
+    });
+    kill_everywhere("os long killed", Level::Os, |world| {
+        workloads::long(world, Durability::Os);
     });
     kill_everywhere("os delete killed", Level::Os, |world| {
         workloads::delete_records(world, Durability::Os);

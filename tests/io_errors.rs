@@ -411,12 +411,51 @@ fn a_full_disk_is_full_and_appending_goes_on_when_there_is_room() {
     }
 }
 
+#[test]
+fn where_no_room_can_be_taken_ahead_records_are_written_all_the_same() {
+    let options = || options().segment_bytes(1 << 20).retention(None);
+    for code in [EIO, ENOSPC] {
+        let (storage, _log, topic) = one_topic(options());
+        let fault = Fault::error(code).only(OperationKind::Allocate);
+        storage.fail(fault.forever());
+        for _ in 0..30 {
+            common::send_next(&topic, common::LARGE, 0).unwrap();
+        }
+        assert!(storage.faults_hit() > 0);
+        check_all(&topic.partition(0).unwrap(), common::LARGE);
+    }
+    let (storage, log, topic) = one_topic(options());
+    let capacity = 300_000;
+    storage.set_capacity(Some(capacity));
+    let full = loop {
+        if let Err(error) = common::send_next(&topic, common::LARGE, 0) {
+            break error;
+        }
+    };
+    assert_eq!(full.kind(), ErrorKind::Full, "{full:?}");
+    let partition = topic.partition(0).unwrap();
+    let stored = partition.size_bytes();
+    assert!(capacity - stored < 20_000, "{stored} bytes were stored");
+    storage.set_capacity(None);
+    let end = common::send_next(&topic, common::LARGE, 0).unwrap() + 1;
+    check_all(&partition, common::LARGE);
+    assert!(log.verify().unwrap().is_sound());
+    let log = open(&storage.crash(Survival::Nothing, 0), &clock(), "after it");
+    let partition = log.topic("t").unwrap().partition(0).unwrap();
+    assert_eq!(partition.offsets().log_end, end);
+    check_all(&partition, common::LARGE);
+}
+
 fn check_whole(partition: &Partition) {
+    check_all(partition, 1);
+}
+
+fn check_all(partition: &Partition, tag: u64) {
     let mut next = partition.offsets().log_start.value();
     for records in partition.scan(Offset::new(next)) {
         for read in &records.unwrap() {
             assert_eq!(read.offset(), Offset::new(next));
-            assert!(is_same(&read, &record(1, 0, next)), "{read:?}");
+            assert!(is_same(&read, &record(tag, 0, next)), "{read:?}");
             next += 1;
         }
     }

@@ -30,6 +30,10 @@ const CHECKPOINT_INTERVAL_BYTES: u64 = 8 * 1024 * 1024;
 /// file's length takes about half the time.
 const GROWTH_BYTES: u64 = 64 * 1024;
 
+/// A file longer than that has room taken for it ahead, in multiples of this, or of less while it is small:
+/// a write into room that is there may take half the time of one that has to find some.
+const ALLOCATION_BYTES: u64 = 1024 * 1024;
+
 /// The writing end of a log.
 #[derive(Debug, Default)]
 pub(super) struct Writer {
@@ -70,6 +74,8 @@ struct Active {
     end: End,
     /// The file is written up to here, beyond its end with zeros.
     filled: u64,
+    /// Room is taken for the file up to here; it may be as long as that.
+    allocated: u64,
     /// Where the next batch would begin another segment: no use in filling beyond it.
     full_at: u64,
     since_index: u64,
@@ -130,6 +136,7 @@ impl Writer {
                 first_timestamp: active.first_timestamp,
             },
             filled: position,
+            allocated: position,
             full_at: 0,
             since_index: 0,
         });
@@ -218,6 +225,7 @@ impl Writer {
         }
         let length = end.position - active.end.position;
         active.full_at = options.segment_bytes.into();
+        active.allocate(end.position);
         if let Err(error) = active.write(&mut run.bytes, start, length) {
             let error = Error::storage("write a batch", active.segment.path(), error);
             // What is left of them must not be taken for batches after a crash. Where their senders are
@@ -232,7 +240,7 @@ impl Writer {
                 self.sync_failed |= cut.is_err();
             }
             outcome.poisoned |= cut.is_err();
-            active.filled = active.end.position;
+            (active.filled, active.allocated) = (active.end.position, active.end.position);
             // Behind a segment that is sealed like that a power cut could bring a part of them back.
             self.since_sync += length;
             return Err(error);
@@ -301,13 +309,13 @@ impl Writer {
         ));
         segment.begin(Arc::clone(&file));
         if let Some(old) = self.active.take() {
-            let filled_ahead = old.filled > old.end.position;
-            if filled_ahead {
+            let longer = old.is_longer();
+            if longer {
                 // Only tidiness: zeros behind the last batch are read as its end.
                 let _tidy = old.file.set_len(old.end.position);
             }
             old.segment.seal(storage);
-            if filled_ahead || !durable {
+            if longer || !durable {
                 self.unsynced.push(Unsynced {
                     segment: old.segment,
                     file: old.file,
@@ -322,6 +330,7 @@ impl Writer {
                 first_timestamp: None,
             },
             filled: START,
+            allocated: START,
             full_at: 0,
             since_index: 0,
         });
@@ -445,7 +454,7 @@ impl Writer {
             return Ok(None);
         };
         let fail = |error| Error::storage("close a segment", active.segment.path(), error);
-        if active.filled > active.end.position {
+        if active.is_longer() {
             active.file.set_len(active.end.position).map_err(fail)?;
         }
         active.file.sync_all().map_err(fail)?;
@@ -506,11 +515,26 @@ impl Active {
         }));
     }
 
+    /// Whether the file may go on behind the last batch.
+    fn is_longer(&self) -> bool {
+        self.filled.max(self.allocated) > self.end.position
+    }
+
+    /// Takes room for batches up to `end` and for some after them. If there is none, the write will tell.
+    fn allocate(&mut self, end: u64) {
+        let end = self.grown(end, GROWTH_BYTES);
+        if end <= self.allocated.max(GROWTH_BYTES) {
+            return;
+        }
+        self.allocated = self.grown(end, ALLOCATION_BYTES);
+        let _hint = self.file.allocate(self.allocated);
+    }
+
     /// Writes batches at the end, and zeros behind them if the file grows.
     fn write(&mut self, buffer: &mut Vec<u8>, start: usize, length: u64) -> io::Result<()> {
         let position = self.end.position;
         let whole = start + saturating_usize(length);
-        let grown = self.grown(position + length);
+        let grown = self.grown(position + length, GROWTH_BYTES);
         if grown > position + length && buffer.len() == whole {
             buffer.resize(whole + saturating_usize(grown - position - length), 0);
             let written = write_all_at(
@@ -525,7 +549,10 @@ impl Active {
                     return Ok(());
                 }
                 // Perhaps there is room for the records at least.
-                Err(error) if is_full(&error) => self.file.set_len(position)?,
+                Err(error) if is_full(&error) => {
+                    self.file.set_len(position)?;
+                    (self.filled, self.allocated) = (position, position);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -535,12 +562,12 @@ impl Active {
         Ok(())
     }
 
-    /// How long the file is to be when its last batch ends at `end`.
-    fn grown(&self, end: u64) -> u64 {
+    /// How long the file is to be when its last batch ends at `end`, if it grows by at most so much.
+    fn grown(&self, end: u64, unit: u64) -> u64 {
         if end <= self.filled {
             return end;
         }
-        let unit = (1 << end.max(1).ilog2()).min(GROWTH_BYTES);
+        let unit = unit.min(1 << end.max(1).ilog2());
         end.next_multiple_of(unit).min(self.full_at).max(end)
     }
 }

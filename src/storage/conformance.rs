@@ -46,12 +46,16 @@ type Outcome = Result<(), String>;
 /// ```
 pub fn check(make: impl Fn() -> Arc<dyn Storage>) -> Result<(), Violation> {
     type Rule = fn(&dyn Storage) -> Outcome;
-    let rules: [(&'static str, Rule); 14] = [
+    let rules: [(&'static str, Rule); 15] = [
         ("a file is made once and then found", files_are_made_once),
         ("what is no file is not opened", only_files_are_opened),
         ("bytes written are read back", bytes_are_read_back),
         ("a gap reads as zeros", gaps_read_as_zeros),
         ("a file is cut and extended", lengths_are_set),
+        (
+            "room is taken ahead of what is written",
+            room_is_taken_ahead,
+        ),
         ("a reading handle does not write", readers_do_not_write),
         ("handles of one file see the same", handles_share),
         ("a directory has what was made in it", directories_list),
@@ -233,6 +237,18 @@ fn lengths_are_set(storage: &dyn Storage) -> Outcome {
     )?;
     ensure(file.set_len(u64::MAX).is_err(), "a file was made endless")?;
     ensure(file.is_empty().map_err(text)?, "a refused length was set")
+}
+
+fn room_is_taken_ahead(storage: &dyn Storage) -> Outcome {
+    let file = make_file(storage, "a", b"abc")?;
+    // A hint, so it may fail; what is there stays, and nothing but zeros comes behind it.
+    let _hint = file.allocate(5);
+    let _hint = file.allocate(1);
+    write_all_at(&*file, b"z", 5).map_err(text)?;
+    holds(storage, "a", b"abc\0\0z")?;
+    let _hint = file.allocate(8);
+    file.set_len(6).map_err(text)?;
+    holds(storage, "a", b"abc\0\0z")
 }
 
 fn readers_do_not_write(storage: &dyn Storage) -> Outcome {

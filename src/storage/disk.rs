@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use fs2::FileExt as _;
 
+use super::mounts::is_on_ext4;
 use super::port::{Entry, EntryKind, OpenMode, Storage, StorageFile, StorageLock};
 
 /// A storage in a directory of a real file system.
@@ -16,6 +17,10 @@ use super::port::{Entry, EntryKind, OpenMode, Storage, StorageFile, StorageLock}
 #[derive(Debug)]
 pub struct DiskStorage {
     root: PathBuf,
+    /// Whether to take room ahead. It halves the time of a write on ext4, which else looks for room block
+    /// by block. XFS gains nothing, on Btrfs and tmpfs it costs more than it saves, and where a file system
+    /// cannot do it, some C libraries write to every block of the file instead.
+    allocates: bool,
 }
 
 impl DiskStorage {
@@ -40,7 +45,7 @@ impl DiskStorage {
                 sync_directory(parent)?;
             }
         }
-        Ok(Self { root })
+        Ok(Self::at(root))
     }
 
     /// A storage in a directory that exists; for reading, nothing is made.
@@ -53,7 +58,12 @@ impl DiskStorage {
         if !root.is_dir() {
             return Err(io::ErrorKind::NotFound.into());
         }
-        Ok(Self { root })
+        Ok(Self::at(root))
+    }
+
+    fn at(root: PathBuf) -> Self {
+        let allocates = is_on_ext4(&root);
+        Self { root, allocates }
     }
 
     fn full(&self, path: &Path) -> PathBuf {
@@ -152,10 +162,10 @@ impl Storage for DiskStorage {
             OpenMode::Read => &mut options,
             OpenMode::ReadWrite => options.write(true),
         };
-        Ok(Arc::new(DiskFile(open_regular(
-            &self.full(path),
-            &mut options,
-        )?)))
+        Ok(Arc::new(DiskFile {
+            file: open_regular(&self.full(path), &mut options)?,
+            allocates: self.allocates,
+        }))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
@@ -224,43 +234,53 @@ impl Storage for DiskStorage {
 }
 
 #[derive(Debug)]
-struct DiskFile(File);
+struct DiskFile {
+    file: File,
+    allocates: bool,
+}
 
 impl StorageFile for DiskFile {
     #[cfg(unix)]
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        std::os::unix::fs::FileExt::read_at(&self.0, buffer, position)
+        std::os::unix::fs::FileExt::read_at(&self.file, buffer, position)
     }
 
     #[cfg(windows)]
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        std::os::windows::fs::FileExt::seek_read(&self.0, buffer, position)
+        std::os::windows::fs::FileExt::seek_read(&self.file, buffer, position)
     }
 
     #[cfg(unix)]
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<usize> {
-        std::os::unix::fs::FileExt::write_at(&self.0, bytes, position)
+        std::os::unix::fs::FileExt::write_at(&self.file, bytes, position)
     }
 
     #[cfg(windows)]
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<usize> {
-        std::os::windows::fs::FileExt::seek_write(&self.0, bytes, position)
+        std::os::windows::fs::FileExt::seek_write(&self.file, bytes, position)
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
-        self.0.set_len(length)
+        self.file.set_len(length)
+    }
+
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        if self.allocates {
+            self.file.allocate(length)?;
+        }
+        Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn sync_all(&self) -> io::Result<()> {
-        self.0.sync_all()
+        self.file.sync_all()
     }
 }
 

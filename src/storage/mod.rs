@@ -11,6 +11,7 @@ pub mod conformance;
 mod disk;
 mod io;
 mod memory;
+mod mounts;
 mod port;
 #[cfg(feature = "testing")]
 mod simulated;

@@ -88,6 +88,16 @@ pub trait StorageFile: Debug + Send + Sync + 'static {
     /// Cuts the file, or extends it with zeros.
     fn set_len(&self, length: u64) -> io::Result<()>;
 
+    /// Takes room on the medium for a file that will be so long, ahead of what is written there, which is
+    /// cheaper than to find room for every write. May extend the file to that length with zeros; never
+    /// cuts it.
+    ///
+    /// A hint: by default nothing is done, and the caller goes on when it fails.
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        let _ = length;
+        Ok(())
+    }
+
     /// Makes bytes and length durable.
     fn sync_data(&self) -> io::Result<()>;
 

@@ -63,6 +63,9 @@ pub(crate) fn number_from(name: &str) -> Option<u64> {
     )
 }
 
+/// In the tag of a topic: each of its records has 12 KiB.
+pub(crate) const LARGE: u64 = 1 << 20;
+
 /// A record that is known by its topic, partition and offset: keys, values and headers of all shapes.
 pub(crate) fn record(tag: u64, partition: u32, offset: u64) -> Record<'static> {
     let mut rng =
@@ -77,6 +80,7 @@ pub(crate) fn record(tag: u64, partition: u32, offset: u64) -> Record<'static> {
     };
     // The value always names its place, so that no record can be taken for another.
     let length = match offset % 7 {
+        _ if tag & LARGE != 0 => 12 * 1024,
         0 => 0,
         1 => 40,
         2 => 90,

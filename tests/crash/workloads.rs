@@ -67,6 +67,21 @@ pub(crate) fn rolls(world: &mut World, durability: Durability) {
     world.flush(large);
 }
 
+/// Segments of so many bytes that room is taken for them ahead.
+pub(crate) fn long(world: &mut World, durability: Durability) {
+    let long = options(durability).segment_bytes(240_000);
+    let topic = world.make_large("long", long.batch_bytes(30_000));
+    for round in 0..9 {
+        for _ in 0..3 {
+            world.send(topic, 0);
+        }
+        if round % 2 == 0 {
+            world.wait(topic);
+        }
+        world.send_and_wait(topic, 0);
+    }
+}
+
 /// By size and by age, until nothing is left but the end.
 pub(crate) fn retention(world: &mut World, durability: Durability) {
     let short = options(durability).segment_bytes(1024).batch_bytes(300);

@@ -114,11 +114,20 @@ impl World {
     }
 
     pub(crate) fn make(&mut self, name: &str, options: TopicOptions) -> usize {
+        self.make_tagged(name, options, 1000)
+    }
+
+    /// Makes a topic of large records.
+    pub(crate) fn make_large(&mut self, name: &str, options: TopicOptions) -> usize {
+        self.make_tagged(name, options, common::LARGE)
+    }
+
+    fn make_tagged(&mut self, name: &str, options: TopicOptions, tag: u64) -> usize {
         let topic = self.topics.len();
         let level = options.durability_level();
         self.topics.push(MadeTopic {
             name: name.to_owned(),
-            tag: 1000 + topic as u64,
+            tag: tag + topic as u64,
             handle: None,
             level,
             sent: BTreeMap::new(),

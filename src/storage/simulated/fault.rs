@@ -4,6 +4,8 @@
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum OperationKind {
+    /// [`StorageFile::allocate`](super::super::StorageFile::allocate).
+    Allocate,
     /// [`Storage::create_dir`](super::super::Storage::create_dir).
     CreateDir,
     /// [`StorageFile::len`](super::super::StorageFile::len).

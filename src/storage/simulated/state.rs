@@ -316,6 +316,19 @@ impl State {
 
     pub(super) fn set_length(&mut self, node: NodeId, length: u64) -> io::Result<()> {
         self.begin(OperationKind::SetLen)?;
+        self.change_length(node, length)
+    }
+
+    /// Extends the file, as file systems do that can take room ahead.
+    pub(super) fn allocate(&mut self, node: NodeId, length: u64) -> io::Result<()> {
+        self.begin(OperationKind::Allocate)?;
+        if length <= to_u64(self.tree.content(node)?.len()) {
+            return Ok(());
+        }
+        self.change_length(node, length)
+    }
+
+    fn change_length(&mut self, node: NodeId, length: u64) -> io::Result<()> {
         if length > FILE_BYTES_MAX {
             return Err(io::Error::from_raw_os_error(FILE_TOO_LARGE));
         }

@@ -278,6 +278,11 @@ impl StorageFile for SimulatedFile {
         self.state.lock().set_length(self.node, length)
     }
 
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        self.check_writable()?;
+        self.state.lock().allocate(self.node, length)
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         self.state.lock().sync(self.node)
     }
