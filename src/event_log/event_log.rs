@@ -279,8 +279,8 @@ impl EventLog {
         self.owned.catalog.verify()
     }
 
-    /// Does now what has to be done from time to time: writes what has lingered, applies retention,
-    /// removes members that have stopped polling.
+    /// Does now what has to be done from time to time: writes what has lingered, applies retention, syncs
+    /// what topics below level `Disk` have written if it is much, removes members that have stopped polling.
     ///
     /// A log on disk has a thread for it ([`Housekeeping`](crate::Housekeeping)); a test calls it to step.
     pub fn run_housekeeping(&self) {

@@ -2,7 +2,7 @@
 //!
 //! - `appender`: records in, acknowledgements out; `queue`: what waits in between.
 //! - `round`: whoever needs it writes, and syncs, for everybody queued.
-//! - `writer`: batches into the active segment; rolling; syncing.
+//! - `writer`: batches into the active segment, which is `active`; rolling; syncing.
 //! - `reader`: checked batches out, by offset or by time.
 //! - `recovery`: what opening finds, and refuses to touch; `mend`: what it cuts off and writes anew.
 //! - `retention`: the oldest records go.
@@ -15,6 +15,7 @@
 //! **Not here:** topics, groups, consumers.
 
 mod accumulator;
+mod active;
 mod appender;
 mod files;
 mod mend;

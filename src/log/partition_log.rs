@@ -16,7 +16,7 @@ use super::queue::Queue;
 use super::recovery::{CleanMark, recover};
 use super::report::Recovery;
 use super::segment::{Segment, Segments};
-use super::writer::Writer;
+use super::writer::{Writer, Written};
 use crate::clock::Clock;
 use crate::error::{Error, LogError};
 use crate::format::{Checkpoint, Identity};
@@ -394,22 +394,49 @@ impl Log {
         }
     }
 
-    /// Syncs segments that are sealed but not yet on disk, so that a crash leaves less to scan. For
-    /// topics below `Disk`, where nobody waits for it.
-    pub(crate) fn sync_sealed(&self) -> Result<(), Error> {
+    /// Makes what was written so far durable while others go on writing, if it is much, so that a crash
+    /// leaves little to scan. For topics below `Disk`, where nobody waits for it.
+    pub(crate) fn sync_beside_writing(&self) -> Result<(), Error> {
         if self.read_only || self.refusal().is_some() {
             return Ok(());
         }
-        let synced = self.writer.lock().sync_sealed(&self.place);
-        match synced {
-            Ok(upto) => {
-                self.marks.raise_recovery_point(upto.unwrap_or_default());
+        match self.written() {
+            Some(written) => self.sync_written(&written),
+            None => Ok(()),
+        }
+    }
+
+    fn written(&self) -> Option<Written> {
+        let writer = self.writer.lock();
+        writer.written(self.marks.log_end())
+    }
+
+    fn sync_written(&self, written: &Written) -> Result<(), Error> {
+        let synced = written.sync(&self.place).and_then(|synced| {
+            let named = synced.is_ok().then(|| self.place.sync_directory());
+            named.unwrap_or(Ok(())).map(|()| synced)
+        });
+        match synced.map_err(|error| self.name(error))? {
+            Ok(()) => {
+                let mut writer = self.writer.lock();
+                writer.note_synced(written);
+                self.marks.raise_recovery_point(written.end());
+                self.write_checkpoint(&mut writer, self.marks.high_watermark());
                 Ok(())
             }
             Err(error) => {
+                self.writer.lock().note_failed_sync();
                 self.refuse_poisoned();
                 Err(self.name(error))
             }
+        }
+    }
+
+    /// Writes down how far the log is durable. The writer is held, so that none overtakes a younger one.
+    pub(super) fn write_checkpoint(&self, writer: &mut Writer, high_watermark: Offset) {
+        if let Some(checkpoint) = writer.checkpoint(self.marks.log_end(), high_watermark) {
+            let _published = self.published.lock();
+            self.place.write_checkpoint(&checkpoint);
         }
     }
 
@@ -479,5 +506,42 @@ impl Log {
         drop(queue);
         woken.iter().for_each(Thread::unpark);
         self.listeners.notify();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Durability, EventLog, Record, TopicOptions};
+
+    /// A sync that somebody waited for came between; what was written after it counted as synced too.
+    #[test]
+    fn what_is_written_during_a_sync_beside_the_writing_is_synced_by_the_next() {
+        let log = EventLog::in_memory().unwrap();
+        let options = TopicOptions::new().durability(Durability::Os);
+        let topic = log.create_topic("t", options.segment_bytes(2000)).unwrap();
+        let partition = topic.partition(0).unwrap();
+        let send = |bytes| {
+            let value = vec![7; bytes];
+            topic.producer().send_and_wait(Record::new(value)).unwrap();
+        };
+        let later: [&[usize]; 2] = [&[10], &[10, 1500, 10]];
+        for (between, later) in [false, true, true, false].into_iter().zip(later.repeat(2)) {
+            for _record in 0..4 {
+                send(900);
+            }
+            let log = &partition.log;
+            let written = log.written().unwrap();
+            let end = written.end();
+            if between {
+                partition.sync().unwrap();
+            }
+            later.iter().copied().for_each(send);
+            log.sync_written(&written).unwrap();
+            assert_eq!(partition.offsets().recovery_point, end, "{between}");
+            assert!(!log.writer.lock().is_synced(), "{between}");
+            partition.sync().unwrap();
+            let offsets = partition.offsets();
+            assert_eq!(offsets.recovery_point, offsets.log_end);
+        }
     }
 }

@@ -134,7 +134,7 @@ impl Log {
     fn move_start(&self, start: Offset) -> Result<(), Error> {
         let place = &self.place;
         if start > self.marks.recovery_point() {
-            self.sync_sealed()?;
+            self.sync_beside_writing()?;
         }
         if start > self.marks.recovery_point() {
             self.sync()?;

@@ -210,12 +210,8 @@ impl Log {
         if synced.is_ok() {
             self.marks.raise_recovery_point(end);
             self.marks.raise_high_watermark(end);
-            if writer.wants_checkpoint()
-                && let Some(checkpoint) = writer.checkpoint(end, end)
-            {
-                // One at a time; the writer is held so that none overtakes a younger one.
-                let _published = self.published.lock();
-                self.place.write_checkpoint(&checkpoint);
+            if writer.wants_checkpoint() {
+                self.write_checkpoint(writer, end);
             }
         }
         Some(synced)

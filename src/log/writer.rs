@@ -3,20 +3,21 @@
 //! **Invariants**
 //! - At most one thread holds the writer; readers never wait for it.
 //! - A batch is written whole or not at all: what a failed write left behind is cut off before the next.
-//! - A sync is never repeated after it failed, and always goes through the handle that wrote.
+//! - A sync is never repeated after it failed. One that somebody waits for goes through the handle that
+//!   wrote.
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Place;
+use super::active::{Active, Claim, End};
 use super::files::segment_path;
-use super::queue::{Acknowledged, Pending, Run};
+use super::queue::{Acknowledged, Run};
 use super::recovery::ActiveFile;
-use super::segment::{NotedBatch, START, Segment, offsets_fit};
+use super::segment::{START, Segment};
 use crate::error::{Error, ErrorKind, LogError, TopicError};
 use crate::format::{Checkpoint, SegmentHeader, Stamp};
-use crate::limits::{saturating_usize, to_u64};
 use crate::offset::Offset;
 use crate::options::{Durability, TopicOptions};
 use crate::storage::{OpenMode, StorageFile, write_all_at};
@@ -24,15 +25,6 @@ use crate::timestamp::{Timestamp, TimestampType};
 
 /// The bytes written between two checkpoints, and so about what is scanned after a crash.
 const CHECKPOINT_INTERVAL_BYTES: u64 = 8 * 1024 * 1024;
-
-/// A file grows by whole multiples of this, or of less while it is small: zeros are written behind the
-/// last batch. Aligned growth is what a file system is fastest at, and a sync that need not change the
-/// file's length takes about half the time.
-const GROWTH_BYTES: u64 = 64 * 1024;
-
-/// A file longer than that has room taken for it ahead, in multiples of this, or of less while it is small:
-/// a write into room that is there may take half the time of one that has to find some.
-const ALLOCATION_BYTES: u64 = 1024 * 1024;
 
 /// The writing end of a log.
 #[derive(Debug, Default)]
@@ -45,7 +37,9 @@ pub(super) struct Writer {
     /// A file that a failed roll could not take away again. Nothing is written while it is there: once
     /// the log has grown past its name it would stand between segments.
     orphan: Option<PathBuf>,
-    since_sync: u64,
+    /// The bytes written since the log was opened, and how many of them are synced.
+    written: u64,
+    synced: u64,
     /// A sync has failed: nothing that was written since the last one is known to be on disk, ever.
     sync_failed: bool,
     since_checkpoint: u64,
@@ -61,56 +55,50 @@ pub(super) struct ScanFrom {
     pub(super) max_timestamp: Timestamp,
 }
 
+/// What was written up to some moment, to be synced while more is written.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// Those that are sealed but not yet synced.
+    sealed: Vec<Arc<Segment>>,
+    active: Arc<Segment>,
+    /// As the writer counts them.
+    bytes: u64,
+    upto: ScanFrom,
+}
+
+impl Written {
+    /// The end of it.
+    pub(super) fn end(&self) -> Offset {
+        self.upto.offset
+    }
+
+    /// Syncs it, but for names. Each file by a handle of its own: of what the disk could not keep every
+    /// handle is told once, and the writer's is to be told too.
+    ///
+    /// # Errors
+    ///
+    /// The outer one if nothing was lost: it may be tried again. The inner one if a sync has failed.
+    pub(super) fn sync(&self, place: &Place) -> Result<Result<(), Error>, Error> {
+        for segment in self.sealed.iter().chain([&self.active]) {
+            let fail = |error| Error::storage("sync", segment.path(), error);
+            let active = Arc::ptr_eq(segment, &self.active);
+            let file = match place.storage.open(segment.path(), OpenMode::ReadWrite) {
+                // Removed, since it lies below the log start.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !active => continue,
+                file => file.map_err(fail)?,
+            };
+            if let Err(error) = file.sync_data() {
+                return Ok(Err(fail(error)));
+            }
+        }
+        Ok(Ok(()))
+    }
+}
+
 #[derive(Debug)]
 struct Unsynced {
     segment: Arc<Segment>,
     file: Arc<dyn StorageFile>,
-}
-
-#[derive(Debug)]
-struct Active {
-    segment: Arc<Segment>,
-    file: Arc<dyn StorageFile>,
-    end: End,
-    /// The file is written up to here, beyond its end with zeros.
-    filled: u64,
-    /// Room is taken for the file up to here; it may be as long as that.
-    allocated: u64,
-    /// Where the next batch would begin another segment: no use in filling beyond it.
-    full_at: u64,
-    since_index: u64,
-}
-
-/// The end of a segment's last whole batch.
-#[derive(Clone, Copy, Debug)]
-struct End {
-    position: u64,
-    /// Of the segment's first record, from which its age counts.
-    first_timestamp: Option<Timestamp>,
-}
-
-/// What a batch asks of the segment that takes it.
-struct Claim {
-    base_offset: Offset,
-    end_offset: Offset,
-    length: u64,
-    base_timestamp: Timestamp,
-    max_timestamp: Timestamp,
-}
-
-impl Claim {
-    fn new(batch: &Pending, log_end: Offset, append_time: Option<Timestamp>) -> Self {
-        let builder = &batch.builder;
-        let promised = batch.promised;
-        let base_offset = promised.map_or(log_end, |promised| promised.max(log_end));
-        Self {
-            base_offset,
-            end_offset: base_offset + u64::from(builder.count()),
-            length: to_u64(builder.len()),
-            base_timestamp: append_time.unwrap_or_else(|| builder.base_timestamp()),
-            max_timestamp: append_time.unwrap_or_else(|| builder.max_timestamp()),
-        }
-    }
 }
 
 /// What an append has done besides, whether it succeeded or not.
@@ -128,28 +116,24 @@ impl Writer {
         let position = segment.length();
         segment.keep_open(Arc::clone(&active.file));
         self.scan_from = active.scan_from;
-        self.active = Some(Active {
+        self.active = Some(Active::new(
             segment,
-            file: active.file,
-            end: End {
+            active.file,
+            End {
                 position,
                 first_timestamp: active.first_timestamp,
             },
-            filled: position,
-            allocated: position,
-            full_at: 0,
-            since_index: 0,
-        });
+        ));
     }
 
     /// The bytes written since the last sync.
     pub(super) fn since_sync(&self) -> u64 {
-        self.since_sync
+        self.written - self.synced
     }
 
     /// Whether everything written is synced.
     pub(super) fn is_synced(&self) -> bool {
-        self.since_sync == 0 && self.unsynced.is_empty() && !self.sync_failed
+        self.since_sync() == 0 && self.unsynced.is_empty() && !self.sync_failed
     }
 
     /// Writes the next batches of a run at the log's end, or at the offsets they were promised:
@@ -225,7 +209,6 @@ impl Writer {
         }
         let length = end.position - active.end.position;
         active.full_at = options.segment_bytes.into();
-        active.allocate(end.position);
         if let Err(error) = active.write(&mut run.bytes, start, length) {
             let error = Error::storage("write a batch", active.segment.path(), error);
             // What is left of them must not be taken for batches after a crash. Where their senders are
@@ -240,9 +223,9 @@ impl Writer {
                 self.sync_failed |= cut.is_err();
             }
             outcome.poisoned |= cut.is_err();
-            (active.filled, active.allocated) = (active.end.position, active.end.position);
+            active.is_cut();
             // Behind a segment that is sealed like that a power cut could bring a part of them back.
-            self.since_sync += length;
+            self.written += length;
             return Err(error);
         }
         let written = run.batches.iter().skip(run.written).take(batches);
@@ -250,7 +233,7 @@ impl Writer {
         run.written += batches;
         active.end = end;
         active.segment.set_length(end.position);
-        self.since_sync += length;
+        self.written += length;
         self.since_checkpoint += length;
         Ok(end_offset)
     }
@@ -322,19 +305,15 @@ impl Writer {
                 });
             }
         }
-        self.active = Some(Active {
-            segment: Arc::clone(&segment),
+        self.active = Some(Active::new(
+            Arc::clone(&segment),
             file,
-            end: End {
+            End {
                 position: START,
                 first_timestamp: None,
             },
-            filled: START,
-            allocated: START,
-            full_at: 0,
-            since_index: 0,
-        });
-        self.since_sync += START;
+        ));
+        self.written += START;
         self.unsynced_names |= !durable;
         Ok(segment)
     }
@@ -366,17 +345,52 @@ impl Writer {
             self.sync_failed = true;
             return Err(Error::storage("sync", active.segment.path(), error));
         }
-        self.since_sync = 0;
+        self.synced = self.written;
         Ok(())
     }
 
-    /// Syncs only the sealed segments, and the names of all, so that less has to be scanned after a crash.
-    /// Returns the offset below which everything is on disk now, if there is an active segment.
-    ///
-    /// # Errors
-    ///
-    /// As of [`sync`](Self::sync).
-    pub(super) fn sync_sealed(&mut self, place: &Place) -> Result<Option<Offset>, Error> {
+    /// What is to be synced while more is written, so that less has to be scanned after a crash; none if it
+    /// is not worth its while.
+    pub(super) fn written(&self, log_end: Offset) -> Option<Written> {
+        let much = !self.unsynced.is_empty() || self.since_sync() >= CHECKPOINT_INTERVAL_BYTES;
+        let active = self.active.as_ref();
+        let active = active.filter(|_| much && !self.sync_failed)?;
+        let sealed = self.unsynced.iter();
+        let sealed = sealed.map(|unsynced| Arc::clone(&unsynced.segment));
+        Some(Written {
+            sealed: sealed.collect(),
+            active: Arc::clone(&active.segment),
+            bytes: self.written,
+            upto: active.scan_from(log_end),
+        })
+    }
+
+    /// Takes note that it is synced, and the names of its segments.
+    pub(super) fn note_synced(&mut self, written: &Written) {
+        // If another segment was begun meanwhile, its name is not synced, and neither is what the one that
+        // was active got after the sync.
+        self.unsynced.retain(|unsynced| {
+            let mut synced = written.sealed.iter();
+            !synced.any(|segment| Arc::ptr_eq(segment, &unsynced.segment))
+        });
+        let active = self.active.as_ref();
+        if active.is_some_and(|active| Arc::ptr_eq(&active.segment, &written.active)) {
+            self.unsynced_names = false;
+        }
+        self.synced = self.synced.max(written.bytes);
+        if written.upto.offset > self.scan_from.offset {
+            self.scan_from = written.upto;
+        }
+    }
+
+    /// Takes note that a sync of something written has failed.
+    pub(super) fn note_failed_sync(&mut self) {
+        self.sync_failed = true;
+    }
+
+    /// Syncs only the sealed segments, and the names of all, so that no scan need begin before the active
+    /// one.
+    fn sync_sealed(&mut self, place: &Place) -> Result<(), Error> {
         for Unsynced { segment, file } in self.unsynced.drain(..) {
             if let Err(error) = file.sync_data() {
                 self.sync_failed = true;
@@ -399,7 +413,7 @@ impl Writer {
                 max_timestamp: Timestamp::MIN,
             };
         }
-        Ok(base)
+        Ok(())
     }
 
     /// Whether enough was written for a new checkpoint to be worth its while.
@@ -418,12 +432,7 @@ impl Writer {
     ) -> Option<Checkpoint> {
         let active = self.active.as_ref()?;
         if self.is_synced() {
-            self.scan_from = ScanFrom {
-                segment: active.segment.base_offset(),
-                position: active.end.position,
-                offset: log_end,
-                max_timestamp: active.segment.known_max_timestamp(),
-            };
+            self.scan_from = active.scan_from(log_end);
         }
         self.since_checkpoint = 0;
         Some(Checkpoint {
@@ -460,7 +469,7 @@ impl Writer {
         active.file.sync_all().map_err(fail)?;
         place.sync_directory()?;
         active.segment.save_index(&*place.storage);
-        self.since_sync = 0;
+        self.synced = self.written;
         let (segment, position) = (active.segment.base_offset(), active.end.position);
         // So that the next opening need not even read the index.
         place.write_checkpoint(&Checkpoint {
@@ -472,109 +481,4 @@ impl Writer {
         });
         Ok(Some((segment, position)))
     }
-}
-
-impl Active {
-    /// Whether a batch goes behind this end. Kafka's rule (`LogSegment.shouldRoll`): not if it would make
-    /// the segment too long, is too much younger than the segment's first record, or its offset is too far
-    /// away.
-    fn takes(&self, options: &TopicOptions, batch: &Claim, end: End) -> bool {
-        if end.position <= START {
-            return true;
-        }
-        let too_long = end.position + batch.length > u64::from(options.segment_bytes);
-        let too_old = end
-            .first_timestamp
-            .is_some_and(|first| batch.max_timestamp.since(first) > options.segment_age);
-        !too_long && !too_old && offsets_fit(self.segment.base_offset(), batch.base_offset)
-    }
-
-    /// Takes note of batches that were written at the end.
-    fn note<'b>(&mut self, options: &TopicOptions, batches: impl Iterator<Item = &'b Pending>) {
-        let interval = u64::from(options.index_interval_bytes);
-        let (mut position, since_index) = (self.end.position, &mut self.since_index);
-        self.segment.note_batches(batches.map(|batch| {
-            let length = to_u64(batch.builder.len());
-            let Acknowledged {
-                base_offset,
-                append_time,
-            } = batch.stamped.unwrap_or_default();
-            let in_index = *since_index >= interval;
-            if in_index {
-                *since_index = 0;
-            }
-            *since_index += length;
-            position += length;
-            NotedBatch {
-                position: position - length,
-                base_offset,
-                end_offset: base_offset + u64::from(batch.builder.count()),
-                max_timestamp: append_time.unwrap_or_else(|| batch.builder.max_timestamp()),
-                in_index,
-            }
-        }));
-    }
-
-    /// Whether the file may go on behind the last batch.
-    fn is_longer(&self) -> bool {
-        self.filled.max(self.allocated) > self.end.position
-    }
-
-    /// Takes room for batches up to `end` and for some after them. If there is none, the write will tell.
-    fn allocate(&mut self, end: u64) {
-        let end = self.grown(end, GROWTH_BYTES);
-        if end <= self.allocated.max(GROWTH_BYTES) {
-            return;
-        }
-        self.allocated = self.grown(end, ALLOCATION_BYTES);
-        let _hint = self.file.allocate(self.allocated);
-    }
-
-    /// Writes batches at the end, and zeros behind them if the file grows.
-    fn write(&mut self, buffer: &mut Vec<u8>, start: usize, length: u64) -> io::Result<()> {
-        let position = self.end.position;
-        let whole = start + saturating_usize(length);
-        let grown = self.grown(position + length, GROWTH_BYTES);
-        if grown > position + length && buffer.len() == whole {
-            buffer.resize(whole + saturating_usize(grown - position - length), 0);
-            let written = write_all_at(
-                &*self.file,
-                buffer.get(start..).unwrap_or_default(),
-                position,
-            );
-            buffer.truncate(whole);
-            match written {
-                Ok(()) => {
-                    self.filled = grown;
-                    return Ok(());
-                }
-                // Perhaps there is room for the records at least.
-                Err(error) if is_full(&error) => {
-                    self.file.set_len(position)?;
-                    (self.filled, self.allocated) = (position, position);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        let bytes = buffer.get(start..whole).unwrap_or_default();
-        write_all_at(&*self.file, bytes, position)?;
-        self.filled = self.filled.max(position + length);
-        Ok(())
-    }
-
-    /// How long the file is to be when its last batch ends at `end`, if it grows by at most so much.
-    fn grown(&self, end: u64, unit: u64) -> u64 {
-        if end <= self.filled {
-            return end;
-        }
-        let unit = unit.min(1 << end.max(1).ilog2());
-        end.next_multiple_of(unit).min(self.full_at).max(end)
-    }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
 }

@@ -63,7 +63,8 @@ pub trait Storage: Debug + Send + Sync + 'static {
 ///
 /// - Reads and writes may transfer less than asked, like the system calls; callers go on from there.
 /// - Bytes written are visible to later reads at once, but survive a power cut only once
-///   [`sync_data`](Self::sync_data) has returned, called on the handle that wrote them.
+///   [`sync_data`](Self::sync_data) has returned, called on the handle that wrote them or on one that was
+///   opened for writing since.
 /// - After a sync has failed, what was written since the last good one may be lost at any time, and a
 ///   later sync that succeeds proves nothing about it.
 #[expect(

@@ -22,15 +22,42 @@ const TICK: Duration = Duration::from_micros(2500);
 /// linger for two of these, once.
 const SELDOM: Duration = Duration::from_millis(25);
 
+/// The time between two looks at what topics below `Disk` have written: what has come to much is synced, so
+/// that a crash leaves little to scan.
+const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Something that is due once in a while.
+#[derive(Debug)]
+struct Every {
+    interval: Duration,
+    last: Mutex<Option<Duration>>,
+}
+
+impl Every {
+    fn new(interval: Duration) -> Self {
+        let last = Mutex::new(None);
+        Self { interval, last }
+    }
+
+    /// Whether it is due; from now on the next time is.
+    fn is_due(&self, now: Duration) -> bool {
+        let mut last = self.last.lock();
+        let due = last.is_none_or(|last| now.saturating_sub(last) >= self.interval);
+        if due {
+            *last = Some(now);
+        }
+        due
+    }
+}
+
 /// Something that a higher floor wants done from time to time, told the monotonic time.
 pub(crate) type Chore = Box<dyn Fn(Duration) + Send + Sync>;
 
 /// What has to be done from time to time.
 pub(crate) struct Housekeeper {
     catalog: Weak<Catalog>,
-    interval: Duration,
-    /// When retention was last applied.
-    last: Mutex<Option<Duration>>,
+    retention: Every,
+    syncs: Every,
     /// The time until the next look at what waits.
     tick: Mutex<Duration>,
     chores: Mutex<Vec<Chore>>,
@@ -39,7 +66,7 @@ pub(crate) struct Housekeeper {
 impl fmt::Debug for Housekeeper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Housekeeper")
-            .field("interval", &self.interval)
+            .field("retention", &self.retention)
             .finish_non_exhaustive()
     }
 }
@@ -48,8 +75,8 @@ impl Housekeeper {
     pub(crate) fn new(catalog: &Arc<Catalog>, interval: Duration) -> Self {
         Self {
             catalog: Arc::downgrade(catalog),
-            interval,
-            last: Mutex::new(None),
+            retention: Every::new(interval),
+            syncs: Every::new(SYNC_INTERVAL),
             tick: Mutex::new(TICK),
             chores: Mutex::new(Vec::new()),
         }
@@ -74,16 +101,11 @@ impl Housekeeper {
             chore(now);
         }
         let attention = catalog.accumulator.tick(now);
-        let due = {
-            let mut last = self.last.lock();
-            let due = last.is_none_or(|last| now.saturating_sub(last) >= self.interval);
-            if due {
-                *last = Some(now);
-            }
-            due
-        };
-        if due {
+        if self.retention.is_due(now) {
             apply_retention(&catalog);
+        }
+        if self.syncs.is_due(now) {
+            sync_what_nobody_syncs(&catalog);
         }
         let mut tick = self.tick.lock();
         *tick = match attention {
@@ -91,14 +113,16 @@ impl Housekeeper {
             Attention::None | Attention::Often => TICK,
         };
         Some(match attention {
-            Attention::None => self.interval.min(Duration::from_secs(1)),
+            Attention::None => self.retention.interval.min(SYNC_INTERVAL),
             Attention::Often | Attention::Seldom => *tick,
         })
     }
 
-    /// Applies retention now, whatever the interval.
+    /// Does everything now, whatever the intervals.
     pub(crate) fn step_now(&self) {
-        *self.last.lock() = None;
+        for every in [&self.retention, &self.syncs] {
+            *every.last.lock() = None;
+        }
         self.step();
     }
 }
@@ -106,11 +130,17 @@ impl Housekeeper {
 fn apply_retention(catalog: &Catalog) {
     let now = catalog.environment.clock.wall();
     for topic in catalog.list() {
-        let durable = topic.options().durability == Durability::Disk;
         for log in topic.logs() {
             let _shown_at_next_use = log.apply_retention(now);
-            if !durable {
-                let _shown_at_next_use = log.sync_sealed();
+        }
+    }
+}
+
+fn sync_what_nobody_syncs(catalog: &Catalog) {
+    for topic in catalog.list() {
+        if topic.options().durability != Durability::Disk {
+            for log in topic.logs() {
+                let _shown_at_next_use = log.sync_beside_writing();
             }
         }
     }

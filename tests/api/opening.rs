@@ -3,8 +3,8 @@
 use std::process::Command;
 use std::time::Duration;
 
-use topiclog::storage::{MemoryStorage, SimulatedStorage, Survival};
-use topiclog::{ErrorKind, EventLog, Offset, Record, TopicOptions};
+use topiclog::storage::{Fault, MemoryStorage, OperationKind, SimulatedStorage, Survival};
+use topiclog::{Durability, ErrorKind, EventLog, Offset, Record, Recovery, TopicOptions};
 
 use super::harness::{Dir, builder, clock, drain, fill, manual, open_on, place, put, refused};
 
@@ -285,4 +285,120 @@ fn opening_after_a_clean_close_costs_the_same_however_long_the_log_is() {
     for crash in [false, true] {
         assert_eq!(opening(20, crash), opening(4000, crash), "crash: {crash}");
     }
+}
+
+/// What has to be looked at after a crash of a topic that nobody syncs.
+fn scanned(log: &EventLog) -> u64 {
+    let partitions = log.recovery_report().partitions.iter();
+    let scanned = partitions.map(|partition| match &partition.recovery {
+        Recovery::Recovered { scanned_bytes, .. } => *scanned_bytes,
+        _ => 0,
+    });
+    scanned.sum()
+}
+
+#[test]
+fn below_level_disk_what_has_come_to_much_is_synced_within_a_second() {
+    for level in [Durability::Os, Durability::Memory] {
+        let (storage, clock) = (SimulatedStorage::new(), clock());
+        let log = open_on(storage.clone(), &clock);
+        let options = TopicOptions::new().durability(level);
+        let topic = log.create_topic("t", options).unwrap();
+        let large = vec![7; 500_000];
+        let send = |count: usize| {
+            for _record in 0..count {
+                topic.producer().send_and_wait(Record::new(&large)).unwrap();
+            }
+            topic.flush().unwrap();
+        };
+        send(10);
+        clock.advance(Duration::from_secs(1));
+        log.run_housekeeping();
+        let partition = topic.partition(0).unwrap();
+        assert_eq!(partition.offsets().recovery_point, 0, "5 MB is not much");
+        send(10);
+        log.run_housekeeping();
+        assert_eq!(partition.offsets().recovery_point, 20);
+        send(1);
+        let killed = open_on(storage.kill(), &clock);
+        let bytes = scanned(&killed);
+        assert!((500_000..600_000).contains(&bytes), "{bytes} were scanned");
+        // It was said to be on disk, so it is.
+        let cut = open_on(storage.crash(Survival::Nothing, 0), &clock);
+        let partition = cut.topic("t").unwrap().partition(0).unwrap();
+        assert_eq!(partition.offsets().log_end, 20);
+        assert_eq!(cut.recovery_report().damaged().count(), 0);
+    }
+}
+
+#[test]
+fn sealed_segments_below_level_disk_are_synced_within_a_second() {
+    let (storage, clock) = (SimulatedStorage::new(), clock());
+    let log = open_on(storage.clone(), &clock);
+    let options = TopicOptions::new().durability(Durability::Os);
+    let topic = log
+        .create_topic("t", options.segment_bytes(2000).batch_bytes(500))
+        .unwrap();
+    fill(&topic, 0, 300);
+    let partition = topic.partition(0).unwrap();
+    assert!(partition.segment_count() > 1);
+    log.run_housekeeping();
+    assert_eq!(partition.offsets().recovery_point, 300);
+    let cut = open_on(storage.crash(Survival::Nothing, 0), &clock);
+    let partition = cut.topic("t").unwrap().partition(0).unwrap();
+    assert_eq!(partition.offsets().log_end, 300);
+}
+
+#[test]
+fn a_partition_whose_sync_beside_the_writing_fails_takes_no_more() {
+    let (storage, clock) = (SimulatedStorage::new(), clock());
+    let log = open_on(storage.clone(), &clock);
+    let options = TopicOptions::new().durability(Durability::Os);
+    let topic = log
+        .create_topic("t", options.segment_bytes(2000).batch_bytes(500))
+        .unwrap();
+    fill(&topic, 0, 300);
+    // Not to get at the file is no failure of a sync: it is tried again.
+    let no_descriptors = Fault::error(24).only(OperationKind::Open);
+    storage.fail(no_descriptors);
+    log.run_housekeeping();
+    let partition = topic.partition(0).unwrap();
+    assert!(storage.faults_hit() > 0 && partition.refusal().is_none());
+    assert_eq!(partition.offsets().recovery_point, 0);
+    storage.fail(Fault::error(5).only(OperationKind::Sync));
+    log.run_housekeeping();
+    assert_eq!(partition.refusal().unwrap().kind(), ErrorKind::Poisoned);
+    assert_eq!(partition.offsets().recovery_point, 0);
+    let error = topic.producer().send_and_wait(Record::new("late"));
+    assert_eq!(error.unwrap_err().error().kind(), ErrorKind::Poisoned);
+    storage.heal();
+    log.run_housekeeping();
+    assert_eq!(partition.offsets().recovery_point, 0, "never repeated");
+}
+
+#[test]
+fn what_is_synced_beside_the_writing_is_on_disk_at_any_moment() {
+    let (storage, clock) = (SimulatedStorage::new(), clock());
+    let log = open_on(storage.clone(), &clock);
+    let options = TopicOptions::new().durability(Durability::Os);
+    let options = options.segment_bytes(4000).batch_bytes(500);
+    let topic = log.create_topic("t", options).unwrap();
+    let partition = topic.partition(0).unwrap();
+    std::thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            for _ in 0..1000 {
+                fill(&topic, 0, 20);
+            }
+        });
+        while !sender.is_finished() {
+            log.run_housekeeping();
+            let synced = partition.offsets().recovery_point;
+            let cut = open_on(storage.crash(Survival::Nothing, 0), &clock);
+            let found = cut.topic("t").unwrap().partition(0).unwrap().offsets();
+            assert!(found.log_end >= synced, "{found:?}, {synced} was synced");
+            assert_eq!(cut.recovery_report().damaged().count(), 0);
+        }
+    });
+    log.run_housekeeping();
+    assert!(partition.offsets().recovery_point > Offset::ZERO);
 }
