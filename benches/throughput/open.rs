@@ -13,6 +13,9 @@ use crate::MIB;
 use crate::common::{Arguments, Directory, median, thousands, time};
 use crate::work::options;
 
+/// In this time the housekeeping syncs what nobody else has synced.
+const REST: Duration = Duration::from_secs(2);
+
 /// The part that runs in a process of its own, so that it can be killed.
 pub fn task(task: &str) {
     let directory = std::env::var("TOPICLOG_BENCH_DIRECTORY").unwrap();
@@ -21,7 +24,7 @@ pub fn task(task: &str) {
     } else {
         Durability::Os
     };
-    if let Some((what, records)) = task.split_once(' ') {
+    if let Some((what, records)) = task.rsplit_once(' ') {
         let log = EventLog::open(&directory).unwrap();
         let topic = log.create_topic("t", options(level)).unwrap();
         let (producer, value) = (topic.producer(), [7; 1024]);
@@ -29,10 +32,15 @@ pub fn task(task: &str) {
             producer.send(Record::new(&value)).unwrap();
         }
         producer.flush().unwrap();
-        if what == "kill" {
-            std::process::abort();
+        match what {
+            "kill" => std::process::abort(),
+            "rest and kill" => {
+                #[expect(clippy::disallowed_methods, reason = "it is to do nothing")]
+                std::thread::sleep(REST);
+                std::process::abort();
+            }
+            _ => return log.close().unwrap(),
         }
-        return log.close().unwrap();
     }
     let mut log = None;
     let opened = time(|| {
@@ -103,20 +111,26 @@ pub fn open(arguments: &Arguments) {
     for level in ["disk", "os"] {
         let ways = [
             "a writer that was killed",
+            "a writer that was killed two seconds later",
             "a clean close after that",
             "a clean close by its writer",
         ];
-        let mut rounds = [const { Vec::new() }; 3];
+        let mut rounds = [const { Vec::new() }; 4];
         for _round in 0..arguments.rounds.min(3) {
+            let directory = Directory::new("open");
+            run_task(&directory, level, &format!("rest and kill {records}"));
+            let (plain, bytes) = plain_open(&directory);
+            rounds[1].push((plain, bytes, run_task(&directory, level, "open")));
+            drop(directory);
             let directory = Directory::new("open");
             run_task(&directory, level, &format!("kill {records}"));
             let (plain, bytes) = plain_open(&directory);
             rounds[0].push((plain, bytes, run_task(&directory, level, "open")));
-            rounds[1].push((plain, 0, run_task(&directory, level, "open")));
+            rounds[2].push((plain, 0, run_task(&directory, level, "open")));
             drop(directory);
             let directory = Directory::new("open");
             run_task(&directory, level, &format!("close {records}"));
-            rounds[2].push((plain, 0, run_task(&directory, level, "open")));
+            rounds[3].push((plain, 0, run_task(&directory, level, "open")));
         }
         for (way, rounds) in ways.iter().zip(rounds) {
             let bytes = median(rounds.iter().map(|(_, bytes, _)| *bytes as f64).collect());
