@@ -83,13 +83,12 @@ impl Ticket {
         sleepers.iter().any(|thread| thread.id() == this)
     }
 
-    /// Takes the calling thread away without its having been woken.
-    pub(super) fn get_up(&self) {
+    /// Takes the calling thread away without its having been woken. False if it is being woken by now.
+    pub(super) fn get_up(&self) -> bool {
         let this = current_thread().id();
         let mut sleepers = self.sleepers.lock();
-        if let Some(place) = sleepers.iter().position(|thread| thread.id() == this) {
-            sleepers.swap_remove(place);
-        }
+        let place = sleepers.iter().position(|thread| thread.id() == this);
+        place.map(|place| sleepers.swap_remove(place)).is_some()
     }
 
     /// One of those who wait.
