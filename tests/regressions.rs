@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::{clock, is_same, record};
-use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Storage, Survival};
+use topiclog::storage::{Fault, OpenMode, OperationKind, SimulatedStorage, Storage, Survival};
 use topiclog::{
     Delivery, Durability, ErrorKind, EventLog, Offset, Partition, Record, Timestamp, Topic,
     TopicOptions,
@@ -711,4 +711,34 @@ fn noise_that_looks_like_a_long_batch_is_a_torn_tail() {
     assert!(!is_damaged(&log));
     assert_eq!(whole(&partition), (0, 0));
     assert!(log.recovery_report().cut_bytes() > 0);
+}
+
+/// The zeros behind a torn tail were kept aside with it, and where the disk had no room for them the log did
+/// not open.
+#[test]
+fn a_torn_tail_is_cut_though_the_disk_has_no_room_for_the_zeros_behind_it() {
+    let storage = SimulatedStorage::new();
+    let log = common::open(&storage, &clock());
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    for _record in 0..30 {
+        common::send_next(&topic, common::LARGE, 0).unwrap();
+    }
+    let end = topic.partition(0).unwrap().size_bytes();
+    let storage = storage.kill();
+    let (path, length) = segments(&storage).pop().unwrap();
+    assert!(
+        length > end + 50_000,
+        "{length} bytes, batches end at {end}"
+    );
+    let file = storage.open(Path::new(&path), OpenMode::ReadWrite).unwrap();
+    file.write_at(&[9; 100], end).unwrap();
+    drop(file);
+    let used: u64 = storage.files().iter().map(|(_, length)| length).sum();
+    storage.set_capacity(Some(used + 10_000));
+    let (log, partition) = reopened(&storage);
+    assert_eq!(partition.offsets().log_end, 30);
+    assert!(log.recovery_report().cut_bytes() > 0);
+    let kept = storage.files().into_iter();
+    let kept = kept.filter(|(path, _)| path.extension().is_some_and(|kind| kind == "cut"));
+    assert_eq!(kept.map(|(_, length)| length).collect::<Vec<_>>(), [100]);
 }

@@ -103,7 +103,9 @@ fn cut(place: &Place, segment: &Found, position: u64) -> Result<Option<String>, 
     let mut tail = vec![0; saturating_usize(segment.length - position)];
     read_exact_at(&*segment.file, &mut tail, position).map_err(fail)?;
     let mut name = None;
-    if tail.iter().any(|byte| *byte != 0) {
+    // Zeros behind it say nothing, and the disk may have no room for them.
+    if let Some(last) = tail.iter().rposition(|byte| *byte != 0) {
+        tail.truncate(last + 1);
         let cut = cut_name(segment.base, position);
         write_file_durably(&*place.storage, &place.directory, &cut, &tail).map_err(fail)?;
         name = Some(cut);

@@ -29,6 +29,8 @@ mod retention;
 mod round;
 mod scan;
 mod segment;
+#[cfg(test)]
+mod tests;
 mod verify;
 mod writer;
 

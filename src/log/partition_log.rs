@@ -18,7 +18,7 @@ use super::report::Recovery;
 use super::segment::{Segment, Segments};
 use super::writer::{Writer, Written};
 use crate::clock::Clock;
-use crate::error::{Error, LogError};
+use crate::error::{Error, LogError, TopicError};
 use crate::format::{Checkpoint, Identity};
 use crate::name::TopicPartition;
 use crate::offset::Offset;
@@ -37,6 +37,7 @@ pub(crate) struct Place {
     pub(crate) manual_clock: bool,
     pub(crate) owner: Arc<dyn StorageLock>,
     made: AtomicBool,
+    gone: AtomicBool,
 }
 
 impl Place {
@@ -49,7 +50,7 @@ impl Place {
         owner: Arc<dyn StorageLock>,
     ) -> Self {
         let manual_clock = clock.is_manual();
-        let made = AtomicBool::new(false);
+        let (made, gone) = (AtomicBool::new(false), AtomicBool::new(false));
         Self {
             name,
             identity,
@@ -59,11 +60,21 @@ impl Place {
             manual_clock,
             owner,
             made,
+            gone,
         }
+    }
+
+    /// An error if the partition was deleted: another one may be where it was.
+    fn check_there(&self) -> Result<(), Error> {
+        if self.gone.load(Ordering::Acquire) {
+            return Err(Error::from(TopicError::Replaced).at_path(&self.directory));
+        }
+        Ok(())
     }
 
     /// Makes the partition's directory if it is not there yet; a partition without records has none.
     pub(super) fn make_directory(&self, durable: bool) -> Result<(), Error> {
+        self.check_there()?;
         if self.made.load(Ordering::Acquire) {
             return Ok(());
         }
@@ -82,7 +93,9 @@ impl Place {
 
     /// Writes how far the log is durable and may be read.
     pub(super) fn write_checkpoint(&self, checkpoint: &Checkpoint) {
-        write_checkpoint(&*self.storage, &self.directory, &self.identity, checkpoint);
+        if self.check_there().is_ok() {
+            write_checkpoint(&*self.storage, &self.directory, &self.identity, checkpoint);
+        }
     }
 
     /// Makes the names in the partition's directory durable, and its own.
@@ -144,6 +157,9 @@ pub(crate) struct Log {
     pub(super) round_done: Condvar,
     /// Held while writing and syncing.
     pub(super) writer: Mutex<Writer>,
+    /// Held while somebody syncs beside the writing. Of an error of the disk only one of two who sync at
+    /// once may be told, so nobody else does who has something to say of it.
+    beside: Mutex<()>,
     /// What readers go by: replaced as a whole.
     pub(super) segments: RwLock<Segments>,
     /// One removal at a time.
@@ -204,6 +220,7 @@ impl Log {
             queue: Mutex::new(queue),
             round_done: Condvar::new(),
             writer: Mutex::new(writer),
+            beside: Mutex::new(()),
             segments: RwLock::new(Arc::new(segments)),
             retention: Mutex::new(()),
             published: Mutex::new(Published::default()),
@@ -329,6 +346,7 @@ impl Log {
     /// in the log already is brought to the new one.
     pub(crate) fn set_options(&self, options: Arc<TopicOptions>) -> Result<(), Error> {
         let harden = options.durability == Durability::Disk;
+        let _alone = self.beside.lock();
         self.settle_all()?;
         let mut queue = self.queue.lock();
         while queue.busy {
@@ -343,7 +361,7 @@ impl Log {
         queue.options = options;
         drop(queue);
         if harden && !self.read_only {
-            self.sync()?;
+            self.sync_alone()?;
         }
         Ok(())
     }
@@ -373,6 +391,11 @@ impl Log {
 
     /// Makes everything written so far durable, whatever the topic's level.
     pub(crate) fn sync(&self) -> Result<(), Error> {
+        let _alone = self.beside.lock();
+        self.sync_alone()
+    }
+
+    fn sync_alone(&self) -> Result<(), Error> {
         self.settle_all()?;
         self.check_writable()?;
         let mut writer = self.writer.lock();
@@ -397,7 +420,12 @@ impl Log {
     /// Makes what was written so far durable while others go on writing, if it is much, so that a crash
     /// leaves little to scan. For topics below `Disk`, where nobody waits for it.
     pub(crate) fn sync_beside_writing(&self) -> Result<(), Error> {
+        let _beside = self.beside.lock();
         if self.read_only || self.refusal().is_some() {
+            return Ok(());
+        }
+        if self.options().durability == Durability::Disk {
+            // It was altered meanwhile: now whoever waits for it syncs.
             return Ok(());
         }
         match self.written() {
@@ -406,12 +434,12 @@ impl Log {
         }
     }
 
-    fn written(&self) -> Option<Written> {
+    pub(super) fn written(&self) -> Option<Written> {
         let writer = self.writer.lock();
         writer.written(self.marks.log_end())
     }
 
-    fn sync_written(&self, written: &Written) -> Result<(), Error> {
+    pub(super) fn sync_written(&self, written: &Written) -> Result<(), Error> {
         let synced = written.sync(&self.place).and_then(|synced| {
             let named = synced.is_ok().then(|| self.place.sync_directory());
             named.unwrap_or(Ok(())).map(|()| synced)
@@ -419,7 +447,8 @@ impl Log {
         match synced.map_err(|error| self.name(error))? {
             Ok(()) => {
                 let mut writer = self.writer.lock();
-                writer.note_synced(written);
+                let noted = writer.note_synced(written);
+                noted.map_err(|error| self.name(error))?;
                 self.marks.raise_recovery_point(written.end());
                 self.write_checkpoint(&mut writer, self.marks.high_watermark());
                 Ok(())
@@ -465,6 +494,7 @@ impl Log {
             queue.refuse(error, Refusal::Closed);
             refused
         };
+        let _alone = self.beside.lock();
         let flushed = self.flush();
         {
             let mut queue = self.queue.lock();
@@ -495,8 +525,10 @@ impl Log {
         }))
     }
 
-    /// Accepts nothing more, writes nothing more: the topic is being deleted.
+    /// Accepts nothing more, writes nothing more: the topic is being deleted. On return nobody is at work who
+    /// could touch what is made anew in its place.
     pub(crate) fn abandon(&self, error: &Error) {
+        self.place.gone.store(true, Ordering::Release);
         let mut queue = self.queue.lock();
         self.unlist(&mut queue);
         let mut woken = Vec::new();
@@ -506,42 +538,9 @@ impl Log {
         drop(queue);
         woken.iter().for_each(Thread::unpark);
         self.listeners.notify();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::{Durability, EventLog, Record, TopicOptions};
-
-    /// A sync that somebody waited for came between; what was written after it counted as synced too.
-    #[test]
-    fn what_is_written_during_a_sync_beside_the_writing_is_synced_by_the_next() {
-        let log = EventLog::in_memory().unwrap();
-        let options = TopicOptions::new().durability(Durability::Os);
-        let topic = log.create_topic("t", options.segment_bytes(2000)).unwrap();
-        let partition = topic.partition(0).unwrap();
-        let send = |bytes| {
-            let value = vec![7; bytes];
-            topic.producer().send_and_wait(Record::new(value)).unwrap();
-        };
-        let later: [&[usize]; 2] = [&[10], &[10, 1500, 10]];
-        for (between, later) in [false, true, true, false].into_iter().zip(later.repeat(2)) {
-            for _record in 0..4 {
-                send(900);
-            }
-            let log = &partition.log;
-            let written = log.written().unwrap();
-            let end = written.end();
-            if between {
-                partition.sync().unwrap();
-            }
-            later.iter().copied().for_each(send);
-            log.sync_written(&written).unwrap();
-            assert_eq!(partition.offsets().recovery_point, end, "{between}");
-            assert!(!log.writer.lock().is_synced(), "{between}");
-            partition.sync().unwrap();
-            let offsets = partition.offsets();
-            assert_eq!(offsets.recovery_point, offsets.log_end);
-        }
+        drop(self.beside.lock());
+        drop(self.retention.lock());
+        drop(self.writer.lock());
+        drop(self.published.lock());
     }
 }

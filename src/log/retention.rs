@@ -20,6 +20,7 @@ impl Log {
     /// Kafka: `DeleteRecords`, KIP-107. A lower offset than the present start changes nothing; one
     /// beyond the high watermark is refused.
     pub(crate) fn delete_records(&self, upto: Offset) -> Result<Offset, Error> {
+        let _retention = self.retention.lock();
         self.check_writable()?;
         let offsets = self.offsets();
         if upto > offsets.high_watermark {
@@ -31,7 +32,6 @@ impl Log {
             };
             return Err(self.name(error.into()));
         }
-        let _retention = self.retention.lock();
         if upto > self.marks.log_start() {
             self.move_start(upto)?;
         }
@@ -44,8 +44,8 @@ impl Log {
     /// Kafka's rules (`UnifiedLog.deleteOldSegments`), in its order: what lies below the log start, then
     /// by size, then by age; always from the oldest on, stopping at the first that stays.
     pub(crate) fn apply_retention(&self, now: Timestamp) -> Result<usize, Error> {
-        self.check_writable()?;
         let _retention = self.retention.lock();
+        self.check_writable()?;
         let options = self.options();
         let mut removed = self.remove_below_start()?;
         let by_size = self.breaching_size(&options);
@@ -120,12 +120,14 @@ impl Log {
             }
             let recovery_point = self.marks.recovery_point();
             let mut poisoned = false;
-            let rolled = writer.roll(&self.place, options, end, recovery_point, &mut poisoned);
+            let rolled = writer
+                .roll(&self.place, options, end, recovery_point, &mut poisoned)
+                .map(|segment| self.add_segment(segment));
             drop(writer);
             if poisoned {
                 self.refuse_poisoned();
             }
-            self.add_segment(rolled.map_err(|error| self.name(error))?);
+            rolled.map_err(|error| self.name(error))?;
         }
         self.move_start(start)?;
         self.remove_below_start()

@@ -338,6 +338,7 @@ impl Writer {
     ///
     /// The log must be poisoned: what was written may be lost, and a second sync would not tell.
     pub(super) fn sync(&mut self, place: &Place) -> Result<(), Error> {
+        self.check_syncs()?;
         self.sync_sealed(place)?;
         if let Some(active) = &self.active
             && let Err(error) = active.file.sync_data()
@@ -366,7 +367,12 @@ impl Writer {
     }
 
     /// Takes note that it is synced, and the names of its segments.
-    pub(super) fn note_synced(&mut self, written: &Written) {
+    ///
+    /// # Errors
+    ///
+    /// If another sync has failed meanwhile: this one may have come after it, and says nothing then.
+    pub(super) fn note_synced(&mut self, written: &Written) -> Result<(), Error> {
+        self.check_syncs()?;
         // If another segment was begun meanwhile, its name is not synced, and neither is what the one that
         // was active got after the sync.
         self.unsynced.retain(|unsynced| {
@@ -381,6 +387,15 @@ impl Writer {
         if written.upto.offset > self.scan_from.offset {
             self.scan_from = written.upto;
         }
+        Ok(())
+    }
+
+    /// An error if a sync has failed: another one would say nothing about what that one has lost.
+    fn check_syncs(&self) -> Result<(), Error> {
+        if self.sync_failed {
+            return Err(LogError::Poisoned.into());
+        }
+        Ok(())
     }
 
     /// Takes note that a sync of something written has failed.
@@ -455,9 +470,7 @@ impl Writer {
         place: &Place,
         log_end: Offset,
     ) -> Result<Option<(Offset, u64)>, Error> {
-        if self.sync_failed {
-            return Err(LogError::Poisoned.into());
-        }
+        self.check_syncs()?;
         self.sync_sealed(place)?;
         let Some(active) = self.active.take() else {
             return Ok(None);

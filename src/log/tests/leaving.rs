@@ -1,0 +1,46 @@
+//! Somebody is at work in a partition while its topic is deleted and made anew.
+
+use super::{World, options};
+use crate::{Durability, Offset, Timestamp};
+
+/// A sync beside the writing, a roll, or retention went on by the name of the directory: it put a checkpoint
+/// or a segment into the new partition, or removed one.
+#[test]
+fn who_is_still_at_work_leaves_the_partition_made_anew_alone() {
+    for level in [Durability::Os, Durability::Disk] {
+        let mut world = World::new(level);
+        world.send(5);
+        let old = world.partition.clone();
+        let written = old.log.written();
+        world.log.delete_topic("t").unwrap();
+        world.topic = world.log.create_topic("t", options(level)).unwrap();
+        world.partition = world.topic.partition(0).unwrap();
+        world.send(3);
+        world.log.run_housekeeping();
+        let content = || {
+            let files = world.storage.files().into_iter();
+            let content = files.map(|(path, _)| (world.storage.read_file(&path), path));
+            content.collect::<Vec<_>>()
+        };
+        let before = content();
+
+        if let Some(written) = written {
+            old.log.sync_written(&written).unwrap_err();
+        }
+        let end = old.offsets().log_end;
+        let mut poisoned = false;
+        let mut writer = old.log.writer.lock();
+        let place = &old.log.place;
+        let rolled = writer.roll(place, &options(level), end, end, &mut poisoned);
+        drop(writer);
+        rolled.unwrap_err();
+        old.log.apply_retention(Timestamp::MAX).unwrap_err();
+        old.log.delete_records(Offset::new(4)).unwrap_err();
+        old.log.sync_beside_writing().unwrap();
+        let _publishes = old.log.tick(std::time::Duration::from_secs(9));
+
+        assert!(content() == before, "{level:?}");
+        let again = world.cut();
+        assert_eq!(again.recovery_report().damaged().count(), 0);
+    }
+}

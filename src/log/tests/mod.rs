@@ -1,0 +1,55 @@
+//! What two do at once, one step of each at a time.
+
+mod leaving;
+mod syncing;
+
+use crate::storage::{SimulatedStorage, Survival};
+use crate::{Durability, EventLog, Housekeeping, Partition, Record, Topic, TopicOptions};
+
+struct World {
+    storage: SimulatedStorage,
+    log: EventLog,
+    topic: Topic,
+    partition: Partition,
+}
+
+impl World {
+    fn new(level: Durability) -> Self {
+        let storage = SimulatedStorage::new();
+        let log = open(&storage);
+        let topic = log.create_topic("t", options(level)).unwrap();
+        let partition = topic.partition(0).unwrap();
+        Self {
+            storage,
+            log,
+            topic,
+            partition,
+        }
+    }
+
+    /// Sends records, two of which fill a segment.
+    fn send(&self, count: usize) {
+        for _record in 0..count {
+            self.send_bytes(900);
+        }
+    }
+
+    fn send_bytes(&self, bytes: usize) {
+        let record = Record::new(vec![7; bytes]);
+        self.topic.producer().send_and_wait(record).unwrap();
+    }
+
+    /// What a power cut now may leave.
+    fn cut(&self) -> EventLog {
+        open(&self.storage.crash(Survival::Nothing, 0))
+    }
+}
+
+fn options(level: Durability) -> TopicOptions {
+    TopicOptions::new().durability(level).segment_bytes(2000)
+}
+
+fn open(storage: &SimulatedStorage) -> EventLog {
+    let builder = EventLog::builder().storage(storage.clone());
+    builder.housekeeping(Housekeeping::Manual).open().unwrap()
+}

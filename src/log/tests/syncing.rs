@@ -1,0 +1,79 @@
+//! Two who sync at once.
+
+use super::World;
+use crate::storage::{Fault, OperationKind};
+use crate::{Durability, ErrorKind, Record};
+
+const EIO: i32 = 5;
+
+fn failing_sync() -> Fault {
+    Fault::error(EIO).only(OperationKind::Sync)
+}
+
+/// A sync that somebody waited for came between; what was written after it counted as synced too.
+#[test]
+fn what_is_written_during_a_sync_beside_the_writing_is_synced_by_the_next() {
+    let world = World::new(Durability::Os);
+    let (partition, log) = (&world.partition, &world.partition.log);
+    let later: [&[usize]; 2] = [&[10], &[10, 1500, 10]];
+    for (between, later) in [false, true, true, false].into_iter().zip(later.repeat(2)) {
+        world.send(4);
+        let written = log.written().unwrap();
+        let end = written.end();
+        if between {
+            partition.sync().unwrap();
+        }
+        for bytes in later {
+            world.send_bytes(*bytes);
+        }
+        log.sync_written(&written).unwrap();
+        assert_eq!(partition.offsets().recovery_point, end, "{between}");
+        assert!(!log.writer.lock().is_synced(), "{between}");
+        partition.sync().unwrap();
+        let offsets = partition.offsets();
+        assert_eq!(offsets.recovery_point, offsets.log_end);
+    }
+}
+
+/// The disk tells of an error once. The sync beside the writing came after the one that was told, succeeded,
+/// and said that everything was on disk.
+#[test]
+fn a_sync_beside_the_writing_says_nothing_once_another_has_failed() {
+    for beside in [false, true] {
+        let world = World::new(Durability::Os);
+        world.send(5);
+        let (partition, log) = (&world.partition, &world.partition.log);
+        let (first, second) = (log.written().unwrap(), log.written().unwrap());
+        world.storage.fail(failing_sync());
+        if beside {
+            log.sync_written(&first).unwrap_err();
+        } else {
+            partition.sync().unwrap_err();
+        }
+        let error = log.sync_written(&second).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Poisoned);
+        assert_eq!(partition.offsets().recovery_point, 0);
+        assert_eq!(world.cut().recovery_report().damaged().count(), 0);
+    }
+}
+
+/// A sync had failed, and before the partition was poisoned another one succeeded and acknowledged what the
+/// first had lost.
+#[test]
+fn no_sync_is_repeated_before_the_partition_is_poisoned_either() {
+    let world = World::new(Durability::Disk);
+    let log = &world.partition.log;
+    let record = Record::new(vec![7; 900]);
+    let delivery = world.topic.producer().send(record).unwrap();
+    log.write_pending();
+    world.storage.fail(failing_sync());
+    log.writer.lock().sync(&log.place).unwrap_err();
+    assert_eq!(delivery.wait().unwrap_err().kind(), ErrorKind::Poisoned);
+
+    let world = World::new(Durability::Os);
+    world.send(5);
+    let log = &world.partition.log;
+    log.writer.lock().note_failed_sync();
+    let error = world.partition.sync().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Poisoned);
+}
