@@ -418,19 +418,19 @@ impl Log {
     }
 
     /// Makes what was written so far durable while others go on writing, if it is much, so that a crash
-    /// leaves little to scan. For topics below `Disk`, where nobody waits for it.
-    pub(crate) fn sync_beside_writing(&self) -> Result<(), Error> {
+    /// leaves little to scan. For topics below `Disk`, where nobody waits for it. Returns whether it was.
+    pub(crate) fn sync_beside_writing(&self) -> Result<bool, Error> {
         let _beside = self.beside.lock();
         if self.read_only || self.refusal().is_some() {
-            return Ok(());
+            return Ok(false);
         }
         if self.options().durability == Durability::Disk {
             // It was altered meanwhile: now whoever waits for it syncs.
-            return Ok(());
+            return Ok(false);
         }
         match self.written() {
-            Some(written) => self.sync_written(&written),
-            None => Ok(()),
+            Some(written) => self.sync_written(&written).map(|()| true),
+            None => Ok(false),
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::catalog::Catalog;
-use crate::log::Attention;
+use crate::log::{Attention, Log};
 use crate::options::Durability;
 use crate::sync::{Mutex, spawn};
 
@@ -58,6 +58,8 @@ pub(crate) struct Housekeeper {
     catalog: Weak<Catalog>,
     retention: Every,
     syncs: Every,
+    /// Those that are still to be looked at since syncs were due.
+    to_sync: Mutex<Vec<Arc<Log>>>,
     /// The time until the next look at what waits.
     tick: Mutex<Duration>,
     chores: Mutex<Vec<Chore>>,
@@ -77,6 +79,7 @@ impl Housekeeper {
             catalog: Arc::downgrade(catalog),
             retention: Every::new(interval),
             syncs: Every::new(SYNC_INTERVAL),
+            to_sync: Mutex::new(Vec::new()),
             tick: Mutex::new(TICK),
             chores: Mutex::new(Vec::new()),
         }
@@ -105,17 +108,32 @@ impl Housekeeper {
             apply_retention(&catalog);
         }
         if self.syncs.is_due(now) {
-            sync_what_nobody_syncs(&catalog);
+            *self.to_sync.lock() = logs_nobody_syncs(&catalog);
         }
+        let more = self.sync_one();
         let mut tick = self.tick.lock();
         *tick = match attention {
             Attention::Seldom => (*tick * 2).min(SELDOM),
             Attention::None | Attention::Often => TICK,
         };
         Some(match attention {
+            _ if more => TICK,
             Attention::None => self.retention.interval.min(SYNC_INTERVAL),
             Attention::Often | Attention::Seldom => *tick,
         })
+    }
+
+    /// Syncs the next partition that wants it, and no more: lingering records are not to wait for all of
+    /// them. Returns whether there are others to be looked at.
+    fn sync_one(&self) -> bool {
+        loop {
+            let Some(log) = self.to_sync.lock().pop() else {
+                return false;
+            };
+            if !matches!(log.sync_beside_writing(), Ok(false)) {
+                return true;
+            }
+        }
     }
 
     /// Does everything now, whatever the intervals.
@@ -124,6 +142,7 @@ impl Housekeeper {
             *every.last.lock() = None;
         }
         self.step();
+        while self.sync_one() {}
     }
 }
 
@@ -136,14 +155,11 @@ fn apply_retention(catalog: &Catalog) {
     }
 }
 
-fn sync_what_nobody_syncs(catalog: &Catalog) {
-    for topic in catalog.list() {
-        if topic.options().durability != Durability::Disk {
-            for log in topic.logs() {
-                let _shown_at_next_use = log.sync_beside_writing();
-            }
-        }
-    }
+fn logs_nobody_syncs(catalog: &Catalog) -> Vec<Arc<Log>> {
+    let mut topics = catalog.list();
+    topics.retain(|topic| topic.options().durability != Durability::Disk);
+    let logs = topics.iter().flat_map(|topic| topic.logs());
+    logs.map(Arc::clone).collect()
 }
 
 /// What the thread is told.
