@@ -141,7 +141,7 @@ impl Active {
     }
 
     /// Takes note that the file ends with its last batch again.
-    pub(super) fn is_cut(&mut self) {
+    pub(super) fn note_cut(&mut self) {
         (self.filled, self.allocated) = (self.end.position, self.end.position);
     }
 
@@ -182,7 +182,7 @@ impl Active {
                 // Perhaps there is room for the records at least.
                 Err(error) if is_full(&error) => {
                     self.file.set_len(position)?;
-                    self.is_cut();
+                    self.note_cut();
                 }
                 Err(error) => return Err(error),
             }

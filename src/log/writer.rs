@@ -223,7 +223,7 @@ impl Writer {
                 self.sync_failed |= cut.is_err();
             }
             outcome.poisoned |= cut.is_err();
-            active.is_cut();
+            active.note_cut();
             // Behind a segment that is sealed like that a power cut could bring a part of them back.
             self.written += length;
             return Err(error);
