@@ -2,10 +2,11 @@
 //! `docs/TESTING.md` describes.
 //!
 //! ```text
-//! cargo run --release --example torture_write -- DIR COUNT SYNC_EVERY SEGMENT_BYTES [PAUSE_US]
+//! cargo run --release --example torture_write -- DIR COUNT SYNC_EVERY SEGMENT_BYTES [PAUSE_US [os]]
 //! ```
 //!
-//! Prints `ACK n` once the records 0 to n - 1 are on disk. Goes on where an earlier run stopped. After an
+//! Prints `ACK n` once the records 0 to n - 1 are on disk. With `os` the topic has that level, and what is on
+//! disk is what the housekeeping has synced. Goes on where an earlier run stopped. After an
 //! error it tries the same record again, as a program would; after the third it ends with exit code 4.
 
 use std::error::Error;
@@ -14,7 +15,9 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use topiclog::{Delivery, EventLog, Housekeeping, Offset, Producer, Record, TopicOptions};
+use topiclog::{
+    Delivery, Durability, EventLog, Housekeeping, Offset, Producer, Record, TopicOptions,
+};
 
 fn main() -> ExitCode {
     match run() {
@@ -37,6 +40,10 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     let sync_every: u64 = next("SYNC_EVERY")?.parse()?;
     let segment_bytes: u32 = next("SEGMENT_BYTES")?.parse()?;
     let pause = Duration::from_micros(next("PAUSE_US").map_or(Ok(0), |text| text.parse())?);
+    let level = match next("LEVEL") {
+        Ok(level) if level == "os" => Durability::Os,
+        _ => Durability::Disk,
+    };
 
     // Every system call comes from one thread, so that a campaign can name the n-th.
     let log = EventLog::builder()
@@ -45,6 +52,7 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
         .open()?;
     let options = TopicOptions::new()
         .segment_bytes(segment_bytes)
+        .durability(level)
         .retention(None);
     let topic = log.open_or_create_topic("torture", options)?;
     let producer = topic.producer();
@@ -58,9 +66,13 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
         match send(&producer, number).and_then(|delivery| settle(&delivery, number, last)) {
             Ok(()) => {
                 number += 1;
-                if last {
+                if last && level == Durability::Disk {
                     acknowledged = number;
                     say(format_args!("ACK {number}"));
+                } else if last {
+                    log.run_housekeeping();
+                    acknowledged = topic.partition(0)?.offsets().recovery_point.value();
+                    say(format_args!("ACK {acknowledged}"));
                 }
             }
             Err(error) => {
