@@ -65,9 +65,9 @@ impl Place {
     }
 
     /// An error if the partition was deleted: another one may be where it was.
-    fn check_there(&self) -> Result<(), Error> {
+    pub(super) fn check_there(&self) -> Result<(), Error> {
         if self.gone.load(Ordering::Acquire) {
-            return Err(Error::from(TopicError::Replaced).at_path(&self.directory));
+            return Err(Error::from(TopicError::NotFound).in_topic(self.name.topic()));
         }
         Ok(())
     }
@@ -157,9 +157,9 @@ pub(crate) struct Log {
     pub(super) round_done: Condvar,
     /// Held while writing and syncing.
     pub(super) writer: Mutex<Writer>,
-    /// Held while somebody syncs beside the writing. Of an error of the disk only one of two who sync at
-    /// once may be told, so nobody else does who has something to say of it.
-    beside: Mutex<()>,
+    /// Whether somebody may sync beside the writing; held while he does. Of an error of the disk only one of
+    /// two who sync at once may be told, so nobody else does who has something to say of it.
+    beside: Mutex<bool>,
     /// What readers go by: replaced as a whole.
     pub(super) segments: RwLock<Segments>,
     /// One removal at a time.
@@ -213,6 +213,7 @@ impl Log {
         segments: Vec<Arc<Segment>>,
         read_only: bool,
     ) -> Self {
+        let beside = !read_only && queue.options.durability != Durability::Disk;
         Self {
             place,
             accumulator,
@@ -220,7 +221,7 @@ impl Log {
             queue: Mutex::new(queue),
             round_done: Condvar::new(),
             writer: Mutex::new(writer),
-            beside: Mutex::new(()),
+            beside: Mutex::new(beside),
             segments: RwLock::new(Arc::new(segments)),
             retention: Mutex::new(()),
             published: Mutex::new(Published::default()),
@@ -346,8 +347,11 @@ impl Log {
     /// in the log already is brought to the new one.
     pub(crate) fn set_options(&self, options: Arc<TopicOptions>) -> Result<(), Error> {
         let harden = options.durability == Durability::Disk;
-        let _alone = self.beside.lock();
         self.settle_all()?;
+        if harden {
+            // From now on whoever waits for a sync syncs, and nobody beside him.
+            *self.beside.lock() = false;
+        }
         let mut queue = self.queue.lock();
         while queue.busy {
             self.wait_for_round(&mut queue);
@@ -360,8 +364,12 @@ impl Log {
         queue.next_offset = queue.next_offset.max(end);
         queue.options = options;
         drop(queue);
-        if harden && !self.read_only {
-            self.sync_alone()?;
+        if !self.read_only {
+            if harden {
+                self.sync()?;
+            } else {
+                *self.beside.lock() = true;
+            }
         }
         Ok(())
     }
@@ -391,12 +399,8 @@ impl Log {
 
     /// Makes everything written so far durable, whatever the topic's level.
     pub(crate) fn sync(&self) -> Result<(), Error> {
-        let _alone = self.beside.lock();
-        self.sync_alone()
-    }
-
-    fn sync_alone(&self) -> Result<(), Error> {
         self.settle_all()?;
+        let _alone = self.beside.lock();
         self.check_writable()?;
         let mut writer = self.writer.lock();
         let end = self.marks.log_end();
@@ -420,12 +424,11 @@ impl Log {
     /// Makes what was written so far durable while others go on writing, if it is much, so that a crash
     /// leaves little to scan. For topics below `Disk`, where nobody waits for it. Returns whether it was.
     pub(crate) fn sync_beside_writing(&self) -> Result<bool, Error> {
-        let _beside = self.beside.lock();
-        if self.read_only || self.refusal().is_some() {
+        // Nobody who does so as a chore waits for those who have to.
+        let Some(may) = self.beside.try_lock() else {
             return Ok(false);
-        }
-        if self.options().durability == Durability::Disk {
-            // It was altered meanwhile: now whoever waits for it syncs.
+        };
+        if !*may || self.refusal().is_some() {
             return Ok(false);
         }
         match self.written() {
@@ -494,7 +497,6 @@ impl Log {
             queue.refuse(error, Refusal::Closed);
             refused
         };
-        let _alone = self.beside.lock();
         let flushed = self.flush();
         {
             let mut queue = self.queue.lock();
@@ -509,6 +511,7 @@ impl Log {
             return flushed.map(|()| None);
         }
         let (segment, end) = {
+            let _alone = self.beside.lock();
             let mut writer = self.writer.lock();
             let _published = self.published.lock();
             let end = self.marks.log_end();

@@ -319,6 +319,9 @@ impl Writer {
     }
 
     fn remove_orphan(&mut self, place: &Place) -> Result<(), Error> {
+        if self.orphan.is_some() {
+            place.check_there()?;
+        }
         let Some(path) = self.orphan.take() else {
             return Ok(());
         };

@@ -107,7 +107,8 @@ impl Housekeeper {
         if self.retention.is_due(now) {
             apply_retention(&catalog);
         }
-        if self.syncs.is_due(now) {
+        // Where that takes longer than the interval everybody has a turn all the same.
+        if self.to_sync.lock().is_empty() && self.syncs.is_due(now) {
             *self.to_sync.lock() = logs_nobody_syncs(&catalog);
         }
         let more = self.sync_one();
@@ -224,6 +225,41 @@ impl HousekeepingThread {
         let _gone_already = self.sender.send(Command::Stop);
         if thread.thread().id() != std::thread::current().id() {
             let _panicked = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::storage::MemoryStorage;
+    use crate::{EventLog, Housekeeping, Offset, Record, Timestamp, TopicOptions};
+
+    /// Where a pass took longer than the time between two, the first ones in the list never came up.
+    #[test]
+    fn every_partition_has_its_turn_to_be_synced_however_long_that_takes() {
+        let clock = ManualClock::new(Timestamp::from_millis(1_000_000));
+        let builder = EventLog::builder().storage(MemoryStorage::new());
+        let builder = builder.clock(clock.clone());
+        let log = builder.housekeeping(Housekeeping::Manual).open().unwrap();
+        let options = TopicOptions::new().durability(Durability::Os);
+        let options = options.segment_bytes(2000).partitions(3);
+        let topic = log.create_topic("t", options).unwrap();
+        let partitions = topic.partitions();
+        let housekeeper = Housekeeper::new(&partitions[0].catalog, Duration::from_secs(300));
+        for _second in 0..3 {
+            for partition in 0..3 {
+                for _record in 0..4 {
+                    let record = Record::new(vec![7; 900]).partition(partition);
+                    topic.producer().send_and_wait(record).unwrap();
+                }
+            }
+            clock.advance(Duration::from_secs(1));
+            housekeeper.step();
+        }
+        for partition in partitions {
+            assert!(partition.offsets().recovery_point > Offset::ZERO);
         }
     }
 }

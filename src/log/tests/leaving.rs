@@ -1,7 +1,10 @@
 //! Somebody is at work in a partition while its topic is deleted and made anew.
 
 use super::{World, options};
-use crate::{Durability, Offset, Timestamp};
+use crate::log::queue::Run;
+use crate::log::writer::Outcome;
+use crate::storage::{Fault, OperationKind};
+use crate::{Durability, ErrorKind, Offset, Record, Timestamp};
 
 /// A sync beside the writing, a roll, or retention went on by the name of the directory: it put a checkpoint
 /// or a segment into the new partition, or removed one.
@@ -42,5 +45,38 @@ fn who_is_still_at_work_leaves_the_partition_made_anew_alone() {
         assert!(content() == before, "{level:?}");
         let again = world.cut();
         assert_eq!(again.recovery_report().damaged().count(), 0);
+    }
+}
+
+/// A roll had failed and its file could not be removed. The topic was made anew, and who came late to the old
+/// one removed the file of that name: the new partition's.
+#[test]
+fn what_a_failed_roll_left_is_not_removed_from_the_partition_made_anew() {
+    for level in [Durability::Os, Durability::Disk] {
+        let mut world = World::new(level);
+        for kind in [OperationKind::Write, OperationKind::Remove] {
+            world.storage.fail(Fault::error(5).only(kind));
+        }
+        let record = Record::new(vec![7; 900]);
+        let producer = world.topic.producer();
+        producer.send_and_wait(record.clone()).unwrap_err();
+        world.storage.heal();
+        let old = world.partition.clone();
+        world.log.delete_topic("t").unwrap();
+        world.topic = world.log.create_topic("t", options(level)).unwrap();
+        world.partition = world.topic.partition(0).unwrap();
+        world.send(1);
+        let before = world.storage.files();
+
+        let mut run = Run::default();
+        run.begin_batch(Timestamp::EPOCH, None);
+        run.push(&record, Timestamp::EPOCH);
+        let (end, mut outcome) = (old.offsets().log_end, Outcome::default());
+        let mut writer = old.log.writer.lock();
+        let place = &old.log.place;
+        let written = writer.append(place, &options(level), &mut run, end, end, &mut outcome);
+        drop(writer);
+        assert_eq!(written.unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(world.storage.files(), before, "{level:?}");
     }
 }
