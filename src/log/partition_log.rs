@@ -443,7 +443,11 @@ impl Log {
     }
 
     pub(super) fn sync_written(&self, written: &Written) -> Result<(), Error> {
-        let synced = written.sync(&self.place).and_then(|synced| {
+        let is_in_log = |segment: &Arc<Segment>| {
+            let segments = self.segments();
+            segments.iter().any(|other| Arc::ptr_eq(other, segment))
+        };
+        let synced = written.sync(&self.place, is_in_log).and_then(|synced| {
             let named = synced.is_ok().then(|| self.place.sync_directory());
             named.unwrap_or(Ok(())).map(|()| synced)
         });

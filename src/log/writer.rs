@@ -72,19 +72,24 @@ impl Written {
         self.upto.offset
     }
 
-    /// Syncs it, but for names. Each file by a handle of its own: of what the disk could not keep every
-    /// handle is told once, and the writer's is to be told too.
+    /// Syncs it, but for names, and but for segments that are not in the log any more. Each file by a handle
+    /// of its own: of what the disk could not keep every handle is told once, and the writer's is to be told
+    /// too.
     ///
     /// # Errors
     ///
     /// The outer one if nothing was lost: it may be tried again. The inner one if a sync has failed.
-    pub(super) fn sync(&self, place: &Place) -> Result<Result<(), Error>, Error> {
+    pub(super) fn sync(
+        &self,
+        place: &Place,
+        is_in_log: impl Fn(&Arc<Segment>) -> bool,
+    ) -> Result<Result<(), Error>, Error> {
         for segment in self.sealed.iter().chain([&self.active]) {
             let fail = |error| Error::storage("sync", segment.path(), error);
-            let active = Arc::ptr_eq(segment, &self.active);
             let file = match place.storage.open(segment.path(), OpenMode::ReadWrite) {
-                // Removed, since it lies below the log start.
-                Err(error) if error.kind() == io::ErrorKind::NotFound && !active => continue,
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !is_in_log(segment) => {
+                    continue;
+                }
                 file => file.map_err(fail)?,
             };
             if let Err(error) = file.sync_data() {
