@@ -159,7 +159,7 @@ pub(crate) struct Log {
     pub(super) writer: Mutex<Writer>,
     /// Whether somebody may sync beside the writing; held while he does. Of an error of the disk only one of
     /// two who sync at once may be told, so nobody else does who has something to say of it.
-    beside: Mutex<bool>,
+    pub(super) beside: Mutex<bool>,
     /// What readers go by: replaced as a whole.
     pub(super) segments: RwLock<Segments>,
     /// One removal at a time.

@@ -80,3 +80,31 @@ fn what_a_failed_roll_left_is_not_removed_from_the_partition_made_anew() {
         assert_eq!(world.storage.files(), before, "{level:?}");
     }
 }
+
+/// Whoever holds one of these is at work with the partition's files by their names.
+#[test]
+fn a_deletion_waits_for_whoever_is_at_work() {
+    for lock in 0..4 {
+        let world = World::new(Durability::Os);
+        world.send(1);
+        let log = &world.partition.log;
+        std::thread::scope(|scope| {
+            let deleted = {
+                let _writer = (lock == 0).then(|| log.writer.lock());
+                let _retention = (lock == 1).then(|| log.retention.lock());
+                let _published = (lock == 2).then(|| log.published.lock());
+                let _beside = (lock == 3).then(|| log.beside.lock());
+                let deleted = scope.spawn(|| world.log.delete_topic("t").unwrap());
+                while world.partition.refusal().is_none() {
+                    std::thread::yield_now();
+                }
+                for _look in 0..2000 {
+                    assert!(!deleted.is_finished(), "lock {lock}");
+                    std::thread::yield_now();
+                }
+                deleted
+            };
+            deleted.join().unwrap();
+        });
+    }
+}
