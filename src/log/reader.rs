@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Log;
-use super::segment::{Segment, segment_for};
+use super::segment::{START, Segment, segment_for};
 use crate::error::{Error, FormatError, LogError};
 use crate::format::{BATCH_HEADER_BYTES, Batch, Batches, Frame};
 use crate::limits::{saturating_usize, to_u64};
@@ -119,11 +119,10 @@ impl Log {
                 let file = segment
                     .file(&*self.place.storage)
                     .map_err(|error| self.name(error))?;
-                let position = to_u64(crate::format::SEGMENT_HEADER_BYTES);
                 Ok(At {
                     segment: Arc::clone(segment),
                     file,
-                    position,
+                    position: START,
                 })
             }
             None => Err(self.gap(offset)),

@@ -2,8 +2,9 @@
 
 use std::io;
 
+use super::segment::START;
 use crate::error::FormatError;
-use crate::format::{Batch, BatchHeader, Frame, SEGMENT_HEADER_BYTES};
+use crate::format::{Batch, BatchHeader, Frame};
 use crate::limits::{RECORD_BYTES_MAX, saturating_usize, to_u64};
 use crate::storage::{StorageFile, read_exact_at};
 
@@ -50,7 +51,7 @@ impl<'f> Scanner<'f> {
     /// A scan of `file` from `position`, which is where a batch begins or the file ends.
     pub(super) fn new(file: &'f dyn StorageFile, seed: u32, position: u64) -> io::Result<Self> {
         let file_end = file.len()?;
-        let position = position.max(to_u64(SEGMENT_HEADER_BYTES));
+        let position = position.max(START);
         Ok(Self {
             file,
             seed,

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use topiclog::storage::{Fault, MemoryStorage, OperationKind, SimulatedStorage, Survival};
-use topiclog::{Durability, ErrorKind, EventLog, Offset, Record, Recovery, TopicOptions};
+use topiclog::{Durability, ErrorKind, EventLog, Offset, Record, Recovery, Topic, TopicOptions};
 
 use super::harness::{Dir, builder, clock, drain, fill, manual, open_on, place, put, refused};
 
@@ -331,33 +331,33 @@ fn below_level_disk_what_has_come_to_much_is_synced_within_a_second() {
     }
 }
 
+/// A topic of level `Os` with 300 records in small segments, none of them synced.
+fn os_log(storage: &SimulatedStorage) -> (EventLog, Topic) {
+    let log = open_on(storage.clone(), &clock());
+    let options = TopicOptions::new().durability(Durability::Os);
+    let options = options.segment_bytes(2000).batch_bytes(500);
+    let topic = log.create_topic("t", options).unwrap();
+    fill(&topic, 0, 300);
+    (log, topic)
+}
+
 #[test]
 fn sealed_segments_below_level_disk_are_synced_within_a_second() {
-    let (storage, clock) = (SimulatedStorage::new(), clock());
-    let log = open_on(storage.clone(), &clock);
-    let options = TopicOptions::new().durability(Durability::Os);
-    let topic = log
-        .create_topic("t", options.segment_bytes(2000).batch_bytes(500))
-        .unwrap();
-    fill(&topic, 0, 300);
+    let storage = SimulatedStorage::new();
+    let (log, topic) = os_log(&storage);
     let partition = topic.partition(0).unwrap();
     assert!(partition.segment_count() > 1);
     log.run_housekeeping();
     assert_eq!(partition.offsets().recovery_point, 300);
-    let cut = open_on(storage.crash(Survival::Nothing, 0), &clock);
+    let cut = open_on(storage.crash(Survival::Nothing, 0), &clock());
     let partition = cut.topic("t").unwrap().partition(0).unwrap();
     assert_eq!(partition.offsets().log_end, 300);
 }
 
 #[test]
 fn a_partition_whose_sync_beside_the_writing_fails_takes_no_more() {
-    let (storage, clock) = (SimulatedStorage::new(), clock());
-    let log = open_on(storage.clone(), &clock);
-    let options = TopicOptions::new().durability(Durability::Os);
-    let topic = log
-        .create_topic("t", options.segment_bytes(2000).batch_bytes(500))
-        .unwrap();
-    fill(&topic, 0, 300);
+    let storage = SimulatedStorage::new();
+    let (log, topic) = os_log(&storage);
     // Not to get at the file is no failure of a sync: it is tried again.
     let no_descriptors = Fault::error(24).only(OperationKind::Open);
     storage.fail(no_descriptors);
