@@ -25,6 +25,11 @@ pub fn read(arguments: &Arguments) {
         }
         one.flush().unwrap();
         three.flush().unwrap();
+        let waited = log.create_topic("waited", options(Durability::Os)).unwrap();
+        for value in values.iter().take(count) {
+            let record = Record::new(value);
+            waited.producer().send_and_wait(record).unwrap();
+        }
         let topic_directory = |topic: &Topic| {
             let topics = directory.path().join("topics");
             let entries = std::fs::read_dir(topics).unwrap().map(Result::unwrap);
@@ -45,21 +50,21 @@ pub fn read(arguments: &Arguments) {
         table.cell("1 MiB reads, two threads", "-", count, bytes, || {
             time(|| plain_reads_by_two(&path))
         });
-        table.cell("one consumer, one partition", "-", count, bytes, || {
-            let partition = one.partition(0).unwrap();
-            let consumer = log.consumer().options(from_start());
-            let mut consumer = consumer.assign([&partition]).unwrap();
-            consumer.seek_to_beginning().unwrap();
-            time(|| consume(&mut consumer, count))
-        });
-        table.cell("the same, 5000 records a poll", "-", count, bytes, || {
-            let partition = one.partition(0).unwrap();
-            let options = from_start().max_poll_records(5000);
-            let consumer = log.consumer().options(options);
-            let mut consumer = consumer.assign([&partition]).unwrap();
-            consumer.seek_to_beginning().unwrap();
-            time(|| consume(&mut consumer, count))
-        });
+        let long_polls = from_start().max_poll_records(5000);
+        for (name, topic, options) in [
+            ("one consumer, one partition", &one, from_start()),
+            ("the same, 5000 records a poll", &one, long_polls),
+            ("one consumer, a batch per record", &waited, from_start()),
+        ] {
+            let log = &log;
+            table.cell(name, "-", count, bytes, move || {
+                let partition = topic.partition(0).unwrap();
+                let consumer = log.consumer().options(options.clone());
+                let mut consumer = consumer.assign([&partition]).unwrap();
+                consumer.seek_to_beginning().unwrap();
+                time(|| consume(&mut consumer, count))
+            });
+        }
         for (name, members) in [
             ("group of one, three partitions", 1),
             ("group of three, three partitions", 3),
