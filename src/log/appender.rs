@@ -407,18 +407,22 @@ impl Log {
     pub(crate) fn settle_all(&self) -> Result<(), Error> {
         let mut queue = self.queue.lock();
         let failures = queue.failures;
-        // What is being written now is of the past; what is queued behind it may be.
-        let round = queue.rounds;
-        while queue.busy && queue.rounds == round {
-            self.wait_for_round(&mut queue);
-        }
-        if !queue.busy && queue.has_work() {
-            self.drive(&mut queue, Goal::Acknowledged);
-        } else if let Some(last) = queue.waiting().last().cloned() {
-            drop(queue);
-            // Its own sender is told how it went; so are those before it.
-            let _told = self.wait(&last, None);
-            queue = self.queue.lock();
+        // What was sent before waits up to here, or is in the hands of whoever is writing.
+        let mut last = queue.waiting().last().cloned();
+        loop {
+            let waits = queue.has_waiting(last.as_ref());
+            match (queue.busy, waits) {
+                (false, false) => break,
+                (false, true) => self.drive(&mut queue, Goal::Acknowledged),
+                (true, _) => {
+                    self.wait_for_round(&mut queue);
+                    // It may have been written only, and wait for its sync.
+                    last = last.or_else(|| queue.waiting_for_sync().cloned());
+                    if !waits && !queue.has_waiting(last.as_ref()) {
+                        break;
+                    }
+                }
+            }
         }
         match &queue.last_failure {
             Some(error) if queue.failures != failures => Err(error.clone()),
@@ -426,11 +430,14 @@ impl Log {
         }
     }
 
-    /// Waits until whoever is writing has done another round.
+    /// Waits until whoever is writing has done his round.
     pub(super) fn wait_for_round(&self, queue: &mut MutexGuard<'_, Queue>) {
-        queue.watchers += 1;
-        self.round_done.wait(queue);
-        queue.watchers -= 1;
+        let round = queue.rounds;
+        while queue.busy && queue.rounds == round {
+            queue.watchers += 1;
+            self.round_done.wait(queue);
+            queue.watchers -= 1;
+        }
     }
 
     /// Writes what waits, unless somebody is at it. For a reader that has reached the end.

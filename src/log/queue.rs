@@ -256,6 +256,17 @@ impl Queue {
         unsynced.chain(runs.flat_map(|run| &run.tickets))
     }
 
+    /// Whether this is among it.
+    pub(super) fn has_waiting(&self, ticket: Option<&Arc<Ticket>>) -> bool {
+        let is_it = |other: &Arc<Ticket>| ticket.is_some_and(|ticket| Arc::ptr_eq(ticket, other));
+        self.waiting().any(is_it)
+    }
+
+    /// The last of what is written and waits for a sync.
+    pub(super) fn waiting_for_sync(&self) -> Option<&Arc<Ticket>> {
+        self.unsynced.back().map(|(ticket, _)| ticket)
+    }
+
     /// Takes no more records into the open batch.
     pub(super) fn close_batch(&mut self) {
         (self.open, self.room) = (false, 0);

@@ -1,7 +1,10 @@
 //! Bugs of writing.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use topiclog::storage::{Fault, OperationKind, Survival};
-use topiclog::{Durability, ErrorKind, Offset, Record};
+use topiclog::{Durability, ErrorKind, EventLog, Offset, Record, TopicOptions};
 
 use super::{EIO, log_with, reopened};
 
@@ -31,5 +34,37 @@ fn a_record_that_failed_never_takes_the_place_of_one_that_was_acknowledged() {
                 }
             }
         }
+    }
+}
+
+/// A flush waited for the round of writing that was going on, and took it that what was sent before came
+/// with the next; somebody else had begun that one already, and the flush returned before it ended.
+#[test]
+fn a_flush_never_returns_before_what_was_sent_is_acknowledged() {
+    for level in [Durability::Memory, Durability::Os, Durability::Disk] {
+        let log = EventLog::in_memory().unwrap();
+        let options = TopicOptions::new().durability(level).linger(Duration::MAX);
+        let topic = log.create_topic("t", options).unwrap();
+        let partition = topic.partition(0).unwrap();
+        let done = AtomicBool::new(false);
+        let early = std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let producer = topic.producer();
+                    while !done.load(Ordering::Relaxed) {
+                        producer.send_and_wait(Record::new("x")).unwrap();
+                    }
+                });
+            }
+            let early = (0..2000).find(|_| {
+                let delivery = topic.producer().send(Record::new("y")).unwrap();
+                topic.flush().unwrap();
+                let offset = delivery.try_result().map(|result| result.unwrap().offset);
+                offset.is_none_or(|offset| offset >= partition.offsets().high_watermark)
+            });
+            done.store(true, Ordering::Relaxed);
+            early
+        });
+        assert_eq!(early, None, "{level:?}");
     }
 }
