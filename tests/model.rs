@@ -303,8 +303,18 @@ impl Run {
         let partition = self.partition(number);
         let before = (partition.size_bytes(), partition.segment_count());
         let count = 1 + self.rng.below(3);
-        let batch: Vec<_> = (0..count).map(|_| self.record(number)).collect();
-        // A batch that would not fit a segment is refused record by record; such sizes are not sent.
+        let mut batch: Vec<_> = (0..count).map(|_| self.record(number)).collect();
+        // What does not fit a segment together would be several batches.
+        let mut room = self.settings.segment_bytes as usize - 2 * START as usize;
+        batch.retain(|record| {
+            let size = record.size_bytes() + 60;
+            let fits = size <= room;
+            room -= if fits { size } else { 0 };
+            fits
+        });
+        if batch.is_empty() {
+            return;
+        }
         let producer = self.topic.producer();
         let sent: Vec<_> = batch
             .iter()

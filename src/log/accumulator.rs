@@ -68,6 +68,11 @@ impl Accumulator {
         }
     }
 
+    /// The bytes that may wait to be written in all partitions together.
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
+    }
+
     /// Takes memory for so many more bytes in a run, if it has not taken enough before: twice as much each
     /// time, but for one batch more at most. So a partition in which little waits takes little.
     pub(super) fn reserve_for(&self, run: &mut Run, bytes: usize, batch_bytes: usize) -> bool {

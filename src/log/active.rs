@@ -51,19 +51,25 @@ pub(super) struct Claim {
     pub(super) length: u64,
     pub(super) base_timestamp: Timestamp,
     max_timestamp: Timestamp,
+    /// The log's own time, if it is stamped with that.
+    pub(super) append_time: Option<Timestamp>,
 }
 
 impl Claim {
-    pub(super) fn new(batch: &Pending, log_end: Offset, append_time: Option<Timestamp>) -> Self {
+    /// What a batch asks that is to go to `next`, unless something else was promised.
+    pub(super) fn new(batch: &Pending, next: Offset, append_time: Option<Timestamp>) -> Self {
         let builder = &batch.builder;
-        let promised = batch.promised;
-        let base_offset = promised.map_or(log_end, |promised| promised.max(log_end));
+        let (base_offset, append_time) = match batch.promised {
+            Some(promised) => (promised.base_offset.max(next), promised.append_time),
+            None => (next, append_time),
+        };
         Self {
             base_offset,
             end_offset: base_offset + u64::from(builder.count()),
             length: to_u64(builder.len()),
             base_timestamp: append_time.unwrap_or_else(|| builder.base_timestamp()),
             max_timestamp: append_time.unwrap_or_else(|| builder.max_timestamp()),
+            append_time,
         }
     }
 }

@@ -14,7 +14,7 @@ use super::queue::{Acknowledged, Queue, RUN_BYTES, Ticket};
 use super::round::Goal;
 use crate::error::{Error, InputError, LogError};
 use crate::format::{BATCH_HEADER_BYTES, SEGMENT_HEADER_BYTES, encoded_bytes};
-use crate::limits::{to_u64, to_usize};
+use crate::limits::{HEADERS_MAX, saturating_usize, to_u64, to_usize};
 use crate::options::{Durability, TopicOptions};
 use crate::record::{Record, RecordMetadata};
 use crate::sync::{MutexGuard, park, park_timeout};
@@ -123,11 +123,10 @@ impl Log {
             let state = &mut **queue;
             let explicit = self.admit(state, record, size)?;
             let options = &*state.options;
-            let room = to_usize(options.batch_bytes.min(options.batch_bytes_max));
-            let largest = largest_batch(options);
+            let room = to_usize(options.batch_bytes).min(largest_batch(options));
             let fits = state.open
                 && state.filling.batches.last().is_some_and(|open| {
-                    let timestamp = explicit.unwrap_or(open.opened);
+                    let timestamp = explicit.unwrap_or(open.time);
                     open.builder.len() + size <= room && open.builder.spans(timestamp)
                 });
             let mut needed = size;
@@ -151,22 +150,23 @@ impl Log {
                 continue;
             }
             if !fits {
-                self.open_batch(state, explicit);
+                self.open_batch(state);
             }
             if let Some(open) = state.filling.batches.last_mut()
                 && let Some(ticket) = state.filling.tickets.last()
             {
-                let timestamp = explicit.unwrap_or(open.opened);
+                let timestamp = explicit.unwrap_or(open.time);
                 open.builder
                     .push(&mut state.filling.bytes, record, timestamp);
                 if open.promised.is_some() {
                     state.next_offset = state.next_offset.next();
                 }
                 let index = open.builder.count().saturating_sub(1);
-                let left = room.min(largest).saturating_sub(open.builder.len());
+                let looks = self.place.manual_clock || !open.builder.spans(open.time);
+                let left = room.saturating_sub(open.builder.len());
                 let left = left.min(state.filling.reserved_room());
                 let noted = note(ticket, index, timestamp);
-                state.open_batch(if self.place.manual_clock { 0 } else { left });
+                state.open_batch(if looks { 0 } else { left });
                 return Ok((noted, !fits));
             }
         }
@@ -183,7 +183,7 @@ impl Log {
         if let Some(refusal) = &queue.refusal {
             return Err(refusal.clone());
         }
-        check_size(record, size, &queue.options)?;
+        self.check_size(record, size, &queue.options)?;
         match record.timestamp_asked() {
             Some(timestamp) => self.check_timestamp(timestamp, &queue.options).map(Some),
             None if self.place.manual_clock => Ok(Some(self.place.clock.wall())),
@@ -207,7 +207,7 @@ impl Log {
         }
         let explicit = self.admit(&queue, record, encoded_bytes(record))?;
         let timestamp = explicit.unwrap_or_else(|| self.place.clock.wall());
-        let list = !std::mem::replace(&mut queue.listed, true);
+        self.list(&mut queue);
         let mut run = std::mem::take(&mut queue.spare_run);
         run.begin_batch(timestamp, None);
         run.push(record, timestamp);
@@ -215,10 +215,6 @@ impl Log {
         run.clear();
         if run.bytes.capacity() <= SPARE_BYTES_MAX {
             queue.spare_run = run;
-        }
-        drop(queue);
-        if list {
-            self.accumulator.list(self);
         }
         acknowledged.map(|acknowledged| self.metadata(acknowledged, 0, timestamp))
     }
@@ -241,18 +237,25 @@ impl Log {
     /// who wait for something to be sent.
     #[inline]
     fn after_sending(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>, opened: bool) {
-        let list = opened && !std::mem::replace(&mut queue.listed, true);
+        if opened {
+            self.list(&mut queue);
+        }
         let no_linger = queue.options.linger.is_zero();
         if !queue.busy && (no_linger || !queue.full.is_empty()) {
             let goal = if no_linger { Goal::Written } else { Goal::Full };
             self.drive(&mut queue, goal);
         }
         drop(queue);
-        if list {
-            self.accumulator.list(self);
-        }
         if opened {
             self.listeners.notify();
+        }
+    }
+
+    /// Has the housekeeping look at the partition. With the queue locked, since whoever closes it takes it
+    /// off the list for good.
+    fn list(self: &Arc<Self>, queue: &mut Queue) {
+        if !std::mem::replace(&mut queue.listed, true) {
+            self.accumulator.list(self);
         }
     }
 
@@ -272,23 +275,45 @@ impl Log {
         };
     }
 
-    fn open_batch(self: &Arc<Self>, queue: &mut Queue, explicit: Option<Timestamp>) {
+    fn open_batch(self: &Arc<Self>, queue: &mut Queue) {
         let ticket = Arc::new(Ticket::new(Arc::clone(self)));
         let append_time = queue.options.timestamp_type == TimestampType::LogAppendTime;
-        let opened = explicit.unwrap_or_else(|| self.place.clock.wall());
-        let promised =
-            (queue.options.durability == Durability::Memory).then_some(queue.next_offset);
-        if let Some(base_offset) = promised {
-            let append_time = append_time.then_some(opened);
-            let acknowledged = Acknowledged {
-                base_offset,
-                append_time,
-            };
+        let now = self.place.clock.wall();
+        let promised = (queue.options.durability == Durability::Memory).then_some(Acknowledged {
+            base_offset: queue.next_offset,
+            append_time: append_time.then_some(now),
+        });
+        if let Some(promised) = promised {
             // Nobody has it yet, so nobody waits.
-            ticket.settle(Ok(acknowledged), &mut Vec::new());
+            ticket.settle(Ok(promised), &mut Vec::new());
         }
-        queue.filling.begin_batch(opened, promised);
+        queue.filling.begin_batch(now, promised);
         queue.filling.tickets.push(ticket);
+    }
+
+    /// A record must fit into a batch of its own, and that into a segment and into the buffer.
+    fn check_size(
+        &self,
+        record: &Record<'_>,
+        size: usize,
+        options: &TopicOptions,
+    ) -> Result<(), Error> {
+        let refuse =
+            |what, bytes, limit| Err(InputError::RecordTooLarge { what, bytes, limit }.into());
+        let (batch, limit) = (size + BATCH_HEADER_BYTES, largest_batch(options));
+        if batch > limit {
+            let what = "with its batch it is over batch_bytes_max or segment_bytes";
+            return refuse(what, batch, limit);
+        }
+        let limit = saturating_usize(self.accumulator.limit());
+        if batch > limit {
+            return refuse("with its batch it is over buffer_bytes", batch, limit);
+        }
+        if record.headers().len() > HEADERS_MAX {
+            let what = "it has too many headers";
+            return refuse(what, record.headers().len(), HEADERS_MAX);
+        }
+        Ok(())
     }
 
     fn check_timestamp(
@@ -483,9 +508,10 @@ impl Log {
             return Attention::None;
         };
         queue.watched.idle_ticks = 0;
+        queue.keep_time(self.place.clock.wall());
         match &queue.watched.seen {
             Some((seen, since)) if Arc::ptr_eq(seen, &first) => {
-                let lingered = now.saturating_sub(*since) >= queue.options.linger / 2;
+                let lingered = now.saturating_sub(*since) >= queue.options.linger;
                 if lingered && !queue.busy {
                     queue.watched.seen = None;
                     self.drive(&mut queue, Goal::Acknowledged);
@@ -538,29 +564,4 @@ impl Log {
 fn largest_batch(options: &TopicOptions) -> usize {
     let segment = to_usize(options.segment_bytes) - SEGMENT_HEADER_BYTES;
     to_usize(options.batch_bytes_max).min(segment)
-}
-
-/// A record must fit into a batch of its own, and that into a segment.
-fn check_size(record: &Record<'_>, size: usize, options: &TopicOptions) -> Result<(), Error> {
-    let batch = size + BATCH_HEADER_BYTES;
-    let limit = largest_batch(options);
-    if batch > limit {
-        let what = "with its batch it is over batch_bytes_max or segment_bytes";
-        return Err(InputError::RecordTooLarge {
-            what,
-            bytes: batch,
-            limit,
-        }
-        .into());
-    }
-    if record.headers().len() > crate::limits::HEADERS_MAX {
-        let (bytes, limit) = (record.headers().len(), crate::limits::HEADERS_MAX);
-        return Err(InputError::RecordTooLarge {
-            what: "it has too many headers",
-            bytes,
-            limit,
-        }
-        .into());
-    }
-    Ok(())
 }

@@ -101,10 +101,11 @@ impl Ticket {
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) builder: BatchBuilder,
-    /// Stamped on records that have no time of their own.
-    pub(super) opened: Timestamp,
+    /// Stamped on records that have no time of their own: that of its opening, or of the housekeeping's last
+    /// look.
+    pub(super) time: Timestamp,
     /// Given already when the batch was opened, if its topic acknowledges from memory.
-    pub(super) promised: Option<Offset>,
+    pub(super) promised: Option<Acknowledged>,
     /// Given by the writer.
     pub(super) stamped: Option<Acknowledged>,
 }
@@ -130,11 +131,11 @@ pub(super) struct Run {
 
 impl Run {
     /// Begins another batch.
-    pub(super) fn begin_batch(&mut self, opened: Timestamp, promised: Option<Offset>) {
+    pub(super) fn begin_batch(&mut self, time: Timestamp, promised: Option<Acknowledged>) {
         let builder = BatchBuilder::begin(&mut self.bytes);
         self.batches.push(Pending {
             builder,
-            opened,
+            time,
             promised,
             stamped: None,
         });
@@ -277,11 +278,20 @@ impl Queue {
         (self.open, self.room) = (true, room);
     }
 
+    /// Sets the time of the records to come that have none of their own.
+    pub(super) fn keep_time(&mut self, now: Timestamp) {
+        if let Some(open) = self.filling.batches.last_mut()
+            && open.builder.spans(now)
+        {
+            open.time = now;
+        }
+    }
+
     /// Adds a record to the open batch if it surely fits. Returns its place and time.
     #[inline]
     pub(super) fn add(&mut self, record: &Record<'_>) -> Option<(u32, Timestamp)> {
         let open = self.filling.batches.last()?;
-        let place = (open.builder.count(), open.opened);
+        let place = (open.builder.count(), open.time);
         (self.add_all(std::slice::from_ref(record)) == 1).then_some(place)
     }
 
@@ -298,7 +308,7 @@ impl Queue {
                 break;
             }
             open.builder
-                .push(&mut self.filling.bytes, record, open.opened);
+                .push(&mut self.filling.bytes, record, open.time);
             self.room -= size;
             added += 1;
         }

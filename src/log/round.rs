@@ -88,7 +88,7 @@ impl Log {
         let mut woken = Vec::new();
         let unsynced = self.settle_sync(queue, synced, poisoned, &mut woken);
         let failure = failure.or(unsynced);
-        queue.next_offset = self.marks.log_end();
+        queue.next_offset = queue.next_offset.max(self.marks.log_end());
         let more = !queue.full.is_empty();
         self.hand_on(queue, &mut woken, more);
         if more {
@@ -136,6 +136,9 @@ impl Log {
                 // Those behind a failed batch fail too, so that what is in the log is in order.
                 Some(error) => run.failure = Some(error.clone()),
                 None => self.write_run(&mut writer, run, options, &mut round.poisoned),
+            }
+            if run.failure.is_some() {
+                writer.give_up(run);
             }
             if round.poisoned {
                 break;
@@ -240,9 +243,7 @@ impl Log {
             self.accumulator.recycle(run);
         }
         let _told = self.settle_sync(queue, round.synced.take(), round.poisoned, &mut round.woken);
-        if options.durability != Durability::Memory {
-            queue.next_offset = self.marks.log_end();
-        }
+        queue.next_offset = queue.next_offset.max(self.marks.log_end());
     }
 
     /// Tells those who wait for a sync how it went. Returns why nothing more is accepted, if that is so.

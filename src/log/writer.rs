@@ -44,6 +44,8 @@ pub(super) struct Writer {
     sync_failed: bool,
     since_checkpoint: u64,
     scan_from: ScanFrom,
+    /// Offsets below were promised to records that could not be written: no other record gets them.
+    given_up: Offset,
 }
 
 /// Where a scan after a crash may begin: everything before is on disk.
@@ -171,7 +173,8 @@ impl Writer {
             return Ok(log_end);
         };
         let start = first.builder.start();
-        let claim = Claim::new(first, log_end, append_time);
+        let given_up = self.given_up;
+        let claim = Claim::new(first, log_end.max(given_up), append_time);
         if claim.end_offset > Offset::MAX {
             return Err(LogError::OffsetsExhausted.into());
         }
@@ -188,7 +191,7 @@ impl Writer {
         let seed = active.segment.seed();
         let (mut end, mut end_offset, mut batches) = (active.end, log_end, 0);
         for batch in run.batches.iter_mut().skip(run.written) {
-            let next = Claim::new(batch, end_offset, append_time);
+            let next = Claim::new(batch, end_offset.max(given_up), append_time);
             if batches > 0 && (next.end_offset > Offset::MAX || !active.takes(options, &next, end))
             {
                 break;
@@ -198,14 +201,14 @@ impl Writer {
                 &Stamp {
                     base_offset: next.base_offset,
                     durable_upto,
-                    append_time,
+                    append_time: next.append_time,
                     skips: next.base_offset > end_offset,
                     seed,
                 },
             );
             batch.stamped = Some(Acknowledged {
                 base_offset: next.base_offset,
-                append_time,
+                append_time: next.append_time,
             });
             end.position += next.length;
             end.first_timestamp.get_or_insert(next.base_timestamp);
@@ -241,6 +244,16 @@ impl Writer {
         self.written += length;
         self.since_checkpoint += length;
         Ok(end_offset)
+    }
+
+    /// Gives up the offsets that were promised to the batches of a run that are not written.
+    pub(super) fn give_up(&mut self, run: &Run) {
+        for batch in run.batches.iter().skip(run.written) {
+            if let Some(promised) = batch.promised {
+                let end = promised.base_offset + u64::from(batch.builder.count());
+                self.given_up = self.given_up.max(end);
+            }
+        }
     }
 
     /// Seals the active segment, if there is one, and begins the next.

@@ -3,10 +3,14 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use topiclog::storage::{Fault, OperationKind, Survival};
-use topiclog::{Durability, ErrorKind, EventLog, Offset, Record, TopicOptions};
+use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Survival};
+use topiclog::{
+    Durability, ErrorKind, EventLog, Offset, Record, Timestamp, TimestampType, TopicOptions,
+};
 
-use super::{EIO, log_with, reopened};
+use super::{EIO, ENOSPC, common, log_with, options, reopened};
+use common::clock;
+use topiclog::clock::{Clock, ManualClock};
 
 /// A write failed and was cut off, but not on the disk. The next record got its offset and was
 /// acknowledged; a power cut took that one away and brought the failed one back in its place.
@@ -67,4 +71,168 @@ fn a_flush_never_returns_before_what_was_sent_is_acknowledged() {
         });
         assert_eq!(early, None, "{level:?}");
     }
+}
+
+/// Records of level `Memory` were lost, and their offsets given up; under another level the next record got
+/// one of them again.
+#[test]
+fn an_offset_that_was_given_up_is_not_given_again_at_another_level() {
+    for level in [Durability::Os, Durability::Disk] {
+        let (storage, _log, topic) = log_with(Durability::Memory, 3);
+        topic.flush().unwrap();
+        storage.fail(Fault::error(ENOSPC).only(OperationKind::Write));
+        let producer = topic.producer();
+        let lost = producer.send(Record::new("lost")).unwrap().wait().unwrap();
+        topic.flush().unwrap_err();
+        topic.alter(|options| options.durability(level)).unwrap();
+        let next = producer.send_and_wait(Record::new("next")).unwrap();
+        assert!(next.offset > lost.offset, "{next:?}");
+        topic
+            .alter(|options| options.durability(Durability::Memory))
+            .unwrap();
+        let last = producer.send_and_wait(Record::new("last")).unwrap();
+        topic.flush().unwrap();
+        let partition = topic.partition(0).unwrap();
+        let read = partition.read(next.offset).unwrap();
+        let read: Vec<_> = read
+            .iter()
+            .map(|r| (r.offset(), r.value().unwrap()))
+            .collect();
+        assert_eq!(read, [(next.offset, &b"next"[..]), (last.offset, b"last")]);
+    }
+}
+
+/// A batch that was opened by a record with a time of its own gave that time to all others in it.
+#[test]
+fn a_record_without_a_time_never_gets_that_of_another() {
+    let log = EventLog::in_memory().unwrap();
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    let producer = topic.producer();
+    let begun = producer
+        .send_and_wait(Record::new("begun"))
+        .unwrap()
+        .timestamp;
+    let young = Timestamp::from_millis(begun.as_millis() - 1000);
+    for explicit in [Timestamp::EPOCH, young] {
+        producer
+            .send(Record::new("old").timestamp(explicit))
+            .unwrap();
+        let second = producer.send(Record::new("second")).unwrap();
+        let all = [Record::new("third"), Record::new("fourth")];
+        producer.send_all(all).unwrap().wait().unwrap();
+        assert!(second.wait().unwrap().timestamp >= begun);
+    }
+    let read = topic.partition(0).unwrap().read(Offset::ZERO).unwrap();
+    assert_eq!(read.len(), 9);
+    for record in &read {
+        assert_eq!(record.value() == Some(b"old"), record.timestamp() < begun);
+    }
+}
+
+/// With `LogAppendTime` and `Memory` the sender was told another time than the one that is stored.
+#[test]
+fn the_append_time_that_a_sender_learns_is_the_one_that_is_stored() {
+    for level in [Durability::Memory, Durability::Os, Durability::Disk] {
+        let (_storage, log, _) = log_with(level, 0);
+        let options = options(level).timestamp_type(TimestampType::LogAppendTime);
+        let topic = log.create_topic("stamped", options).unwrap();
+        let record = Record::new("a").timestamp(Timestamp::from_millis(5));
+        let told = topic.producer().send_and_wait(record).unwrap();
+        topic.flush().unwrap();
+        let read = topic.partition(0).unwrap().read(Offset::ZERO).unwrap();
+        let stored = read.iter().next().unwrap().timestamp();
+        assert_eq!(told.timestamp, stored, "{level:?}");
+        assert_eq!(stored.as_millis(), common::NOON, "{level:?}");
+    }
+}
+
+/// Records gathered into batches that are larger than a segment may be.
+#[test]
+fn a_gathered_batch_is_never_larger_than_a_segment() {
+    let (_storage, log, _) = log_with(Durability::Os, 0);
+    let options = options(Durability::Os).segment_bytes(1024);
+    let topic = log.create_topic("small", options).unwrap();
+    for _ in 0..10 {
+        topic.producer().send(Record::new(vec![7; 300])).unwrap();
+    }
+    topic.flush().unwrap();
+    let partition = topic.partition(0).unwrap();
+    assert_eq!(partition.segment_count(), 5);
+}
+
+/// A linger of a second ended after half of it.
+#[test]
+fn a_long_linger_is_not_cut_short() {
+    let (storage, clock) = (SimulatedStorage::new(), clock());
+    let log = common::open(&storage, &clock);
+    let options = options(Durability::Os).linger(Duration::from_secs(1));
+    let topic = log.create_topic("t", options).unwrap();
+    let delivery = topic.producer().send(Record::new("x")).unwrap();
+    log.run_housekeeping();
+    clock.advance(Duration::from_millis(999));
+    log.run_housekeeping();
+    assert!(delivery.try_result().is_none());
+    clock.advance(Duration::from_millis(1));
+    log.run_housekeeping();
+    assert!(delivery.try_result().unwrap().is_ok());
+}
+
+/// A record that is larger than the whole buffer was taken where nothing else waited.
+#[test]
+fn a_record_larger_than_the_buffer_is_refused() {
+    let log = EventLog::builder()
+        .in_memory()
+        .buffer_bytes(1000)
+        .open()
+        .unwrap();
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    let producer = topic.producer();
+    producer.send_and_wait(Record::new(vec![7; 800])).unwrap();
+    for refused in [
+        producer.send(Record::new(vec![7; 1000])).unwrap_err(),
+        producer
+            .send_and_wait(Record::new(vec![7; 1000]))
+            .unwrap_err(),
+    ] {
+        assert_eq!(refused.error().kind(), ErrorKind::InvalidInput);
+        assert!(refused.to_string().contains("buffer_bytes"), "{refused}");
+    }
+}
+
+/// A clock that passes for one that runs by itself.
+#[derive(Debug)]
+struct Running(ManualClock);
+
+impl Clock for Running {
+    fn wall(&self) -> Timestamp {
+        self.0.wall()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.monotonic()
+    }
+}
+
+/// Where records lingered for an hour, all got the time of the first.
+#[test]
+fn the_time_of_records_that_linger_goes_on() {
+    let clock = clock();
+    let builder = EventLog::builder()
+        .in_memory()
+        .clock(Running(clock.clone()));
+    let log = builder.open().unwrap();
+    let options = TopicOptions::new().linger(Duration::from_secs(3600));
+    let topic = log.create_topic("t", options).unwrap();
+    let producer = topic.producer();
+    let first = producer.send(Record::new("first")).unwrap();
+    clock.advance(Duration::from_secs(60));
+    log.run_housekeeping();
+    let second = producer
+        .send(Record::new("second"))
+        .unwrap()
+        .wait()
+        .unwrap();
+    let first = first.wait().unwrap();
+    assert_eq!(first.timestamp.as_millis(), common::NOON);
+    assert_eq!(second.timestamp.as_millis(), common::NOON + 60_000);
 }
