@@ -6,6 +6,7 @@
 //! - After a write or sync that leaves doubt about what the disk holds, nothing more is accepted.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use super::queue::{Acknowledged, Queue, Run};
@@ -42,24 +43,18 @@ pub(super) struct Round {
 }
 
 impl Log {
-    /// Writes, and syncs if it comes to that, for everyone queued. Called by whoever needs it first.
-    pub(super) fn drive(&self, queue: &mut MutexGuard<'_, Queue>, mut goal: Goal) {
-        queue.busy = true;
+    /// Writes, and syncs if it comes to that, for everyone queued. Called by whoever needs it first. What
+    /// others queue meanwhile is left to them: nobody is kept for longer than one round.
+    pub(super) fn drive(&self, queue: &mut MutexGuard<'_, Queue>, goal: Goal) {
         queue.watched.written_at_once |= goal == Goal::Acknowledged;
-        loop {
-            let mut round = begin_round(queue, goal);
-            let options = Arc::clone(&queue.options);
-            MutexGuard::unlocked(queue, || self.perform(&mut round, &options));
-            self.settle(queue, &mut round, &options);
-            // While this was going on others may have filled runs and gone on without writing them.
-            let more = !queue.full.is_empty();
-            self.hand_on(queue, &mut round.woken, more);
-            queue.spare_round = Some(round);
-            if !more {
-                return;
-            }
-            goal = Goal::Full;
-        }
+        let mut round = begin_round(queue, goal);
+        let options = Arc::clone(&queue.options);
+        let performed = work_unlocked(queue, || self.perform(&mut round, &options));
+        round.poisoned |= performed.is_err();
+        self.settle(queue, &mut round, &options);
+        self.hand_on(queue, &mut round.woken);
+        queue.spare_round = Some(round);
+        performed.unwrap_or_else(|panic| resume_unwind(panic));
     }
 
     /// Writes one record for its only sender.
@@ -68,11 +63,11 @@ impl Log {
         queue: &mut MutexGuard<'_, Queue>,
         run: &mut Run,
     ) -> Result<Acknowledged, Error> {
-        (queue.busy, queue.watched.written_at_once) = (true, true);
+        queue.watched.written_at_once = true;
         let options = Arc::clone(&queue.options);
         let durable = options.durability == Durability::Disk;
         let mut poisoned = false;
-        let synced = MutexGuard::unlocked(queue, || {
+        let performed = work_unlocked(queue, || {
             let mut writer = self.writer.lock();
             self.write_run(&mut writer, run, &options, &mut poisoned);
             let sync = durable && !poisoned && run.failure.is_none();
@@ -81,18 +76,22 @@ impl Log {
             self.listeners.notify();
             synced
         });
+        let (synced, panic) = match performed {
+            Ok(synced) => (synced, None),
+            Err(panic) => (None, Some(panic)),
+        };
         let failure = run.failure.take();
         if let Some(error) = &failure {
             queue.note_failure(error);
         }
         let mut woken = Vec::new();
+        let poisoned = poisoned || panic.is_some();
         let unsynced = self.settle_sync(queue, synced, poisoned, &mut woken);
         let failure = failure.or(unsynced);
         queue.next_offset = queue.next_offset.max(self.marks.log_end());
-        let more = !queue.full.is_empty();
-        self.hand_on(queue, &mut woken, more);
-        if more {
-            self.drive(queue, Goal::Full);
+        self.hand_on(queue, &mut woken);
+        if let Some(panic) = panic {
+            resume_unwind(panic);
         }
         match (failure, run.batches.first().and_then(|batch| batch.stamped)) {
             (None, Some(stamped)) => Ok(stamped),
@@ -100,22 +99,19 @@ impl Log {
         }
     }
 
-    /// Wakes those whose records are settled, and unless this thread has more to do, one of those who
-    /// wait for theirs, to do it for all.
-    fn hand_on(&self, queue: &mut MutexGuard<'_, Queue>, woken: &mut Vec<Thread>, more: bool) {
+    /// Wakes those whose records are settled, and one of those who wait for theirs, to do it for all.
+    fn hand_on(&self, queue: &mut MutexGuard<'_, Queue>, woken: &mut Vec<Thread>) {
         queue.rounds += 1;
         if queue.watchers > 0 {
             self.round_done.notify_all();
         }
+        queue.busy = false;
         let mut successor = None;
-        if !more {
-            queue.busy = false;
-            if queue.has_work() {
-                successor = queue.successor();
-                if successor.is_none() {
-                    // A reader that came to the end meanwhile left the writing to whoever was busy.
-                    self.listeners.notify();
-                }
+        if queue.has_work() {
+            successor = queue.successor();
+            if successor.is_none() {
+                // A reader that came to the end meanwhile left the writing to whoever was busy.
+                self.listeners.notify();
             }
         }
         if successor.is_some() || !woken.is_empty() {
@@ -127,7 +123,7 @@ impl Log {
         }
     }
 
-    /// The part that takes time: writing and syncing, with the queue open to senders.
+    /// The part that takes time: writing and syncing.
     fn perform(&self, round: &mut Round, options: &TopicOptions) {
         let mut writer = self.writer.lock();
         let mut failed: Option<Error> = None;
@@ -305,6 +301,16 @@ impl Queue {
             self.refusal = Some(error);
         }
     }
+}
+
+/// Does the part that takes time, with the queue open to senders. If a storage or a clock of the user's
+/// panics in it, nobody knows what the disk holds, and those who wait are to learn of it.
+fn work_unlocked<T>(
+    queue: &mut MutexGuard<'_, Queue>,
+    work: impl FnOnce() -> T,
+) -> std::thread::Result<T> {
+    queue.busy = true;
+    MutexGuard::unlocked(queue, || catch_unwind(AssertUnwindSafe(work)))
 }
 
 fn begin_round(queue: &mut Queue, goal: Goal) -> Round {

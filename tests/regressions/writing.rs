@@ -1,6 +1,8 @@
 //! Bugs of writing.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Survival};
@@ -90,7 +92,7 @@ fn an_offset_that_was_given_up_is_not_given_again_at_another_level() {
         topic
             .alter(|options| options.durability(Durability::Memory))
             .unwrap();
-        let last = producer.send_and_wait(Record::new("last")).unwrap();
+        let after = producer.send_and_wait(Record::new("last")).unwrap();
         topic.flush().unwrap();
         let partition = topic.partition(0).unwrap();
         let read = partition.read(next.offset).unwrap();
@@ -98,7 +100,7 @@ fn an_offset_that_was_given_up_is_not_given_again_at_another_level() {
             .iter()
             .map(|r| (r.offset(), r.value().unwrap()))
             .collect();
-        assert_eq!(read, [(next.offset, &b"next"[..]), (last.offset, b"last")]);
+        assert_eq!(read, [(next.offset, &b"next"[..]), (after.offset, b"last")]);
     }
 }
 
@@ -137,11 +139,11 @@ fn the_append_time_that_a_sender_learns_is_the_one_that_is_stored() {
         let options = options(level).timestamp_type(TimestampType::LogAppendTime);
         let topic = log.create_topic("stamped", options).unwrap();
         let record = Record::new("a").timestamp(Timestamp::from_millis(5));
-        let told = topic.producer().send_and_wait(record).unwrap();
+        let learnt = topic.producer().send_and_wait(record).unwrap();
         topic.flush().unwrap();
         let read = topic.partition(0).unwrap().read(Offset::ZERO).unwrap();
         let stored = read.iter().next().unwrap().timestamp();
-        assert_eq!(told.timestamp, stored, "{level:?}");
+        assert_eq!(learnt.timestamp, stored, "{level:?}");
         assert_eq!(stored.as_millis(), common::NOON, "{level:?}");
     }
 }
@@ -235,4 +237,54 @@ fn the_time_of_records_that_linger_goes_on() {
     let first = first.wait().unwrap();
     assert_eq!(first.timestamp.as_millis(), common::NOON);
     assert_eq!(second.timestamp.as_millis(), common::NOON + 60_000);
+}
+
+/// A clock that panics once.
+#[derive(Debug)]
+struct Broken(ManualClock, Arc<AtomicBool>);
+
+impl Clock for Broken {
+    fn wall(&self) -> Timestamp {
+        assert!(!self.1.swap(false, Ordering::Relaxed), "broken");
+        self.0.wall()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.monotonic()
+    }
+}
+
+/// Where a clock or a storage panicked under whoever was writing, everybody after him waited for ever, and so
+/// did the log when it was dropped.
+#[test]
+fn a_panic_of_whoever_writes_poisons_the_partition_and_nobody_waits() {
+    let (done, watchdog) = mpsc::channel();
+    std::thread::spawn(move || {
+        for waits_for in [1, 2] {
+            let broken = Arc::new(AtomicBool::new(false));
+            let clock = Broken(clock(), Arc::clone(&broken));
+            let log = EventLog::builder().in_memory().clock(clock).open().unwrap();
+            let options = TopicOptions::new().timestamp_type(TimestampType::LogAppendTime);
+            let options = options.durability(Durability::Os).linger(Duration::MAX);
+            let topic = log.create_topic("t", options).unwrap();
+            let producer = topic.producer();
+            let record = || Record::new("x").timestamp(Timestamp::EPOCH);
+            let queued = (waits_for == 2).then(|| producer.send(record()).unwrap());
+            broken.store(true, Ordering::Relaxed);
+            let panicked = catch_unwind(AssertUnwindSafe(|| match &queued {
+                Some(queued) => queued.wait(),
+                None => Ok(producer.send_and_wait(record()).unwrap()),
+            }));
+            assert!(panicked.is_err());
+            for told in queued.iter().map(topiclog::Delivery::wait) {
+                assert_eq!(told.unwrap_err().kind(), ErrorKind::Poisoned);
+            }
+            let refused = producer.send(record()).unwrap_err();
+            assert_eq!(refused.error().kind(), ErrorKind::Poisoned);
+            topic.flush().unwrap();
+            log.close().unwrap();
+        }
+        done.send(()).unwrap();
+    });
+    watchdog.recv_timeout(Duration::from_secs(60)).unwrap();
 }

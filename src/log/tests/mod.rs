@@ -2,6 +2,7 @@
 
 mod leaving;
 mod syncing;
+mod turns;
 
 use crate::storage::{SimulatedStorage, Survival};
 use crate::{Durability, EventLog, Housekeeping, Partition, Record, Topic, TopicOptions};
