@@ -347,7 +347,8 @@ impl Log {
     /// in the log already is brought to the new one.
     pub(crate) fn set_options(&self, options: Arc<TopicOptions>) -> Result<(), Error> {
         let harden = options.durability == Durability::Disk;
-        self.settle_all()?;
+        // Whose record failed is told by it; for the others the options change all the same.
+        let _told = self.settle_all();
         if harden {
             // From now on whoever waits for a sync syncs, and nobody beside him.
             *self.beside.lock() = false;
@@ -511,6 +512,8 @@ impl Log {
             self.unlist(&mut queue);
         }
         self.listeners.notify();
+        // Whoever removes records now would do so in a directory that may soon be somebody else's.
+        let _retention = self.retention.lock();
         if refused || self.read_only {
             return flushed.map(|()| None);
         }

@@ -22,7 +22,7 @@ use crate::name::{Id, TopicName, TopicPartition};
 use crate::options::TopicOptions;
 use crate::random::Random;
 use crate::storage::{Storage, StorageLock};
-use crate::sync::{Mutex, RwLock};
+use crate::sync::{Mutex, MutexGuard, RwLock};
 
 /// What a log gets from outside.
 #[derive(Clone, Debug)]
@@ -311,12 +311,15 @@ impl Catalog {
         Ok(())
     }
 
-    fn check_writable(&self) -> Result<(), Error> {
+    /// Begins a change of the topics. Looks whether that may be only once nobody else is at it: a log that is
+    /// closed belongs to whoever opens it next.
+    fn change(&self) -> Result<MutexGuard<'_, Changes>, Error> {
+        let changes = self.changes.lock();
         self.check_open()?;
         if self.read_only {
             return Err(LogError::ReadOnly.into());
         }
-        Ok(())
+        Ok(changes)
     }
 
     pub(crate) fn is_read_only(&self) -> bool {
@@ -354,9 +357,8 @@ impl Catalog {
         name: TopicName,
         options: TopicOptions,
     ) -> Result<Arc<TopicState>, Error> {
-        self.check_writable()?;
         options.check().map_err(|error| error.in_topic(&name))?;
-        let mut changes = self.changes.lock();
+        let mut changes = self.change()?;
         if self.find(&name).is_some() {
             return Err(Error::from(TopicError::AlreadyExists).in_topic(&name));
         }
@@ -393,12 +395,26 @@ impl Catalog {
     pub(crate) fn alter(
         &self,
         topic: &TopicState,
-        change: impl FnOnce(TopicOptions) -> TopicOptions,
+        change: impl Fn(TopicOptions) -> TopicOptions,
     ) -> Result<(), Error> {
-        self.check_writable()?;
-        let mut changes = self.changes.lock();
+        loop {
+            let before = topic.options();
+            // The caller's code: it is never called with a lock held.
+            let options = change((*before).clone());
+            let mut changes = self.change()?;
+            if Arc::ptr_eq(&before, &topic.options()) {
+                return self.set_options(topic, options, &mut changes);
+            }
+        }
+    }
+
+    fn set_options(
+        &self,
+        topic: &TopicState,
+        mut options: TopicOptions,
+        changes: &mut Changes,
+    ) -> Result<(), Error> {
         topic.check_changeable()?;
-        let mut options = change((*topic.options()).clone());
         options.partitions = topic.partition_count();
         options
             .check()
@@ -432,8 +448,7 @@ impl Catalog {
 
     /// Adds partitions to a topic.
     pub(crate) fn add_partitions(&self, topic: &TopicState, count: u32) -> Result<(), Error> {
-        self.check_writable()?;
-        let mut changes = self.changes.lock();
+        let mut changes = self.change()?;
         topic.check_changeable()?;
         let now = topic.partition_count();
         if count <= now {
@@ -447,20 +462,21 @@ impl Catalog {
             .map_err(|error| error.in_topic(&topic.name))?;
         self.write_options(topic, &options)
             .inspect_err(|_| changes.failed = true)?;
+        let mut added =
+            (now..count).map(|partition| self.open_partition(topic, partition, None, None));
+        let added = added.try_for_each(|added| added);
+        // Those that could not be added are when the log is opened again, or asked for again.
+        options.partitions = topic.partition_count();
         *topic.options.write() = Arc::new(options);
-        for partition in now..count {
-            self.open_partition(topic, partition, None, None)?;
-        }
         self.note_change();
         drop(changes);
         self.tell_change();
-        Ok(())
+        added
     }
 
     /// Deletes a topic. Whoever still uses it gets `NotFound`.
     pub(crate) fn delete(&self, topic: &TopicState) -> Result<(), Error> {
-        self.check_writable()?;
-        let mut changes = self.changes.lock();
+        let mut changes = self.change()?;
         topic.check_changeable()?;
         let storage = &*self.environment.storage;
         let retired = retire_topic_directory(storage, &topic.directory, topic.id);

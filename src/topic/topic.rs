@@ -85,6 +85,8 @@ impl Topic {
     /// Changes its options; they take effect at once, and are on disk on return. The number of
     /// partitions is left as it is: see [`add_partitions`](Self::add_partitions).
     ///
+    /// `change` gets the present options. If somebody else changes them meanwhile it is called again.
+    ///
     /// # Examples
     ///
     /// ```
@@ -100,8 +102,9 @@ impl Topic {
     /// # Errors
     ///
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) naming the option that is out of its range, or for
-    /// an internal topic.
-    pub fn alter(&self, change: impl FnOnce(TopicOptions) -> TopicOptions) -> Result<(), Error> {
+    /// an internal topic. After an error of the storage the old or the new options may hold when the log is
+    /// opened again.
+    pub fn alter(&self, change: impl Fn(TopicOptions) -> TopicOptions) -> Result<(), Error> {
         self.catalog.alter(&self.state, change)
     }
 

@@ -171,11 +171,7 @@ impl World {
         self.note(Note::Grown { topic, partitions });
     }
 
-    pub(crate) fn alter(
-        &mut self,
-        topic: usize,
-        change: impl FnOnce(TopicOptions) -> TopicOptions,
-    ) {
+    pub(crate) fn alter(&mut self, topic: usize, change: impl Fn(TopicOptions) -> TopicOptions) {
         self.handle(topic).alter(change).unwrap();
         let level = self.handle(topic).describe().options.durability_level();
         self.topics[topic].level = level;

@@ -108,3 +108,25 @@ fn a_deletion_waits_for_whoever_is_at_work() {
         });
     }
 }
+
+/// Retention went on in a directory that was closed and given back, where somebody else may have opened it.
+#[test]
+fn a_close_waits_for_whoever_removes_records() {
+    let world = World::new(Durability::Os);
+    world.send(3);
+    let log = &world.partition.log;
+    let held = log.retention.lock();
+    std::thread::scope(|scope| {
+        let closing = scope.spawn(|| log.close().unwrap());
+        while log.refusal().is_none() {
+            std::thread::yield_now();
+        }
+        // What comes after the wait is to end as soon as it may begin.
+        for _look in 0..1000 {
+            assert!(!closing.is_finished());
+            std::thread::yield_now();
+        }
+        drop(held);
+        assert_eq!(closing.join().unwrap().unwrap().end, Offset::new(3));
+    });
+}

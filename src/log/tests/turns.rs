@@ -15,7 +15,7 @@ struct Pause(Mutex<(Sender<()>, Receiver<()>)>);
 impl Listener for Pause {
     fn notify(&self) {
         let ends = self.0.lock().unwrap();
-        let _nobody_looks_any_more = ends.0.send(()).and_then(|()| Ok(ends.1.recv()));
+        let _nobody_looks_any_more = ends.0.send(()).map(|()| ends.1.recv());
     }
 }
 

@@ -1,0 +1,111 @@
+//! Bugs of making and changing topics.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use topiclog::storage::{Fault, OperationKind, Survival};
+use topiclog::{Durability, Offset, Record, TopicOptions};
+
+use super::{EIO, common, log_with};
+use common::clock;
+
+/// What this gives, unless it hangs.
+fn ends<T: Send + 'static>(story: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, watchdog) = mpsc::channel();
+    std::thread::spawn(move || done.send(story()));
+    watchdog.recv_timeout(Duration::from_secs(60)).unwrap()
+}
+
+/// The caller's closure was called with the topics locked: one that made another topic waited for ever.
+#[test]
+fn a_change_of_options_may_use_the_log() {
+    let topics = ends(|| {
+        let (_storage, log, topic) = log_with(Durability::Os, 1);
+        let change = |options| {
+            let _there = log.open_or_create_topic("u", TopicOptions::new()).unwrap();
+            options
+        };
+        topic.alter(change).unwrap();
+        log.topics().len()
+    });
+    assert_eq!(topics, 2);
+}
+
+/// Of two changes at once, one closure having been called before the other's change, none is lost.
+#[test]
+fn a_change_of_options_keeps_what_another_has_changed_meanwhile() {
+    ends(|| {
+        let (_storage, _log, topic) = log_with(Durability::Os, 1);
+        let other = || topic.alter(|options| options.durability(Durability::Disk));
+        let change = |options: TopicOptions| {
+            if options.durability_level() == Durability::Os {
+                other().unwrap();
+            }
+            options.batch_bytes_max(600)
+        };
+        topic.alter(change).unwrap();
+        let options = topic.describe().options;
+        assert_eq!(options.durability_level(), Durability::Disk);
+        let large = Record::new(vec![7; 700]);
+        assert!(topic.producer().send(large).is_err());
+    });
+}
+
+/// Somebody's record failed while the topic became `Disk`: it said so from then on, but one partition went on
+/// acknowledging as before.
+#[test]
+fn a_topic_that_says_disk_acknowledges_from_the_disk() {
+    let mut met = 0;
+    for operation in 0..20 {
+        let (storage, _log, topic) = log_with(Durability::Os, 1);
+        let producer = topic.producer();
+        let queued = producer.send(Record::new("queued")).unwrap();
+        let fault = Fault::error(EIO).only(OperationKind::Write);
+        storage.fail(fault.after(operation));
+        let _told = topic.alter(|options| options.durability(Durability::Disk));
+        met += u32::from(queued.wait().is_err());
+        storage.heal();
+        if topic.describe().options.durability_level() != Durability::Disk {
+            continue;
+        }
+        let offset = producer.send_and_wait(Record::new("kept")).unwrap().offset;
+        let log = common::open(&storage.crash(Survival::Nothing, 0), &clock());
+        let partition = log.topic("t").unwrap().partition(0).unwrap();
+        let read = partition.read(offset).unwrap();
+        let read = read.iter().next().expect("it was acknowledged");
+        assert_eq!(read.value(), Some(&b"kept"[..]));
+    }
+    assert!(met > 0);
+}
+
+/// Partitions were added until one could not be opened: the topic said that it had them all, no group noticed
+/// those that were there, and nobody could ask for the rest.
+#[test]
+fn partitions_that_could_not_be_added_can_be_asked_for_again() {
+    let mut met = 0;
+    for operation in 0..60 {
+        let (storage, log, topic) = log_with(Durability::Disk, 1);
+        let mut consumer = log
+            .consumer_group("g")
+            .unwrap()
+            .subscribe([&topic])
+            .unwrap();
+        let _none = consumer.poll(Duration::ZERO).unwrap();
+        storage.fail(Fault::error(EIO).after(operation));
+        let added = topic.add_partitions(5);
+        storage.heal();
+        let there = topic.partition_count();
+        assert_eq!(topic.describe().options.partition_count(), there);
+        assert_eq!(added.is_ok(), there == 5);
+        met += u32::from((2..5).contains(&there));
+        let _none = consumer.poll(Duration::ZERO).unwrap();
+        assert_eq!(consumer.assignment().len(), there as usize);
+        if there < 5 {
+            topic.add_partitions(5).unwrap();
+        }
+        let record = Record::new("x").partition(4);
+        let sent = topic.producer().send_and_wait(record).unwrap();
+        assert_eq!((sent.partition, sent.offset), (4, Offset::ZERO));
+    }
+    assert!(met > 0);
+}
