@@ -94,7 +94,7 @@ impl Consumer {
         Ok(Self {
             groups: Arc::clone(groups),
             options,
-            inbox: Arc::default(),
+            inbox: groups.inbox(),
             slots: HashMap::new(),
             by_place: BTreeMap::new(),
             ready: VecDeque::new(),

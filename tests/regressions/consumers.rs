@@ -5,10 +5,10 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use topiclog::clock::ManualClock;
-use topiclog::storage::SimulatedStorage;
+use topiclog::storage::{MemoryStorage, SimulatedStorage, Storage};
 use topiclog::{
     Consumer, ConsumerGroup, ConsumerOptions, Durability, Error, ErrorKind, EventLog, Housekeeping,
-    Offset, OffsetReset, RebalanceListener, Record, Topic, TopicOptions, TopicPartition,
+    Offset, OffsetReset, RebalanceListener, Record, Timestamp, Topic, TopicOptions, TopicPartition,
 };
 
 use super::common::{self, clock};
@@ -231,6 +231,15 @@ fn assigning_a_topic_that_was_made_again_reads_the_new_one() {
     assert_eq!(poll(&mut reader), ["c"]);
 }
 
+/// The same log, opened read-only.
+fn beside(storage: &(impl Storage + Clone), clock: &ManualClock) -> EventLog {
+    let builder = EventLog::builder()
+        .storage(storage.clone())
+        .clock(clock.clone());
+    let builder = builder.housekeeping(Housekeeping::Manual);
+    builder.read_only().open().unwrap()
+}
+
 /// In a log opened read-only, a poll that does not wait never looked how far the owner had come, nor did a
 /// drain.
 #[test]
@@ -243,11 +252,7 @@ fn a_reader_beside_the_owner_sees_what_is_new_without_waiting() {
         clock.advance(Duration::from_secs(1));
         log.run_housekeeping();
     };
-    let beside = EventLog::builder().storage(storage.clone());
-    let beside = beside
-        .clock(clock.clone())
-        .housekeeping(Housekeeping::Manual);
-    let beside = beside.read_only().open().unwrap();
+    let beside = beside(&storage, &clock);
     let there = beside.topic("t").unwrap().partitions();
     let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
     let mut reader = beside.consumer().options(options).assign(&there).unwrap();
@@ -266,4 +271,26 @@ fn a_reader_beside_the_owner_sees_what_is_new_without_waiting() {
     assert!(poll(&mut latest).is_empty());
     published("d");
     assert_eq!(poll(&mut latest), ["d"]);
+}
+
+/// The only partition was paused when something came: its number stayed in the inbox, so that the closing of
+/// the log rang no more, and a consumer outside of a group slept on until its timeout.
+#[test]
+fn a_consumer_whose_partitions_are_paused_wakes_when_the_log_is_closed() {
+    let log = EventLog::in_memory().unwrap();
+    let topic = topic(&log, "t", 1);
+    let mut reader = log.consumer().assign(&topic.partitions()).unwrap();
+    reader.pause([&at(&topic, 0)]).unwrap();
+    // Its number is taken from the inbox once, and it is not looked at.
+    assert!(poll(&mut reader).is_empty());
+    let (answer, answers) = mpsc::channel();
+    std::thread::spawn(move || {
+        answer.send(None).unwrap();
+        let error = reader.poll(Duration::from_secs(3600)).unwrap_err();
+        answer.send(Some(error.kind())).unwrap();
+    });
+    assert_eq!(answers.recv().unwrap(), None);
+    log.close().unwrap();
+    let ended = answers.recv_timeout(Duration::from_secs(60));
+    assert_eq!(ended.unwrap(), Some(ErrorKind::Closed));
 }
