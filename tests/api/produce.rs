@@ -86,6 +86,26 @@ fn the_partition_asked_for_comes_before_the_partitioner() {
 }
 
 #[test]
+fn a_partition_that_cannot_be_is_refused_however_large_its_number() {
+    let (_log, topic, _) = with_topic(2);
+    let told = Told::default();
+    let producer = topic.producer().partitioner(told.clone());
+    for number in [2, 131_070, 131_071, u32::MAX - 1, u32::MAX] {
+        told.0.1.store(number, Ordering::Relaxed);
+        refused(topic.partition(number), ErrorKind::InvalidInput);
+        let record = || Record::new("x").partition(number);
+        refused(producer.send(record()), ErrorKind::InvalidInput);
+        refused(producer.send_and_wait(record()), ErrorKind::InvalidInput);
+        refused(producer.send_all([record()]), ErrorKind::InvalidInput);
+        refused(producer.send(Record::new("y")), ErrorKind::InvalidInput);
+        refused(
+            producer.send_all([Record::new("y")]),
+            ErrorKind::InvalidInput,
+        );
+    }
+}
+
+#[test]
 fn a_partitioner_is_called_exactly_once_for_every_record() {
     let (_log, topic, _) = with_topic(2);
     // Batches of one record each, and one that is refused: neither asks twice.
