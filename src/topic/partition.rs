@@ -103,7 +103,9 @@ impl Partition {
     /// # Errors
     ///
     /// [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange) below the log start and beyond the log
-    /// end; [`Corrupt`](crate::ErrorKind::Corrupt) where the record is damaged.
+    /// end; [`Corrupt`](crate::ErrorKind::Corrupt) where the record is damaged;
+    /// [`NotFound`](crate::ErrorKind::NotFound) if the topic was deleted and
+    /// [`Closed`](crate::ErrorKind::Closed) if the log was closed.
     pub fn read(&self, from: Offset) -> Result<Records, Error> {
         self.check_there()?;
         let mut records = Records::default();
@@ -116,24 +118,28 @@ impl Partition {
 
     /// Reads from an offset to the end that the partition has at this moment, piece by piece.
     ///
-    /// An error ends the iteration.
+    /// An error, one of those of [`read`](Self::read), ends the iteration.
     pub fn scan(&self, from: Offset) -> impl Iterator<Item = Result<Records, Error>> + use<> {
+        let partition = self.clone();
+        let reader = PartitionReader::new(Arc::clone(&self.log), from);
+        let mut next = Some(self.check_there().map(|()| reader));
         let end = self.log.high_watermark();
-        let mut reader = Some(PartitionReader::new(Arc::clone(&self.log), from));
         std::iter::from_fn(move || {
-            let current = reader.as_mut().filter(|reader| reader.position() < end)?;
-            match current.next(usize::MAX, READ_BYTES) {
-                Ok(Some(part)) => {
-                    let mut records = Records::default();
-                    records.push(part);
-                    Some(Ok(records))
-                }
-                Ok(None) => None,
-                Err(error) => {
-                    reader = None;
-                    Some(Err(error))
-                }
-            }
+            let mut piece = || {
+                let mut reader = next.take().transpose()?.filter(|it| it.position() < end);
+                let Some(current) = &mut reader else {
+                    return Ok(None);
+                };
+                partition.check_there()?;
+                let Some(part) = current.next(usize::MAX, READ_BYTES)? else {
+                    return Ok(None);
+                };
+                next = reader.map(Ok);
+                let mut records = Records::default();
+                records.push(part);
+                Ok(Some(records))
+            };
+            piece().transpose()
         })
     }
 

@@ -176,8 +176,18 @@ fn whoever_uses_a_deleted_topic_is_told_that_it_is_gone() {
     let late = producer
         .send(Record::new("never written").partition(1))
         .unwrap();
+    let (mut begun, mut untouched) = (partition.scan(1.into()), partition.scan(5.into()));
 
     log.delete_topic("t").unwrap();
+    refused(begun.next().unwrap(), ErrorKind::NotFound);
+    assert!(begun.next().is_none());
+    assert!(untouched.next().is_none(), "it was at its end before");
+    for from in [0, 5, 6] {
+        refused(
+            partition.scan(from.into()).next().unwrap(),
+            ErrorKind::NotFound,
+        );
+    }
     refused(late.wait(), ErrorKind::NotFound);
     refused(producer.send(Record::new("x")), ErrorKind::NotFound);
     refused(partition.read(0.into()), ErrorKind::NotFound);
