@@ -214,9 +214,7 @@ impl EventLog {
     /// [`NotFound`](ErrorKind::NotFound); [`InvalidInput`](ErrorKind::InvalidInput) for a bad name.
     pub fn topic(&self, name: impl AsRef<str>) -> Result<Topic, Error> {
         let name = TopicName::new(name)?;
-        if self.owned.catalog.is_read_only() {
-            self.owned.catalog.follow()?;
-        }
+        self.owned.catalog.follow()?;
         Ok(Topic::new(
             &self.owned.catalog,
             self.owned.catalog.topic(&name)?,
@@ -243,10 +241,32 @@ impl EventLog {
 
     /// The topics there are, by name, without the internal ones.
     pub fn topics(&self) -> Vec<TopicDescription> {
-        let topics = self.owned.catalog.list().into_iter();
+        let mut topics = self.topics_with_internal();
+        topics.retain(|topic| !topic.internal);
         topics
-            .filter(|topic| !topic.name.is_internal())
-            .map(|topic| Topic::new(&self.owned.catalog, topic).describe())
+    }
+
+    /// The topics there are, by name, with those that the crate itself keeps. Kafka: `listTopics` with
+    /// `listInternal(true)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use topiclog::{EventLog, OffsetTarget, TopicOptions};
+    ///
+    /// let log = EventLog::in_memory()?;
+    /// let topic = log.create_topic("t", TopicOptions::new())?;
+    /// log.consumer_group("g")?.reset(&topic, OffsetTarget::Latest)?;
+    /// assert_eq!(log.topics().len(), 1);
+    /// assert_eq!(log.topics_with_internal()[0].name.as_str(), "__consumer_offsets");
+    /// # Ok::<(), topiclog::Error>(())
+    /// ```
+    pub fn topics_with_internal(&self) -> Vec<TopicDescription> {
+        let catalog = &self.owned.catalog;
+        let _older_at_worst = catalog.follow();
+        let topics = catalog.list().into_iter();
+        topics
+            .map(|topic| Topic::new(catalog, topic).describe_known())
             .collect()
     }
 

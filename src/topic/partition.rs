@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::catalog::Catalog;
-use super::records::{PartitionReader, Records};
+use super::records::{PartitionReader, PartitionRecords, Records};
 use super::state::TopicState;
 use crate::error::{Error, InputError};
 use crate::log::{Log, LogOffsets};
@@ -80,16 +80,19 @@ impl Partition {
 
     /// Where it begins and ends at this moment.
     pub fn offsets(&self) -> LogOffsets {
+        self.look();
         self.log.offsets()
     }
 
     /// The bytes of its segments on the storage.
     pub fn size_bytes(&self) -> u64 {
+        self.look();
         self.log.size_bytes()
     }
 
     /// The number of its segments.
     pub fn segment_count(&self) -> usize {
+        self.look();
         self.log.segment_count()
     }
 
@@ -107,13 +110,22 @@ impl Partition {
     /// [`NotFound`](crate::ErrorKind::NotFound) if the topic was deleted and
     /// [`Closed`](crate::ErrorKind::Closed) if the log was closed.
     pub fn read(&self, from: Offset) -> Result<Records, Error> {
-        self.check_there()?;
+        self.check_readable()?;
         let mut records = Records::default();
         let mut reader = PartitionReader::new(Arc::clone(&self.log), from);
-        if let Some(part) = reader.next(usize::MAX, READ_BYTES)? {
+        if let Some(part) = self.read_next(&mut reader)? {
             records.push(part);
         }
         Ok(records)
+    }
+
+    fn read_next(&self, reader: &mut PartitionReader) -> Result<Option<PartitionRecords>, Error> {
+        self.check_there()?;
+        reader.next(usize::MAX, READ_BYTES).map_err(|error| {
+            // The owner may have deleted the topic, and with it what was to be read.
+            let _older_at_worst = self.catalog.follow();
+            self.check_there().err().unwrap_or(error)
+        })
     }
 
     /// Reads from an offset to the end that the partition has at this moment, piece by piece.
@@ -122,7 +134,7 @@ impl Partition {
     pub fn scan(&self, from: Offset) -> impl Iterator<Item = Result<Records, Error>> + use<> {
         let partition = self.clone();
         let reader = PartitionReader::new(Arc::clone(&self.log), from);
-        let mut next = Some(self.check_there().map(|()| reader));
+        let mut next = Some(self.check_readable().map(|()| reader));
         let end = self.log.high_watermark();
         std::iter::from_fn(move || {
             let mut piece = || {
@@ -130,8 +142,7 @@ impl Partition {
                 let Some(current) = &mut reader else {
                     return Ok(None);
                 };
-                partition.check_there()?;
-                let Some(part) = current.next(usize::MAX, READ_BYTES)? else {
+                let Some(part) = partition.read_next(current)? else {
                     return Ok(None);
                 };
                 next = reader.map(Ok);
@@ -156,7 +167,7 @@ impl Partition {
         &self,
         timestamp: Timestamp,
     ) -> Result<Option<(Offset, Timestamp)>, Error> {
-        self.check_there()?;
+        self.check_readable()?;
         if timestamp < Timestamp::EPOCH {
             let (timestamp, problem) = (timestamp.as_millis(), "must not be negative");
             return Err(InputError::Timestamp { timestamp, problem }.into());
@@ -191,6 +202,17 @@ impl Partition {
     pub fn sync(&self) -> Result<(), Error> {
         self.check_there()?;
         self.log.sync()
+    }
+
+    /// Of a partition that somebody else writes to, what it holds is only known by looking. Where that
+    /// fails, what was known stands.
+    fn look(&self) {
+        let _older_at_worst = self.catalog.follow_log(&self.log);
+    }
+
+    fn check_readable(&self) -> Result<(), Error> {
+        self.check_there()?;
+        self.catalog.follow_log(&self.log)
     }
 
     fn check_there(&self) -> Result<(), Error> {

@@ -41,6 +41,12 @@ impl Topic {
         }
     }
 
+    /// Of a topic that somebody else changes, how it is now is only known by looking. Where that fails, what
+    /// was known stands.
+    fn look(&self) {
+        let _older_at_worst = self.catalog.follow();
+    }
+
     /// Its name.
     pub fn name(&self) -> &TopicName {
         &self.state.name
@@ -53,6 +59,7 @@ impl Topic {
 
     /// The number of its partitions.
     pub fn partition_count(&self) -> u32 {
+        self.look();
         self.state.partition_count()
     }
 
@@ -62,6 +69,9 @@ impl Topic {
     ///
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if there is none of that number.
     pub fn partition(&self, number: u32) -> Result<Partition, Error> {
+        if self.state.log(number).is_none() {
+            self.look();
+        }
         Partition::new(&self.catalog, &self.state, number)
     }
 
@@ -74,6 +84,11 @@ impl Topic {
 
     /// What it is.
     pub fn describe(&self) -> TopicDescription {
+        self.look();
+        self.describe_known()
+    }
+
+    pub(crate) fn describe_known(&self) -> TopicDescription {
         TopicDescription {
             name: self.state.name.clone(),
             id: self.state.id,
