@@ -14,7 +14,9 @@ use crate::record::Record;
 /// # Contract
 ///
 /// - Must answer a number below `partitions`; the send of the record fails otherwise.
-/// - Is called exactly once per record, in the sender's thread, before the record's size is checked.
+/// - Is called exactly once for every record that is sent, in the sender's thread, before the record's size
+///   is checked. One that was refused, or handed back by [`send_all`](crate::Producer::send_all) with it,
+///   may have been asked for already when it is sent again.
 /// - May be called from several threads at once.
 /// - Should answer the same for the same key as long as the count is the same, if anybody relies on the
 ///   order of a key's records.

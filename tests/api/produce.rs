@@ -542,3 +542,31 @@ fn each_threads_records_stay_in_their_order() {
     }
     assert_eq!(count, 16_000);
 }
+
+#[test]
+fn a_refused_record_of_many_leaves_the_rest_in_the_iterator() {
+    let (_log, topic, _) = with_topic(1);
+    let mut numbers = (0_u64..).map(|number| {
+        assert!(
+            number < 10_000,
+            "an iterator without end was to be gone through"
+        );
+        let record = Record::new(number.to_string());
+        record.partition(u32::from(number == 100))
+    });
+    let error = topic.producer().send_all(&mut numbers).unwrap_err();
+    assert_eq!(error.error().kind(), ErrorKind::InvalidInput);
+    let (sent, unsent, _) = error.into_parts();
+    assert_eq!(sent.len(), 100);
+    assert_eq!(unsent[0].value_bytes(), Some(&b"100"[..]));
+    // Nothing is lost between what came back and what was not taken.
+    let rest = unsent.into_iter().skip(1).chain(numbers.take(100));
+    let more = topic.producer().send_all(rest).unwrap();
+    more.wait().unwrap();
+    let expected = (0..u64::MAX).filter(|number| *number != 100);
+    let stored = stored(&topic, 0);
+    assert_eq!(stored.len(), sent.len() + more.len());
+    for (number, (value, _)) in expected.zip(stored) {
+        assert_eq!(value, number.to_string());
+    }
+}
