@@ -54,12 +54,13 @@ impl Topic {
     /// refuses every record.
     pub fn producer(&self) -> Producer {
         let seed = self.catalog.environment.random.next();
+        let batch_bytes = self.state.options().batch_bytes;
         // As if it were closed, so that a send has one thing to look at.
         let closed = self.state.name.is_internal();
         Producer {
             _catalog: Arc::clone(&self.catalog),
             topic: Arc::clone(&self.state),
-            partitioner: Arc::new(KeyHash::with_seed(seed)),
+            partitioner: Arc::new(KeyHash::for_batches(batch_bytes, seed)),
             max_block: MAX_BLOCK_DEFAULT,
             closed: Arc::new(AtomicBool::new(closed)),
         }

@@ -544,6 +544,28 @@ fn each_threads_records_stay_in_their_order() {
 }
 
 #[test]
+fn records_without_a_key_stay_for_a_batch_of_their_topic() {
+    let used = |batch_bytes: u32, value: &[u8], records: usize| {
+        let (log, ..) = with_topic(1);
+        let options = TopicOptions::new().partitions(4).batch_bytes(batch_bytes);
+        let topic = log.create_topic("of-four", options).unwrap();
+        let producer = topic.producer();
+        for _ in 0..records {
+            producer.send(Record::new(value)).unwrap();
+        }
+        producer.flush().unwrap();
+        let ends = topic.partitions().into_iter();
+        ends.filter(|partition| partition.offsets().high_watermark > 0.into())
+            .count()
+    };
+    // As many bytes as fill some sixteen batches of 16 KiB, and one of 256 KiB.
+    assert_eq!(used(256 * 1024, &[0; 1000], 250), 1);
+    assert_eq!(used(1024, &[0; 100], 200), 4);
+    // A record without content takes room in its batch all the same.
+    assert_eq!(used(16 * 1024, &[], 20_000), 4);
+}
+
+#[test]
 fn a_refused_record_of_many_leaves_the_rest_in_the_iterator() {
     let (_log, topic, _) = with_topic(1);
     let mut numbers = (0_u64..).map(|number| {
