@@ -119,7 +119,8 @@ impl EventLogBuilder {
         self
     }
 
-    /// How often retention is applied. Defaults to 5 minutes. Kafka: `log.retention.check.interval.ms`.
+    /// How often retention is applied. Defaults to 5 minutes, at least a millisecond. Kafka:
+    /// `log.retention.check.interval.ms`.
     pub fn retention_check_interval(mut self, interval: Duration) -> Self {
         self.retention_check_interval = interval;
         self
@@ -192,13 +193,23 @@ impl EventLogBuilder {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) without a path or storage;
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) without a path or storage, or naming the option that
+    /// is out of its range;
     /// [`Busy`](crate::ErrorKind::Busy), with the other's process id, if somebody else has it open for
     /// writing; [`Corrupt`](crate::ErrorKind::Corrupt) if its metadata is damaged (damaged records show
     /// in the [`RecoveryReport`](crate::RecoveryReport) instead);
     /// [`UnsupportedVersion`](crate::ErrorKind::UnsupportedVersion) if a newer version of the crate made
     /// it; [`NotFound`](crate::ErrorKind::NotFound) or [`Io`](crate::ErrorKind::Io) from the storage.
     pub fn open(self) -> Result<EventLog, Error> {
+        // A thread that is never to wait would do nothing else.
+        if self.retention_check_interval < Duration::from_millis(1) {
+            return Err(InputError::Option {
+                option: "retention_check_interval",
+                problem: "must be at least 1ms",
+                value: format!("{:?}", self.retention_check_interval),
+            }
+            .into());
+        }
         let in_memory = self.in_memory;
         let storage = match (self.storage, &self.path) {
             (Some(storage), _) => storage,
