@@ -295,8 +295,8 @@ fn a_consumer_whose_partitions_are_paused_wakes_when_the_log_is_closed() {
     assert_eq!(ended.unwrap(), Some(ErrorKind::Closed));
 }
 
-/// In a log opened read-only, the owner's retention removed what a consumer was to read next: every poll failed
-/// with the storage's error before it looked how far the owner had come, and so did the next.
+/// In a log opened read-only, the owner's retention removed what a consumer was to read next: every poll
+/// failed with the storage's error before it looked how far the owner had come, and so did the next.
 #[test]
 fn a_reader_that_the_owners_retention_has_overtaken_goes_on_by_its_policy() {
     const MINUTE: Duration = Duration::from_secs(60);
@@ -399,8 +399,8 @@ fn the_handles_of_a_reader_beside_the_owner_see_what_is_new() {
     );
 }
 
-/// In a log opened read-only, a reader of a topic that the owner deleted met the error of a missing file, over
-/// and over.
+/// In a log opened read-only, a reader of a topic that the owner deleted met the error of a missing file,
+/// over and over.
 #[test]
 fn a_reader_beside_the_owner_is_told_that_the_topic_is_gone() {
     let (storage, clock) = (SimulatedStorage::new(), clock());
