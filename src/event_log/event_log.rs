@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::builder::EventLogBuilder;
 use crate::consumer::{ConsumerBuilder, ConsumerGroup, Groups};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, TopicError};
 use crate::group::{GroupDescription, GroupState};
 use crate::name::{GroupId, TopicName};
 use crate::options::TopicOptions;
@@ -209,6 +209,39 @@ impl EventLog {
 
     /// A topic that is there.
     ///
+    /// Says whether [`create_topic`](Self::create_topic) would refuse this, and makes nothing. Kafka:
+    /// `createTopics` with `validateOnly`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use topiclog::{ErrorKind, EventLog, TopicOptions};
+    ///
+    /// let log = EventLog::in_memory()?;
+    /// log.validate_topic("t", &TopicOptions::new().partitions(3))?;
+    /// let error = log.validate_topic("t", &TopicOptions::new().partitions(0)).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    /// assert!(log.topics().is_empty());
+    /// # Ok::<(), topiclog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`create_topic`](Self::create_topic) but for what the storage gives.
+    pub fn validate_topic(
+        &self,
+        name: impl AsRef<str>,
+        options: &TopicOptions,
+    ) -> Result<(), Error> {
+        let (name, catalog) = (user_name(name.as_ref())?, &self.owned.catalog);
+        catalog.check_writable()?;
+        options.check().map_err(|error| error.in_topic(&name))?;
+        match catalog.find(&name) {
+            Some(_) => Err(Error::from(TopicError::AlreadyExists).in_topic(&name)),
+            None => Ok(()),
+        }
+    }
+
     /// # Errors
     ///
     /// [`NotFound`](ErrorKind::NotFound); [`InvalidInput`](ErrorKind::InvalidInput) for a bad name.
@@ -322,7 +355,7 @@ impl EventLog {
 fn user_name(name: &str) -> Result<TopicName, Error> {
     let name = TopicName::new(name)?;
     if name.is_internal() {
-        return Err(Error::from(crate::error::TopicError::Internal).in_topic(&name));
+        return Err(Error::from(TopicError::Internal).in_topic(&name));
     }
     Ok(name)
 }

@@ -341,7 +341,7 @@ impl Catalog {
         Ok(())
     }
 
-    fn check_writable(&self) -> Result<(), Error> {
+    pub(crate) fn check_writable(&self) -> Result<(), Error> {
         self.check_open()?;
         if self.read_only {
             return Err(LogError::ReadOnly.into());

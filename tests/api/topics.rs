@@ -97,6 +97,26 @@ fn a_partition_count_that_makes_no_sense_is_refused() {
 }
 
 #[test]
+fn a_topic_is_validated_as_it_would_be_made_and_nothing_is_made() {
+    let (log, ..) = with_topic(1);
+    let options = TopicOptions::new;
+    log.validate_topic("u", &options().partitions(3)).unwrap();
+    for (name, options, kind) in [
+        ("a b", options(), ErrorKind::InvalidInput),
+        ("__mine", options(), ErrorKind::InvalidInput),
+        ("u", options().partitions(0), ErrorKind::InvalidInput),
+        ("u", options().segment_bytes(1), ErrorKind::InvalidInput),
+        ("t", options(), ErrorKind::AlreadyExists),
+    ] {
+        let error = refused(log.validate_topic(name, &options), kind);
+        assert_eq!(error, refused(log.create_topic(name, options), kind));
+    }
+    assert_eq!(log.topics().len(), 1);
+    log.close().unwrap();
+    refused(log.validate_topic("u", &options()), ErrorKind::Closed);
+}
+
+#[test]
 fn added_partitions_are_seen_by_handles_producers_and_groups() {
     let (log, topic, _) = with_topic(2);
     let earlier = log.topic("t").unwrap();
