@@ -295,3 +295,22 @@ impl EventLogBuilder {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_those_of_the_documentation() {
+        let builder = EventLogBuilder::new();
+        assert_eq!(builder.buffer_bytes, 32 * 1024 * 1024);
+        assert_eq!(builder.housekeeping, Housekeeping::Automatic);
+        assert_eq!(builder.retention_check_interval, Duration::from_secs(300));
+        assert_eq!(builder.offsets_durability, Durability::Disk);
+        let week = Duration::from_secs(7 * 24 * 3600);
+        assert_eq!(builder.group_options.offsets_retention, Some(week));
+        let delay = builder.group_options.initial_rebalance_delay;
+        assert_eq!(delay, Duration::ZERO);
+        assert!(!builder.read_only);
+    }
+}

@@ -391,6 +391,13 @@ mod tests {
     }
 
     #[test]
+    #[test]
+    fn a_sender_waits_a_minute_for_room_unless_told_otherwise() {
+        let log = EventLog::in_memory().unwrap();
+        let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+        assert_eq!(topic.producer().max_block, Duration::from_secs(60));
+    }
+
     fn records_sent_together_are_in_order_whatever_their_partitions() {
         let log = EventLog::in_memory().unwrap();
         let options = TopicOptions::new().partitions(3).batch_bytes(200);

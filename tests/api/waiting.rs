@@ -91,7 +91,7 @@ impl StorageFile for GatedFile {
 fn whoever_waits_behind_a_slow_disk_may_give_up_and_ask_again() {
     let gate = Gate::default();
     let storage = Gated(MemoryStorage::new(), Arc::clone(&gate));
-    let log = builder(&clock()).storage(storage).buffer_bytes(100);
+    let log = builder(&clock()).storage(storage).buffer_bytes(10_000);
     let log = log.open().unwrap();
     let topic = log.create_topic("t", TopicOptions::new()).unwrap();
     let ((reached, at_disk), (go, gone)) = (mpsc::channel(), mpsc::channel());
@@ -100,10 +100,10 @@ fn whoever_waits_behind_a_slow_disk_may_give_up_and_ask_again() {
         let slow = scope.spawn(|| topic.producer().send_and_wait(Record::new("slow")));
         at_disk.recv().unwrap();
         let producer = topic.producer().max_block(Duration::from_millis(1));
-        let behind = producer.send(Record::new("behind")).unwrap();
+        // Room for one of them, and not for two.
+        let large = vec![7; 6000];
+        let behind = producer.send(Record::new(&large)).unwrap();
         refused(behind.wait_timeout(Duration::ZERO), ErrorKind::Timeout);
-        // The buffer is full, and nobody can make room in it.
-        let large = vec![7; 5000];
         let error = producer.send(Record::new(&large)).unwrap_err();
         assert_eq!(error.error().kind(), ErrorKind::Timeout);
         assert_eq!(error.record().value_bytes(), Some(&large[..]));
