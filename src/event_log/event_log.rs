@@ -18,7 +18,9 @@ use crate::topic::{
 ///
 /// Cheap to clone, and free to be used from many threads. The log is closed by [`close`](Self::close) or
 /// when the last clone is dropped; handles made from it (topics, producers, consumers) do not keep it
-/// open, and answer [`Closed`](ErrorKind::Closed) from then on.
+/// open. From then on every call that sends, reads or changes something answers
+/// [`Closed`](ErrorKind::Closed). What only describes, or makes a handle, goes on to tell what was last
+/// known, and a flush has nothing to wait for.
 ///
 /// # Examples
 ///
@@ -207,8 +209,6 @@ impl EventLog {
         ))
     }
 
-    /// A topic that is there.
-    ///
     /// Says whether [`create_topic`](Self::create_topic) would refuse this, and makes nothing. Kafka:
     /// `createTopics` with `validateOnly`.
     ///
@@ -242,6 +242,8 @@ impl EventLog {
         }
     }
 
+    /// A topic that is there.
+    ///
     /// # Errors
     ///
     /// [`NotFound`](ErrorKind::NotFound); [`InvalidInput`](ErrorKind::InvalidInput) for a bad name.

@@ -292,7 +292,8 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// The last failure among it; each [`Delivery`] tells its own. In a topic of level
+    /// The last failure that happens during the call. What failed before it is told by its own [`Delivery`]
+    /// only: who has to know of every record keeps those. In a topic of level
     /// [`Memory`](crate::Durability::Memory) a record is acknowledged before it is written: if that failed
     /// since the last flush, this is where it is told, once.
     pub fn flush(&self) -> Result<(), Error> {
@@ -391,13 +392,13 @@ mod tests {
     }
 
     #[test]
-    #[test]
     fn a_sender_waits_a_minute_for_room_unless_told_otherwise() {
         let log = EventLog::in_memory().unwrap();
         let topic = log.create_topic("t", TopicOptions::new()).unwrap();
         assert_eq!(topic.producer().max_block, Duration::from_secs(60));
     }
 
+    #[test]
     fn records_sent_together_are_in_order_whatever_their_partitions() {
         let log = EventLog::in_memory().unwrap();
         let options = TopicOptions::new().partitions(3).batch_bytes(200);

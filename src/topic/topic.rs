@@ -11,8 +11,10 @@ use crate::options::TopicOptions;
 
 /// A topic: a name for a number of partitions.
 ///
-/// Cheap to clone; once resolved no name is looked up again. After the topic is deleted every call
-/// answers [`NotFound`](crate::ErrorKind::NotFound), also when one of the same name has been made since.
+/// Cheap to clone; once resolved no name is looked up again. After the topic is deleted every call that
+/// sends, reads or changes something answers [`NotFound`](crate::ErrorKind::NotFound), also when one of the
+/// same name has been made since. What only describes, or makes a handle, goes on to tell of the old one, and
+/// a flush has nothing to wait for.
 #[derive(Clone, Debug)]
 pub struct Topic {
     pub(crate) catalog: Arc<Catalog>,
@@ -131,11 +133,15 @@ impl Topic {
         self.catalog.add_partitions(&self.state, count)
     }
 
-    /// Waits until everything that was sent to the topic before is acknowledged or has failed.
+    /// Waits until everything that was sent to the topic before, by any producer, is acknowledged or has
+    /// failed.
     ///
     /// # Errors
     ///
-    /// The last failure among it.
+    /// The last failure that happens during the call. What failed before it is told by its own
+    /// [`Delivery`](crate::Delivery) only. In a topic of level [`Memory`](crate::Durability::Memory) a record
+    /// is acknowledged before it is written: if that failed since the last flush, this is where it is told,
+    /// once.
     pub fn flush(&self) -> Result<(), Error> {
         let mut failure = None;
         for log in self.state.logs() {
