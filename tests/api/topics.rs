@@ -276,6 +276,12 @@ fn topics_of_the_crate_itself_are_hidden_and_out_of_reach() {
         .map(|topic| topic.name.to_string())
         .collect();
     assert_eq!(names, ["t"]);
+    let all = log.topics_with_internal().into_iter();
+    let all: Vec<_> = all
+        .map(|topic| (topic.name.to_string(), topic.internal))
+        .collect();
+    let expected = [("__consumer_offsets", true), ("t", false)];
+    assert_eq!(all, expected.map(|(name, own)| (name.to_owned(), own)));
     let error = refused(
         log.create_topic("__mine", TopicOptions::new()),
         ErrorKind::InvalidInput,
