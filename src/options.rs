@@ -40,7 +40,8 @@ pub enum Durability {
 /// The settings of a topic: partitions, durability, limits, retention.
 ///
 /// Everything but the number of partitions may be changed later
-/// ([`Topic::alter`](crate::Topic::alter)), and takes effect at once.
+/// ([`Topic::alter`](crate::Topic::alter)), and takes effect at once. What a topic has is in its
+/// [description](crate::Topic::describe), where each option can be read.
 ///
 /// # Examples
 ///
@@ -174,9 +175,10 @@ impl TopicOptions {
     /// How long a record may lie in its batch when nobody waits for it and no consumer is at the end of
     /// its partition. Defaults to 5 ms. Kafka: `linger.ms`.
     ///
-    /// It is a goal, not a promise: half as much more is usual. As long as waiting senders or consumers at
-    /// the end write what is sent, the housekeeping looks less often, and what nobody needs may lie for
-    /// 50 ms. Who needs to be sure waits.
+    /// It is a goal, not a promise: the record is written at the first look of the housekeeping, which looks
+    /// every 2.5 ms, after so long has passed since it was first seen there. As long as waiting senders or
+    /// consumers at the end write what is sent, the housekeeping looks less often, and what nobody needs may
+    /// lie for 50 ms. Who needs to be sure waits.
     pub const fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
         self
@@ -196,14 +198,69 @@ impl TopicOptions {
         self
     }
 
-    /// The number of partitions asked for.
+    /// The number of partitions: what [`partitions`](Self::partitions) set.
     pub const fn partition_count(&self) -> u32 {
         self.partitions
     }
 
-    /// The durability asked for.
+    /// The durability: what [`durability`](Self::durability) set.
     pub const fn durability_level(&self) -> Durability {
         self.durability
+    }
+
+    /// Whose clock stamps the records: what [`timestamp_type`](Self::timestamp_type) set.
+    pub const fn timestamp_source(&self) -> TimestampType {
+        self.timestamp_type
+    }
+
+    /// What [`timestamp_before_max`](Self::timestamp_before_max) set.
+    pub const fn timestamp_before_limit(&self) -> Option<Duration> {
+        self.timestamp_before_max
+    }
+
+    /// What [`timestamp_after_max`](Self::timestamp_after_max) set.
+    pub const fn timestamp_after_limit(&self) -> Option<Duration> {
+        self.timestamp_after_max
+    }
+
+    /// In bytes: what [`segment_bytes`](Self::segment_bytes) set.
+    pub const fn segment_size(&self) -> u32 {
+        self.segment_bytes
+    }
+
+    /// What [`segment_age`](Self::segment_age) set.
+    pub const fn segment_time(&self) -> Duration {
+        self.segment_age
+    }
+
+    /// In bytes: what [`index_interval_bytes`](Self::index_interval_bytes) set.
+    pub const fn index_interval_size(&self) -> u32 {
+        self.index_interval_bytes
+    }
+
+    /// In bytes: what [`batch_bytes`](Self::batch_bytes) set.
+    pub const fn batch_size(&self) -> u32 {
+        self.batch_bytes
+    }
+
+    /// In bytes: what [`batch_bytes_max`](Self::batch_bytes_max) set.
+    pub const fn batch_size_limit(&self) -> u32 {
+        self.batch_bytes_max
+    }
+
+    /// What [`linger`](Self::linger) set.
+    pub const fn linger_time(&self) -> Duration {
+        self.linger
+    }
+
+    /// What [`retention`](Self::retention) set.
+    pub const fn retention_time(&self) -> Option<Duration> {
+        self.retention
+    }
+
+    /// In bytes: what [`retention_bytes`](Self::retention_bytes) set.
+    pub const fn retention_size(&self) -> Option<u64> {
+        self.retention_bytes
     }
 
     /// Checks every field against its limits.
@@ -242,6 +299,59 @@ impl TopicOptions {
 mod tests {
     use super::*;
     use crate::ErrorKind;
+
+    #[test]
+    fn the_defaults_are_those_of_the_documentation() {
+        const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
+        let options = TopicOptions::new();
+        assert_eq!(options, TopicOptions::default());
+        assert_eq!(options.partition_count(), 1);
+        assert_eq!(options.durability_level(), Durability::Disk);
+        assert_eq!(options.timestamp_source(), TimestampType::CreateTime);
+        assert_eq!(options.timestamp_before_limit(), None);
+        let hour = Duration::from_secs(3600);
+        assert_eq!(options.timestamp_after_limit(), Some(hour));
+        assert_eq!(options.segment_size(), 1 << 30);
+        assert_eq!(options.segment_time(), WEEK);
+        assert_eq!(options.index_interval_size(), 4096);
+        assert_eq!(options.batch_size(), 16_384);
+        assert_eq!(options.batch_size_limit(), 1_048_588);
+        assert_eq!(options.linger_time(), Duration::from_millis(5));
+        assert_eq!(options.retention_time(), Some(WEEK));
+        assert_eq!(options.retention_size(), None);
+    }
+
+    #[test]
+    fn each_option_is_read_as_it_was_set() {
+        let second = Duration::from_secs(1);
+        let options = TopicOptions::new()
+            .partitions(2)
+            .durability(Durability::Os)
+            .timestamp_type(TimestampType::LogAppendTime)
+            .timestamp_before_max(Some(second))
+            .timestamp_after_max(Some(2 * second))
+            .segment_bytes(3000)
+            .segment_age(4 * second)
+            .index_interval_bytes(5)
+            .batch_bytes(6)
+            .batch_bytes_max(7)
+            .linger(8 * second)
+            .retention(Some(9 * second))
+            .retention_bytes(Some(10));
+        assert_eq!(options.partition_count(), 2);
+        assert_eq!(options.durability_level(), Durability::Os);
+        assert_eq!(options.timestamp_source(), TimestampType::LogAppendTime);
+        assert_eq!(options.timestamp_before_limit(), Some(second));
+        assert_eq!(options.timestamp_after_limit(), Some(2 * second));
+        assert_eq!(options.segment_size(), 3000);
+        assert_eq!(options.segment_time(), 4 * second);
+        assert_eq!(options.index_interval_size(), 5);
+        assert_eq!(options.batch_size(), 6);
+        assert_eq!(options.batch_size_limit(), 7);
+        assert_eq!(options.linger_time(), 8 * second);
+        assert_eq!(options.retention_time(), Some(9 * second));
+        assert_eq!(options.retention_size(), Some(10));
+    }
 
     #[test]
     fn an_option_out_of_its_range_is_named() {

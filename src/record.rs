@@ -104,7 +104,8 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// A record with a key and no value. In a compacted topic it deletes the key.
+    /// A record with a key and no value: it says that the key is gone. To the log it is a record like any
+    /// other, as topics are not compacted.
     pub fn tombstone(key: impl Into<Payload<'a>>) -> Self {
         Self {
             key: Some(key.into()),
@@ -130,7 +131,9 @@ impl<'a> Record<'a> {
         self
     }
 
-    /// Sets the create time. Defaults to the clock at the send. Negative times are refused by the send.
+    /// Sets the create time. Defaults to that of the record's batch: the clock is read when the batch is
+    /// opened, and again whenever the housekeeping looks at it while it lingers. Negative times are refused
+    /// by the send.
     pub fn timestamp(mut self, timestamp: Timestamp) -> Self {
         self.timestamp = Some(timestamp);
         self

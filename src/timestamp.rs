@@ -89,7 +89,8 @@ impl fmt::Display for Timestamp {
 )]
 #[non_exhaustive]
 pub enum TimestampType {
-    /// The sender's: the record's own timestamp, or the time of the send if it has none. The default.
+    /// The sender's: the record's own timestamp, or if it has none the time of its batch as it was sent: see
+    /// [`Record::timestamp`](crate::Record::timestamp). The default.
     #[default]
     CreateTime,
     /// The log's: every record of a batch gets the time at which the batch was written.

@@ -94,7 +94,7 @@ impl Consumer {
         Ok(Self {
             groups: Arc::clone(groups),
             options,
-            inbox: Arc::default(),
+            inbox: groups.inbox(),
             slots: HashMap::new(),
             by_place: BTreeMap::new(),
             ready: VecDeque::new(),
@@ -187,10 +187,12 @@ impl Consumer {
                 // Its listener has left the group.
                 return Ok(Records::default());
             }
-            let mut records = self.fetch()?;
-            if records.is_empty() && self.follow() {
-                records = self.fetch()?;
+            let mut fetched = self.fetch();
+            let failed = fetched.is_err();
+            if fetched.as_ref().map_or(true, Records::is_empty) && self.follow(failed) {
+                fetched = self.fetch();
             }
+            let records = fetched?;
             if !records.is_empty() {
                 return Ok(records);
             }
@@ -222,17 +224,22 @@ impl Consumer {
         self.say_alive(self.groups.now());
     }
 
-    /// Looks how far the owner of a log opened read-only has come. Returns whether it is one.
-    fn follow(&self) -> bool {
-        let read_only = self.groups.catalog().is_read_only();
-        if read_only {
-            for slot in self.slots.values() {
-                // What cannot be followed now is tried again at the next turn.
-                let _next_turn = slot.reader.log().follow(None);
-                slot.watch.notify();
-            }
+    /// Looks how far the owner of a log opened read-only has come, after a failure also which topics there
+    /// are: it may have removed what was to be read. Returns whether it is one.
+    fn follow(&self, failed: bool) -> bool {
+        let catalog = self.groups.catalog();
+        if !catalog.is_read_only() {
+            return false;
         }
-        read_only
+        // What cannot be followed now is tried again at the next turn.
+        if failed {
+            let _next_turn = catalog.follow();
+        }
+        for slot in self.slots.values() {
+            let _next_turn = catalog.follow_log(slot.reader.log());
+            slot.watch.notify();
+        }
+        true
     }
 
     pub(super) fn check_not_fenced(&self) -> Result<(), Error> {
@@ -301,7 +308,7 @@ impl Consumer {
             }
             self.sleep(Duration::MAX, now);
         }
-        self.follow();
+        self.follow(false);
         let mut ends = BTreeMap::new();
         for place in self.assignment() {
             let end = self.end(&place)?;

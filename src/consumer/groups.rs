@@ -1,8 +1,8 @@
 //! [`Groups`]: the consumer groups of a log: a lock around each state machine, wake-ups, expiry.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::in_flight::InFlight;
@@ -31,6 +31,8 @@ pub(crate) struct Groups {
     catalog: Arc<Catalog>,
     pub(super) store: OffsetStore,
     cells: Mutex<Cells>,
+    /// Those of all consumers, members of a group or not, and of some that are gone.
+    inboxes: Mutex<Vec<Weak<Inbox>>>,
     options: GroupOptions,
     /// The topics as groups see them; made anew when they change.
     topics: Mutex<Arc<TopicCatalog>>,
@@ -116,6 +118,7 @@ impl Groups {
             catalog: Arc::clone(catalog),
             store: OffsetStore::new(catalog, durability),
             cells: Mutex::default(),
+            inboxes: Mutex::default(),
             options,
             topics: Mutex::new(Arc::default()),
             last_expiry: Mutex::new(Duration::ZERO),
@@ -381,11 +384,24 @@ impl Groups {
         self.store.write_waiting();
     }
 
-    /// Wakes every member, for instance since the log is closed.
+    /// An inbox for a new consumer.
+    pub(super) fn inbox(&self) -> Arc<Inbox> {
+        let inbox = Arc::default();
+        let mut inboxes = self.inboxes.lock();
+        if inboxes.len() == inboxes.capacity() {
+            // Only then, so that each costs little however many there are.
+            inboxes.retain(|other: &Weak<Inbox>| other.strong_count() > 0);
+        }
+        inboxes.push(Arc::downgrade(&inbox));
+        inbox
+    }
+
+    /// Wakes every consumer, since the log is closed. Their partitions may not: of one that is paused no news
+    /// is told.
     pub(crate) fn wake_all(&self) {
-        for cell in self.all() {
-            for seat in cell.state.lock().members.values() {
-                seat.inbox.nudge();
+        for inbox in &*self.inboxes.lock() {
+            if let Some(inbox) = inbox.upgrade() {
+                inbox.nudge();
             }
         }
     }

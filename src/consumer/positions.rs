@@ -152,11 +152,9 @@ impl Consumer {
             return Ok(());
         };
         let log = slot.reader.log();
-        if log.is_read_only() {
-            // Of a log that somebody else writes to, the end is only known by looking. Where that fails the
-            // reader begins at the end it knows, and misses nothing.
-            let _older_at_worst = log.follow(None);
-        }
+        // Of a log that somebody else writes to, the end is only known by looking. Where that fails the
+        // reader begins at the end it knows, and misses nothing.
+        let _older_at_worst = self.groups.catalog().follow_log(log);
         let offsets = log.offsets();
         let committed = match (start, &self.group) {
             (Start::Committed, Some(cell)) => {
@@ -433,6 +431,7 @@ impl Consumer {
         for place in self.assignment() {
             let log = Arc::clone(self.slot(&place)?.reader.log());
             log.settle_all()?;
+            self.groups.catalog().follow_log(&log)?;
             let found = log.offset_for_time(timestamp)?;
             self.seek(
                 &place,

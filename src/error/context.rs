@@ -264,6 +264,8 @@ mod tests {
         );
     }
 
+    /// By the numbers that Unix has for them.
+    #[cfg(unix)]
     #[test]
     fn a_full_disk_and_no_descriptors_are_full_and_other_faults_are_io() {
         for (code, kind) in [

@@ -119,7 +119,8 @@ impl EventLogBuilder {
         self
     }
 
-    /// How often retention is applied. Defaults to 5 minutes. Kafka: `log.retention.check.interval.ms`.
+    /// How often retention is applied. Defaults to 5 minutes, at least a millisecond. Kafka:
+    /// `log.retention.check.interval.ms`.
     pub fn retention_check_interval(mut self, interval: Duration) -> Self {
         self.retention_check_interval = interval;
         self
@@ -178,7 +179,11 @@ impl EventLogBuilder {
 
     /// Opens the log to read it, beside the process that owns it: nothing is written and no lock taken.
     ///
-    /// What the owner appends can be read shortly after it has reached its topic's durability.
+    /// What the owner appends can be read shortly after it has reached its topic's durability: every call
+    /// that reads, or says what there is, looks first how far the owner has come. So handles and consumers go
+    /// on, and a topic gets the partitions that the owner adds; a consumer reads those it was given. That a
+    /// topic was deleted is told by [`EventLog::topic`] and [`EventLog::topics`], and to a reader when it
+    /// comes to a file that is gone. Groups, and what they have committed, are those of the opening.
     pub fn read_only(mut self) -> Self {
         self.read_only = true;
         self
@@ -188,13 +193,23 @@ impl EventLogBuilder {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) without a path or storage;
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) without a path or storage, or naming the option that
+    /// is out of its range;
     /// [`Busy`](crate::ErrorKind::Busy), with the other's process id, if somebody else has it open for
     /// writing; [`Corrupt`](crate::ErrorKind::Corrupt) if its metadata is damaged (damaged records show
     /// in the [`RecoveryReport`](crate::RecoveryReport) instead);
     /// [`UnsupportedVersion`](crate::ErrorKind::UnsupportedVersion) if a newer version of the crate made
     /// it; [`NotFound`](crate::ErrorKind::NotFound) or [`Io`](crate::ErrorKind::Io) from the storage.
     pub fn open(self) -> Result<EventLog, Error> {
+        // A thread that is never to wait would do nothing else.
+        if self.retention_check_interval < Duration::from_millis(1) {
+            return Err(InputError::Option {
+                option: "retention_check_interval",
+                problem: "must be at least 1ms",
+                value: format!("{:?}", self.retention_check_interval),
+            }
+            .into());
+        }
         let in_memory = self.in_memory;
         let storage = match (self.storage, &self.path) {
             (Some(storage), _) => storage,
@@ -278,5 +293,24 @@ impl EventLogBuilder {
             housekeeper,
             thread,
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_those_of_the_documentation() {
+        let builder = EventLogBuilder::new();
+        assert_eq!(builder.buffer_bytes, 32 * 1024 * 1024);
+        assert_eq!(builder.housekeeping, Housekeeping::Automatic);
+        assert_eq!(builder.retention_check_interval, Duration::from_secs(300));
+        assert_eq!(builder.offsets_durability, Durability::Disk);
+        let week = Duration::from_secs(7 * 24 * 3600);
+        assert_eq!(builder.group_options.offsets_retention, Some(week));
+        let delay = builder.group_options.initial_rebalance_delay;
+        assert_eq!(delay, Duration::ZERO);
+        assert!(!builder.read_only);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::builder::EventLogBuilder;
 use crate::consumer::{ConsumerBuilder, ConsumerGroup, Groups};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, TopicError};
 use crate::group::{GroupDescription, GroupState};
 use crate::name::{GroupId, TopicName};
 use crate::options::TopicOptions;
@@ -18,7 +18,9 @@ use crate::topic::{
 ///
 /// Cheap to clone, and free to be used from many threads. The log is closed by [`close`](Self::close) or
 /// when the last clone is dropped; handles made from it (topics, producers, consumers) do not keep it
-/// open, and answer [`Closed`](ErrorKind::Closed) from then on.
+/// open. From then on every call that sends, reads or changes something answers
+/// [`Closed`](ErrorKind::Closed). What only describes, or makes a handle, goes on to tell what was last
+/// known, and a flush has nothing to wait for.
 ///
 /// # Examples
 ///
@@ -207,6 +209,39 @@ impl EventLog {
         ))
     }
 
+    /// Says whether [`create_topic`](Self::create_topic) would refuse this, and makes nothing. Kafka:
+    /// `createTopics` with `validateOnly`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use topiclog::{ErrorKind, EventLog, TopicOptions};
+    ///
+    /// let log = EventLog::in_memory()?;
+    /// log.validate_topic("t", &TopicOptions::new().partitions(3))?;
+    /// let error = log.validate_topic("t", &TopicOptions::new().partitions(0)).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    /// assert!(log.topics().is_empty());
+    /// # Ok::<(), topiclog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`create_topic`](Self::create_topic) but for what the storage gives.
+    pub fn validate_topic(
+        &self,
+        name: impl AsRef<str>,
+        options: &TopicOptions,
+    ) -> Result<(), Error> {
+        let (name, catalog) = (user_name(name.as_ref())?, &self.owned.catalog);
+        catalog.check_writable()?;
+        options.check().map_err(|error| error.in_topic(&name))?;
+        match catalog.find(&name) {
+            Some(_) => Err(Error::from(TopicError::AlreadyExists).in_topic(&name)),
+            None => Ok(()),
+        }
+    }
+
     /// A topic that is there.
     ///
     /// # Errors
@@ -214,9 +249,7 @@ impl EventLog {
     /// [`NotFound`](ErrorKind::NotFound); [`InvalidInput`](ErrorKind::InvalidInput) for a bad name.
     pub fn topic(&self, name: impl AsRef<str>) -> Result<Topic, Error> {
         let name = TopicName::new(name)?;
-        if self.owned.catalog.is_read_only() {
-            self.owned.catalog.follow()?;
-        }
+        self.owned.catalog.follow()?;
         Ok(Topic::new(
             &self.owned.catalog,
             self.owned.catalog.topic(&name)?,
@@ -243,10 +276,32 @@ impl EventLog {
 
     /// The topics there are, by name, without the internal ones.
     pub fn topics(&self) -> Vec<TopicDescription> {
-        let topics = self.owned.catalog.list().into_iter();
+        let mut topics = self.topics_with_internal();
+        topics.retain(|topic| !topic.internal);
         topics
-            .filter(|topic| !topic.name.is_internal())
-            .map(|topic| Topic::new(&self.owned.catalog, topic).describe())
+    }
+
+    /// The topics there are, by name, with those that the crate itself keeps. Kafka: `listTopics` with
+    /// `listInternal(true)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use topiclog::{EventLog, OffsetTarget, TopicOptions};
+    ///
+    /// let log = EventLog::in_memory()?;
+    /// let topic = log.create_topic("t", TopicOptions::new())?;
+    /// log.consumer_group("g")?.reset(&topic, OffsetTarget::Latest)?;
+    /// assert_eq!(log.topics().len(), 1);
+    /// assert_eq!(log.topics_with_internal()[0].name.as_str(), "__consumer_offsets");
+    /// # Ok::<(), topiclog::Error>(())
+    /// ```
+    pub fn topics_with_internal(&self) -> Vec<TopicDescription> {
+        let catalog = &self.owned.catalog;
+        let _older_at_worst = catalog.follow();
+        let topics = catalog.list().into_iter();
+        topics
+            .map(|topic| Topic::new(catalog, topic).describe_known())
             .collect()
     }
 
@@ -302,7 +357,7 @@ impl EventLog {
 fn user_name(name: &str) -> Result<TopicName, Error> {
     let name = TopicName::new(name)?;
     if name.is_internal() {
-        return Err(Error::from(crate::error::TopicError::Internal).in_topic(&name));
+        return Err(Error::from(TopicError::Internal).in_topic(&name));
     }
     Ok(name)
 }

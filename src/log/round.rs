@@ -5,6 +5,7 @@
 //! - Senders are told in the order of their records, and only once these are at the topic's durability.
 //! - After a write or sync that leaves doubt about what the disk holds, nothing more is accepted.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -308,7 +309,7 @@ impl Queue {
 fn work_unlocked<T>(
     queue: &mut MutexGuard<'_, Queue>,
     work: impl FnOnce() -> T,
-) -> std::thread::Result<T> {
+) -> Result<T, Box<dyn Any + Send>> {
     queue.busy = true;
     MutexGuard::unlocked(queue, || catch_unwind(AssertUnwindSafe(work)))
 }

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::murmur2::partition_for_key;
+use crate::format::encoded_bytes;
 use crate::limits::{BATCH_BYTES_DEFAULT, to_u64};
 use crate::name::TopicName;
 use crate::random::Random;
@@ -14,7 +15,9 @@ use crate::record::Record;
 /// # Contract
 ///
 /// - Must answer a number below `partitions`; the send of the record fails otherwise.
-/// - Is called exactly once per record, in the sender's thread, before the record's size is checked.
+/// - Is called exactly once for every record that is sent, in the sender's thread, before the record's size
+///   is checked. One that was refused, or handed back by [`send_all`](crate::Producer::send_all) with it,
+///   may have been asked for already when it is sent again.
 /// - May be called from several threads at once.
 /// - Should answer the same for the same key as long as the count is the same, if anybody relies on the
 ///   order of a key's records.
@@ -56,9 +59,10 @@ impl KeyHash {
         }
     }
 
-    pub(crate) fn with_seed(seed: u64) -> Self {
+    /// For a topic of this batch size.
+    pub(super) fn for_batches(bytes: u32, seed: u64) -> Self {
         Self {
-            keyless: Sticky::with_seed(seed),
+            keyless: Sticky::with_seed(seed).batch_bytes(bytes),
         }
     }
 }
@@ -99,13 +103,18 @@ impl Partitioner for RoundRobin {
     }
 }
 
-/// Stays on one random partition until a batch's worth of bytes (16 KiB) went there, then picks another,
-/// whatever the keys. Kafka: the default for records without a key, KIP-794.
+/// Stays on one random partition until a batch's worth of bytes went there, then picks another, whatever the
+/// keys. Kafka: the default for records without a key, KIP-794.
 ///
 /// Records gather into few large batches instead of many small ones, and spread evenly over time.
+///
+/// A record counts for what it takes in its batch, which is more than its content. A batch's worth is 16 KiB,
+/// or what [`batch_bytes`](Self::batch_bytes) says; for a producer's default partitioner it is what the
+/// topic's option said when the producer was made.
 #[derive(Debug)]
 pub struct Sticky {
     random: Random,
+    batch_bytes: u32,
     /// The partition in the upper half, the bytes that went there in the lower.
     state: AtomicU64,
 }
@@ -115,18 +124,28 @@ const FRESH: u64 = u64::MAX;
 impl Sticky {
     /// Begins at a random partition.
     pub fn new() -> Self {
-        Self {
-            random: Random::from_system(),
-            state: AtomicU64::new(FRESH),
-        }
+        Self::with_random(Random::from_system())
     }
 
     /// Begins at a partition that depends on the seed alone, and goes on so.
     pub fn with_seed(seed: u64) -> Self {
+        Self::with_random(Random::from_seed(seed))
+    }
+
+    fn with_random(random: Random) -> Self {
         Self {
-            random: Random::from_seed(seed),
+            random,
+            batch_bytes: BATCH_BYTES_DEFAULT,
             state: AtomicU64::new(FRESH),
         }
+    }
+
+    /// Sets how many bytes go to a partition before another is picked: best as many as the topic's
+    /// [`batch_bytes`](crate::TopicOptions::batch_bytes). Defaults to 16 KiB.
+    #[must_use]
+    pub fn batch_bytes(mut self, bytes: u32) -> Self {
+        self.batch_bytes = bytes;
+        self
     }
 }
 
@@ -144,17 +163,15 @@ impl Partitioner for Sticky {
         }
         let state = self.state.load(Ordering::Relaxed);
         let partition = state >> 32;
-        let bytes = (state & u64::from(u32::MAX)) + to_u64(record.size_bytes());
+        let before = state & u64::from(u32::MAX);
+        let bytes = to_u64(encoded_bytes(record));
         let stays = state != FRESH
             && partition < u64::from(partitions)
-            && state & u64::from(u32::MAX) < u64::from(BATCH_BYTES_DEFAULT);
+            && before < u64::from(self.batch_bytes);
         let (partition, bytes) = if stays {
-            (partition, bytes)
+            (partition, before + bytes)
         } else {
-            (
-                u64::from(self.random.below(partitions)),
-                to_u64(record.size_bytes()),
-            )
+            (u64::from(self.random.below(partitions)), bytes)
         };
         // Two senders at once may count one of their records twice or not at all; it evens out.
         let bytes = bytes.min(u64::from(u32::MAX));
@@ -199,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_key_decides_and_an_empty_key_is_one() {
-        let key_hash = KeyHash::with_seed(1);
+        let key_hash = KeyHash::for_batches(BATCH_BYTES_DEFAULT, 1);
         let partition = |record: Record<'_>| key_hash.partition(&topic(), &record, 3);
         assert_eq!(
             partition(Record::new("a").key("user1")),

@@ -54,12 +54,13 @@ impl Topic {
     /// refuses every record.
     pub fn producer(&self) -> Producer {
         let seed = self.catalog.environment.random.next();
+        let batch_bytes = self.state.options().batch_bytes;
         // As if it were closed, so that a send has one thing to look at.
         let closed = self.state.name.is_internal();
         Producer {
             _catalog: Arc::clone(&self.catalog),
             topic: Arc::clone(&self.state),
-            partitioner: Arc::new(KeyHash::with_seed(seed)),
+            partitioner: Arc::new(KeyHash::for_batches(batch_bytes, seed)),
             max_block: MAX_BLOCK_DEFAULT,
             closed: Arc::new(AtomicBool::new(closed)),
         }
@@ -192,7 +193,27 @@ impl Producer {
     /// # Errors
     ///
     /// Those of [`send`](Self::send), from the first record that is refused. The error tells what was
-    /// sent before it, and hands that record and all that come after it back.
+    /// sent before it, and hands that record back, with those after it that had been taken from the
+    /// iterator: some 60 at most. What had not been taken is still in there, so whoever wants to go on
+    /// passes the iterator by `&mut`:
+    ///
+    /// ```
+    /// # use topiclog::{EventLog, Record, TopicOptions};
+    /// # let log = EventLog::in_memory()?;
+    /// # let topic = log.create_topic("t", TopicOptions::new().batch_bytes_max(512))?;
+    /// # let producer = topic.producer();
+    /// let large = "x".repeat(1000);
+    /// let mut lines = ["one", &large, "two"].into_iter().map(Record::new);
+    /// if let Err(error) = producer.send_all(&mut lines) {
+    ///     let (_, unsent, why) = error.into_parts();
+    ///     eprintln!("{why}");
+    ///     // All but the one that was refused.
+    ///     producer.send_all(unsent.into_iter().skip(1).chain(lines))?;
+    /// }
+    /// # topic.flush()?;
+    /// # assert_eq!(topic.partition(0)?.offsets().log_end, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn send_all<'r>(
         &self,
         records: impl IntoIterator<Item = Record<'r>>,
@@ -208,7 +229,7 @@ impl Producer {
                 return Ok(deliveries);
             }
             if let Err((sent, error)) = self.send_run(&run, &mut deliveries) {
-                let unsent = run.into_iter().skip(sent).chain(records);
+                let unsent = run.into_iter().skip(sent);
                 let unsent = unsent.map(Record::into_owned).collect();
                 return Err(SendAllError::new(deliveries, unsent, error));
             }
@@ -271,7 +292,8 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// The last failure among it; each [`Delivery`] tells its own. In a topic of level
+    /// The last failure that happens during the call. What failed before it is told by its own [`Delivery`]
+    /// only: who has to know of every record keeps those. In a topic of level
     /// [`Memory`](crate::Durability::Memory) a record is acknowledged before it is written: if that failed
     /// since the last flush, this is where it is told, once.
     pub fn flush(&self) -> Result<(), Error> {
@@ -320,7 +342,7 @@ impl SendAllError {
         &self.0.sent
     }
 
-    /// The one that was refused, and all after it.
+    /// The one that was refused, and those after it that had been taken from the iterator.
     pub fn unsent(&self) -> &[Record<'static>] {
         &self.0.unsent
     }
@@ -370,6 +392,13 @@ mod tests {
     }
 
     #[test]
+    fn a_sender_waits_a_minute_for_room_unless_told_otherwise() {
+        let log = EventLog::in_memory().unwrap();
+        let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+        assert_eq!(topic.producer().max_block, Duration::from_secs(60));
+    }
+
+    #[test]
     fn records_sent_together_are_in_order_whatever_their_partitions() {
         let log = EventLog::in_memory().unwrap();
         let options = TopicOptions::new().partitions(3).batch_bytes(200);
@@ -399,24 +428,26 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_is_refused_comes_back_with_all_after_it() {
+    fn a_record_that_is_refused_comes_back_and_all_others_can_be_sent() {
         let log = EventLog::in_memory().unwrap();
         let options = TopicOptions::new().batch_bytes_max(512);
         let topic = log.create_topic("t", options).unwrap();
         let large = "x".repeat(600);
-        let all = (0..200).map(|number| match number {
+        let mut all = (0..200).map(|number| match number {
             100 => Record::new(large.as_str()),
             150 => Record::new("elsewhere").partition(7),
             _ => Record::new(number.to_string()),
         });
         let producer = topic.producer();
-        let error = producer.send_all(all).unwrap_err();
+        let error = producer.send_all(&mut all).unwrap_err();
         assert_eq!(error.error().kind(), ErrorKind::InvalidInput);
-        assert_eq!((error.sent().len(), error.unsent().len()), (100, 100));
+        assert_eq!(error.sent().len(), 100);
+        assert_eq!(error.unsent()[0].value_bytes(), Some(large.as_bytes()));
         error.sent().wait().unwrap();
         let (_, unsent, _) = error.into_parts();
-        let error = producer.send_all(unsent.into_iter().skip(1)).unwrap_err();
-        assert_eq!((error.sent().len(), error.unsent().len()), (49, 50));
+        let rest = unsent.into_iter().skip(1).chain(all);
+        let error = producer.send_all(rest).unwrap_err();
+        assert_eq!(error.sent().len(), 49);
         assert_eq!(error.unsent()[0].partition_asked(), Some(7));
         producer.close().unwrap();
         assert_eq!(values(&topic, 0).len(), 149);

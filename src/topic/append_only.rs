@@ -32,23 +32,26 @@ impl<T> AppendOnly<T> {
         self.length.load(Ordering::Acquire)
     }
 
-    /// Which block holds an element, and where in it.
+    /// Which block holds an element, and where in it; none for an index that no list reaches.
     #[inline]
-    fn place(index: u32) -> (usize, usize) {
-        let block = (index + 1).ilog2();
-        (to_usize(block), to_usize(index + 1 - (1 << block)))
+    fn place(index: u32) -> Option<(usize, usize)> {
+        let number = index.checked_add(1)?;
+        let block = number.ilog2();
+        Some((to_usize(block), to_usize(number - (1 << block))))
     }
 
     #[inline]
     pub(super) fn get(&self, index: u32) -> Option<&T> {
-        let (block, at) = Self::place(index);
+        let (block, at) = Self::place(index)?;
         self.blocks.get(block)?.get()?.get(at)?.get()
     }
 
     /// Adds an element; to be called by one thread at a time. False once the list is full.
     pub(super) fn push(&self, element: T) -> bool {
         let index = self.len();
-        let (block, at) = Self::place(index);
+        let Some((block, at)) = Self::place(index) else {
+            return false;
+        };
         let Some(cell) = self.blocks.get(block) else {
             return false;
         };
@@ -76,6 +79,8 @@ mod tests {
             assert!(list.push(number));
         }
         assert!(list.iter().copied().eq(0..1000));
-        assert_eq!(list.get(1000), None);
+        for absent in [1000, (1 << BLOCKS) - 2, (1 << BLOCKS) - 1, u32::MAX] {
+            assert_eq!(list.get(absent), None);
+        }
     }
 }

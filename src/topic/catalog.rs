@@ -205,8 +205,12 @@ impl Catalog {
         }
     }
 
-    /// Looks which topics and records the owner has added. For a log opened read-only.
+    /// Looks which topics and records the owner has added. For a log opened read-only; of one that is
+    /// owned there is nothing to be found.
     pub(crate) fn follow(&self) -> Result<(), Error> {
+        if !self.read_only {
+            return Ok(());
+        }
         let _changes = self.changes.lock();
         let storage = &*self.environment.storage;
         let marks = marks(
@@ -228,17 +232,43 @@ impl Catalog {
             let known = TopicName::new(&meta.name)
                 .ok()
                 .and_then(|name| self.find(&name));
-            match known.filter(|topic| topic.partition_count() == meta.options.partitions) {
-                Some(topic) => {
-                    for log in topic.logs() {
-                        let key = (topic.id, log.partition().partition());
-                        log.follow(marks.get(&key).copied())?;
-                    }
-                }
+            match known {
+                Some(topic) => self.follow_topic(&topic, meta.options, &marks)?,
                 None => self.open_topic(meta, &marks, None)?,
             }
         }
         Ok(())
+    }
+
+    /// Whoever has a handle on the topic gets the partitions it has grown.
+    fn follow_topic(
+        &self,
+        topic: &TopicState,
+        options: TopicOptions,
+        marks: &Marks,
+    ) -> Result<(), Error> {
+        let mark = |partition| marks.get(&(topic.id, partition)).copied();
+        for log in topic.logs() {
+            log.follow(mark(log.partition().partition()))?;
+        }
+        let (known, count) = (topic.partition_count(), options.partitions);
+        *topic.options.write() = Arc::new(options);
+        for partition in known..count {
+            self.open_partition(topic, partition, mark(partition), None)?;
+            self.note_change();
+        }
+        Ok(())
+    }
+
+    /// Looks how far the owner has come in one partition. For a log opened read-only, as
+    /// [`follow`](Self::follow) is.
+    pub(crate) fn follow_log(&self, log: &Log) -> Result<(), Error> {
+        if !self.read_only {
+            return Ok(());
+        }
+        // One at a time: what a slower one has found must not replace what a later one has.
+        let _changes = self.changes.lock();
+        log.follow(None)
     }
 
     fn place(&self, topic: &TopicState, partition: u32) -> Place {
@@ -315,11 +345,16 @@ impl Catalog {
     /// closed belongs to whoever opens it next.
     fn change(&self) -> Result<MutexGuard<'_, Changes>, Error> {
         let changes = self.changes.lock();
+        self.check_writable()?;
+        Ok(changes)
+    }
+
+    pub(crate) fn check_writable(&self) -> Result<(), Error> {
         self.check_open()?;
         if self.read_only {
             return Err(LogError::ReadOnly.into());
         }
-        Ok(changes)
+        Ok(())
     }
 
     pub(crate) fn is_read_only(&self) -> bool {

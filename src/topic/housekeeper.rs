@@ -13,8 +13,8 @@ use crate::log::{Attention, Log};
 use crate::options::Durability;
 use crate::sync::{Mutex, spawn};
 
-/// The time between two looks at partitions that have something waiting. A record lingers at least half
-/// its linger and at most one and a half, so this is half of the default.
+/// The time between two looks at partitions that have something waiting. A record is written at the first
+/// look after its linger has passed since a look first saw it, so it may lie for two of these longer.
 const TICK: Duration = Duration::from_micros(2500);
 
 /// The longest time between two looks at partitions where those who wait for records write them at once.
@@ -235,6 +235,28 @@ mod tests {
     use crate::clock::ManualClock;
     use crate::storage::MemoryStorage;
     use crate::{EventLog, Housekeeping, Offset, Record, Timestamp, TopicOptions};
+
+    #[test]
+    fn retention_is_applied_as_often_as_it_was_asked_for() {
+        const INTERVAL: Duration = Duration::from_secs(300);
+        let clock = ManualClock::new(Timestamp::from_millis(1_000_000));
+        let builder = EventLog::builder().storage(MemoryStorage::new());
+        let builder = builder.clock(clock.clone());
+        let log = builder.housekeeping(Housekeeping::Manual).open().unwrap();
+        let options = TopicOptions::new().retention(Some(Duration::from_secs(1)));
+        let topic = log.create_topic("t", options).unwrap();
+        let partition = topic.partition(0).unwrap();
+        let housekeeper = Housekeeper::new(&partition.catalog, INTERVAL);
+        housekeeper.step();
+        let steps = [INTERVAL / 2, INTERVAL / 2, Duration::from_secs(2)];
+        for (after, removed) in steps.into_iter().zip([false, true, true]) {
+            topic.producer().send_and_wait(Record::new("x")).unwrap();
+            clock.advance(after);
+            housekeeper.step();
+            assert_eq!(partition.offsets().log_start > Offset::ZERO, removed);
+        }
+        assert_eq!(partition.offsets().log_start, 2, "it was not due again");
+    }
 
     /// Where a pass took longer than the time between two, the first ones in the list never came up.
     #[test]

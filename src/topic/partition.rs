@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::catalog::Catalog;
-use super::records::{PartitionReader, Records};
+use super::records::{PartitionReader, PartitionRecords, Records};
 use super::state::TopicState;
 use crate::error::{Error, InputError};
 use crate::log::{Log, LogOffsets};
@@ -80,16 +80,19 @@ impl Partition {
 
     /// Where it begins and ends at this moment.
     pub fn offsets(&self) -> LogOffsets {
+        self.look();
         self.log.offsets()
     }
 
     /// The bytes of its segments on the storage.
     pub fn size_bytes(&self) -> u64 {
+        self.look();
         self.log.size_bytes()
     }
 
     /// The number of its segments.
     pub fn segment_count(&self) -> usize {
+        self.look();
         self.log.segment_count()
     }
 
@@ -103,37 +106,51 @@ impl Partition {
     /// # Errors
     ///
     /// [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange) below the log start and beyond the log
-    /// end; [`Corrupt`](crate::ErrorKind::Corrupt) where the record is damaged.
+    /// end; [`Corrupt`](crate::ErrorKind::Corrupt) where the record is damaged;
+    /// [`NotFound`](crate::ErrorKind::NotFound) if the topic was deleted and
+    /// [`Closed`](crate::ErrorKind::Closed) if the log was closed.
     pub fn read(&self, from: Offset) -> Result<Records, Error> {
-        self.check_there()?;
+        self.check_readable()?;
         let mut records = Records::default();
         let mut reader = PartitionReader::new(Arc::clone(&self.log), from);
-        if let Some(part) = reader.next(usize::MAX, READ_BYTES)? {
+        if let Some(part) = self.read_next(&mut reader)? {
             records.push(part);
         }
         Ok(records)
     }
 
+    fn read_next(&self, reader: &mut PartitionReader) -> Result<Option<PartitionRecords>, Error> {
+        self.check_there()?;
+        reader.next(usize::MAX, READ_BYTES).map_err(|error| {
+            // The owner may have deleted the topic, and with it what was to be read.
+            let _older_at_worst = self.catalog.follow();
+            self.check_there().err().unwrap_or(error)
+        })
+    }
+
     /// Reads from an offset to the end that the partition has at this moment, piece by piece.
     ///
-    /// An error ends the iteration.
+    /// An error, one of those of [`read`](Self::read), ends the iteration.
     pub fn scan(&self, from: Offset) -> impl Iterator<Item = Result<Records, Error>> + use<> {
+        let partition = self.clone();
+        let reader = PartitionReader::new(Arc::clone(&self.log), from);
+        let mut next = Some(self.check_readable().map(|()| reader));
         let end = self.log.high_watermark();
-        let mut reader = Some(PartitionReader::new(Arc::clone(&self.log), from));
         std::iter::from_fn(move || {
-            let current = reader.as_mut().filter(|reader| reader.position() < end)?;
-            match current.next(usize::MAX, READ_BYTES) {
-                Ok(Some(part)) => {
-                    let mut records = Records::default();
-                    records.push(part);
-                    Some(Ok(records))
-                }
-                Ok(None) => None,
-                Err(error) => {
-                    reader = None;
-                    Some(Err(error))
-                }
-            }
+            let mut piece = || {
+                let mut reader = next.take().transpose()?.filter(|it| it.position() < end);
+                let Some(current) = &mut reader else {
+                    return Ok(None);
+                };
+                let Some(part) = partition.read_next(current)? else {
+                    return Ok(None);
+                };
+                next = reader.map(Ok);
+                let mut records = Records::default();
+                records.push(part);
+                Ok(Some(records))
+            };
+            piece().transpose()
         })
     }
 
@@ -150,7 +167,7 @@ impl Partition {
         &self,
         timestamp: Timestamp,
     ) -> Result<Option<(Offset, Timestamp)>, Error> {
-        self.check_there()?;
+        self.check_readable()?;
         if timestamp < Timestamp::EPOCH {
             let (timestamp, problem) = (timestamp.as_millis(), "must not be negative");
             return Err(InputError::Timestamp { timestamp, problem }.into());
@@ -185,6 +202,17 @@ impl Partition {
     pub fn sync(&self) -> Result<(), Error> {
         self.check_there()?;
         self.log.sync()
+    }
+
+    /// Of a partition that somebody else writes to, what it holds is only known by looking. Where that
+    /// fails, what was known stands.
+    fn look(&self) {
+        let _older_at_worst = self.catalog.follow_log(&self.log);
+    }
+
+    fn check_readable(&self) -> Result<(), Error> {
+        self.check_there()?;
+        self.catalog.follow_log(&self.log)
     }
 
     fn check_there(&self) -> Result<(), Error> {

@@ -11,8 +11,10 @@ use crate::options::TopicOptions;
 
 /// A topic: a name for a number of partitions.
 ///
-/// Cheap to clone; once resolved no name is looked up again. After the topic is deleted every call
-/// answers [`NotFound`](crate::ErrorKind::NotFound), also when one of the same name has been made since.
+/// Cheap to clone; once resolved no name is looked up again. After the topic is deleted every call that
+/// sends, reads or changes something answers [`NotFound`](crate::ErrorKind::NotFound), also when one of the
+/// same name has been made since. What only describes, or makes a handle, goes on to tell of the old one, and
+/// a flush has nothing to wait for.
 #[derive(Clone, Debug)]
 pub struct Topic {
     pub(crate) catalog: Arc<Catalog>,
@@ -41,6 +43,12 @@ impl Topic {
         }
     }
 
+    /// Of a topic that somebody else changes, how it is now is only known by looking. Where that fails, what
+    /// was known stands.
+    fn look(&self) {
+        let _older_at_worst = self.catalog.follow();
+    }
+
     /// Its name.
     pub fn name(&self) -> &TopicName {
         &self.state.name
@@ -53,6 +61,7 @@ impl Topic {
 
     /// The number of its partitions.
     pub fn partition_count(&self) -> u32 {
+        self.look();
         self.state.partition_count()
     }
 
@@ -62,6 +71,9 @@ impl Topic {
     ///
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if there is none of that number.
     pub fn partition(&self, number: u32) -> Result<Partition, Error> {
+        if self.state.log(number).is_none() {
+            self.look();
+        }
         Partition::new(&self.catalog, &self.state, number)
     }
 
@@ -74,6 +86,11 @@ impl Topic {
 
     /// What it is.
     pub fn describe(&self) -> TopicDescription {
+        self.look();
+        self.describe_known()
+    }
+
+    pub(crate) fn describe_known(&self) -> TopicDescription {
         TopicDescription {
             name: self.state.name.clone(),
             id: self.state.id,
@@ -119,11 +136,15 @@ impl Topic {
         self.catalog.add_partitions(&self.state, count)
     }
 
-    /// Waits until everything that was sent to the topic before is acknowledged or has failed.
+    /// Waits until everything that was sent to the topic before, by any producer, is acknowledged or has
+    /// failed.
     ///
     /// # Errors
     ///
-    /// The last failure among it.
+    /// The last failure that happens during the call. What failed before it is told by its own
+    /// [`Delivery`](crate::Delivery) only. In a topic of level [`Memory`](crate::Durability::Memory) a record
+    /// is acknowledged before it is written: if that failed since the last flush, this is where it is told,
+    /// once.
     pub fn flush(&self) -> Result<(), Error> {
         let mut failure = None;
         for log in self.state.logs() {

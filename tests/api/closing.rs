@@ -80,6 +80,7 @@ fn everything_answers_closed_once_the_log_is() {
     assert_eq!(drain(&mut member).len(), 3);
     let (producer, partition) = (topic.producer(), topic.partition(0).unwrap());
     let delivery = producer.send(Record::new("written by the close")).unwrap();
+    let mut begun = partition.scan(0.into());
     log.close().unwrap();
     log.close().unwrap();
     assert_eq!(delivery.wait().unwrap().offset, 3);
@@ -92,6 +93,8 @@ fn everything_answers_closed_once_the_log_is() {
     refused(member.commit(), ErrorKind::Closed);
     refused(member.drain().map(drop), ErrorKind::Closed);
     refused(partition.read(0.into()), ErrorKind::Closed);
+    refused(begun.next().unwrap(), ErrorKind::Closed);
+    refused(partition.scan(0.into()).next().unwrap(), ErrorKind::Closed);
     refused(partition.delete_records(1.into()), ErrorKind::Closed);
     refused(
         log.create_topic("u", TopicOptions::new()),

@@ -25,4 +25,5 @@ mod opening;
 mod produce;
 mod retention;
 mod topics;
+mod waiting;
 mod workers;

@@ -402,3 +402,20 @@ fn what_is_synced_beside_the_writing_is_on_disk_at_any_moment() {
     log.run_housekeeping();
     assert!(partition.offsets().recovery_point > Offset::ZERO);
 }
+
+#[test]
+fn a_retention_check_without_a_pause_is_refused_and_nothing_is_made() {
+    let storage = SimulatedStorage::new();
+    for interval in [Duration::ZERO, Duration::from_nanos(999_999)] {
+        let log = builder(&clock()).storage(storage.clone());
+        let error = refused(
+            log.retention_check_interval(interval).open(),
+            ErrorKind::InvalidInput,
+        );
+        assert!(error.contains("retention_check_interval"), "{error}");
+    }
+    assert!(storage.files().is_empty());
+    let log = builder(&clock()).storage(storage);
+    let log = log.retention_check_interval(Duration::from_millis(1));
+    log.open().unwrap();
+}

@@ -86,6 +86,26 @@ fn the_partition_asked_for_comes_before_the_partitioner() {
 }
 
 #[test]
+fn a_partition_that_cannot_be_is_refused_however_large_its_number() {
+    let (_log, topic, _) = with_topic(2);
+    let told = Told::default();
+    let producer = topic.producer().partitioner(told.clone());
+    for number in [2, 131_070, 131_071, u32::MAX - 1, u32::MAX] {
+        told.0.1.store(number, Ordering::Relaxed);
+        refused(topic.partition(number), ErrorKind::InvalidInput);
+        let record = || Record::new("x").partition(number);
+        refused(producer.send(record()), ErrorKind::InvalidInput);
+        refused(producer.send_and_wait(record()), ErrorKind::InvalidInput);
+        refused(producer.send_all([record()]), ErrorKind::InvalidInput);
+        refused(producer.send(Record::new("y")), ErrorKind::InvalidInput);
+        refused(
+            producer.send_all([Record::new("y")]),
+            ErrorKind::InvalidInput,
+        );
+    }
+}
+
+#[test]
 fn a_partitioner_is_called_exactly_once_for_every_record() {
     let (_log, topic, _) = with_topic(2);
     // Batches of one record each, and one that is refused: neither asks twice.
@@ -521,4 +541,54 @@ fn each_threads_records_stay_in_their_order() {
         }
     }
     assert_eq!(count, 16_000);
+}
+
+#[test]
+fn records_without_a_key_stay_for_a_batch_of_their_topic() {
+    let used = |batch_bytes: u32, value: &[u8], records: usize| {
+        let (log, ..) = with_topic(1);
+        let options = TopicOptions::new().partitions(4).batch_bytes(batch_bytes);
+        let topic = log.create_topic("of-four", options).unwrap();
+        let producer = topic.producer();
+        for _ in 0..records {
+            producer.send(Record::new(value)).unwrap();
+        }
+        producer.flush().unwrap();
+        let ends = topic.partitions().into_iter();
+        ends.filter(|partition| partition.offsets().high_watermark > 0.into())
+            .count()
+    };
+    // As many bytes as fill some sixteen batches of 16 KiB, and one of 256 KiB.
+    assert_eq!(used(256 * 1024, &[0; 1000], 250), 1);
+    assert_eq!(used(1024, &[0; 100], 200), 4);
+    // A record without content takes room in its batch all the same.
+    assert_eq!(used(16 * 1024, &[], 20_000), 4);
+}
+
+#[test]
+fn a_refused_record_of_many_leaves_the_rest_in_the_iterator() {
+    let (_log, topic, _) = with_topic(1);
+    let mut numbers = (0_u64..).map(|number| {
+        assert!(
+            number < 10_000,
+            "an iterator without end was to be gone through"
+        );
+        let record = Record::new(number.to_string());
+        record.partition(u32::from(number == 100))
+    });
+    let error = topic.producer().send_all(&mut numbers).unwrap_err();
+    assert_eq!(error.error().kind(), ErrorKind::InvalidInput);
+    let (sent, unsent, _) = error.into_parts();
+    assert_eq!(sent.len(), 100);
+    assert_eq!(unsent[0].value_bytes(), Some(&b"100"[..]));
+    // Nothing is lost between what came back and what was not taken.
+    let rest = unsent.into_iter().skip(1).chain(numbers.take(100));
+    let more = topic.producer().send_all(rest).unwrap();
+    more.wait().unwrap();
+    let expected = (0..u64::MAX).filter(|number| *number != 100);
+    let stored = stored(&topic, 0);
+    assert_eq!(stored.len(), sent.len() + more.len());
+    for (number, (value, _)) in expected.zip(stored) {
+        assert_eq!(value, number.to_string());
+    }
 }

@@ -97,6 +97,26 @@ fn a_partition_count_that_makes_no_sense_is_refused() {
 }
 
 #[test]
+fn a_topic_is_validated_as_it_would_be_made_and_nothing_is_made() {
+    let (log, ..) = with_topic(1);
+    let options = TopicOptions::new;
+    log.validate_topic("u", &options().partitions(3)).unwrap();
+    for (name, options, kind) in [
+        ("a b", options(), ErrorKind::InvalidInput),
+        ("__mine", options(), ErrorKind::InvalidInput),
+        ("u", options().partitions(0), ErrorKind::InvalidInput),
+        ("u", options().segment_bytes(1), ErrorKind::InvalidInput),
+        ("t", options(), ErrorKind::AlreadyExists),
+    ] {
+        let error = refused(log.validate_topic(name, &options), kind);
+        assert_eq!(error, refused(log.create_topic(name, options), kind));
+    }
+    assert_eq!(log.topics().len(), 1);
+    log.close().unwrap();
+    refused(log.validate_topic("u", &options()), ErrorKind::Closed);
+}
+
+#[test]
 fn added_partitions_are_seen_by_handles_producers_and_groups() {
     let (log, topic, _) = with_topic(2);
     let earlier = log.topic("t").unwrap();
@@ -176,8 +196,18 @@ fn whoever_uses_a_deleted_topic_is_told_that_it_is_gone() {
     let late = producer
         .send(Record::new("never written").partition(1))
         .unwrap();
+    let (mut begun, mut untouched) = (partition.scan(1.into()), partition.scan(5.into()));
 
     log.delete_topic("t").unwrap();
+    refused(begun.next().unwrap(), ErrorKind::NotFound);
+    assert!(begun.next().is_none());
+    assert!(untouched.next().is_none(), "it was at its end before");
+    for from in [0, 5, 6] {
+        refused(
+            partition.scan(from.into()).next().unwrap(),
+            ErrorKind::NotFound,
+        );
+    }
     refused(late.wait(), ErrorKind::NotFound);
     refused(producer.send(Record::new("x")), ErrorKind::NotFound);
     refused(partition.read(0.into()), ErrorKind::NotFound);
@@ -246,6 +276,12 @@ fn topics_of_the_crate_itself_are_hidden_and_out_of_reach() {
         .map(|topic| topic.name.to_string())
         .collect();
     assert_eq!(names, ["t"]);
+    let all = log.topics_with_internal().into_iter();
+    let all: Vec<_> = all
+        .map(|topic| (topic.name.to_string(), topic.internal))
+        .collect();
+    let expected = [("__consumer_offsets", true), ("t", false)];
+    assert_eq!(all, expected.map(|(name, own)| (name.to_owned(), own)));
     let error = refused(
         log.create_topic("__mine", TopicOptions::new()),
         ErrorKind::InvalidInput,

@@ -5,10 +5,10 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use topiclog::clock::ManualClock;
-use topiclog::storage::SimulatedStorage;
+use topiclog::storage::{MemoryStorage, SimulatedStorage, Storage};
 use topiclog::{
     Consumer, ConsumerGroup, ConsumerOptions, Durability, Error, ErrorKind, EventLog, Housekeeping,
-    Offset, OffsetReset, RebalanceListener, Record, Topic, TopicOptions, TopicPartition,
+    Offset, OffsetReset, RebalanceListener, Record, Timestamp, Topic, TopicOptions, TopicPartition,
 };
 
 use super::common::{self, clock};
@@ -231,6 +231,15 @@ fn assigning_a_topic_that_was_made_again_reads_the_new_one() {
     assert_eq!(poll(&mut reader), ["c"]);
 }
 
+/// The same log, opened read-only.
+fn beside(storage: &(impl Storage + Clone), clock: &ManualClock) -> EventLog {
+    let builder = EventLog::builder()
+        .storage(storage.clone())
+        .clock(clock.clone());
+    let builder = builder.housekeeping(Housekeeping::Manual);
+    builder.read_only().open().unwrap()
+}
+
 /// In a log opened read-only, a poll that does not wait never looked how far the owner had come, nor did a
 /// drain.
 #[test]
@@ -243,11 +252,7 @@ fn a_reader_beside_the_owner_sees_what_is_new_without_waiting() {
         clock.advance(Duration::from_secs(1));
         log.run_housekeeping();
     };
-    let beside = EventLog::builder().storage(storage.clone());
-    let beside = beside
-        .clock(clock.clone())
-        .housekeeping(Housekeeping::Manual);
-    let beside = beside.read_only().open().unwrap();
+    let beside = beside(&storage, &clock);
     let there = beside.topic("t").unwrap().partitions();
     let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
     let mut reader = beside.consumer().options(options).assign(&there).unwrap();
@@ -266,4 +271,158 @@ fn a_reader_beside_the_owner_sees_what_is_new_without_waiting() {
     assert!(poll(&mut latest).is_empty());
     published("d");
     assert_eq!(poll(&mut latest), ["d"]);
+}
+
+/// The only partition was paused when something came: its number stayed in the inbox, so that the closing of
+/// the log rang no more, and a consumer outside of a group slept on until its timeout.
+#[test]
+fn a_consumer_whose_partitions_are_paused_wakes_when_the_log_is_closed() {
+    let log = EventLog::in_memory().unwrap();
+    let topic = topic(&log, "t", 1);
+    let mut reader = log.consumer().assign(&topic.partitions()).unwrap();
+    reader.pause([&at(&topic, 0)]).unwrap();
+    // Its number is taken from the inbox once, and it is not looked at.
+    assert!(poll(&mut reader).is_empty());
+    let (answer, answers) = mpsc::channel();
+    std::thread::spawn(move || {
+        answer.send(None).unwrap();
+        let error = reader.poll(Duration::from_secs(3600)).unwrap_err();
+        answer.send(Some(error.kind())).unwrap();
+    });
+    assert_eq!(answers.recv().unwrap(), None);
+    log.close().unwrap();
+    let ended = answers.recv_timeout(Duration::from_secs(60));
+    assert_eq!(ended.unwrap(), Some(ErrorKind::Closed));
+}
+
+/// In a log opened read-only, the owner's retention removed what a consumer was to read next: every poll
+/// failed with the storage's error before it looked how far the owner had come, and so did the next.
+#[test]
+fn a_reader_that_the_owners_retention_has_overtaken_goes_on_by_its_policy() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let (storage, clock) = (MemoryStorage::new(), clock());
+    let log = common::try_open(storage.clone(), &clock).unwrap();
+    let options = TopicOptions::new().segment_bytes(1024);
+    let topic = log
+        .create_topic("t", options.retention(Some(MINUTE)))
+        .unwrap();
+    put(&topic, 0, &["x".repeat(850).as_str(); 5]);
+    clock.advance(Duration::from_secs(1));
+    log.run_housekeeping();
+    let beside = beside(&storage, &clock);
+    let there = beside.topic("t").unwrap().partitions();
+    let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+    let reader = || {
+        let options = options.clone().max_poll_records(1).fetch_bytes(1);
+        beside.consumer().options(options).assign(&there).unwrap()
+    };
+    let mut readers = [reader(), reader()];
+    for reader in &mut readers {
+        assert_eq!(poll(reader).len(), 1);
+    }
+    clock.advance(2 * MINUTE);
+    put(&topic, 0, &["new"]);
+    clock.advance(Duration::from_secs(1));
+    log.run_housekeeping();
+    assert_eq!(topic.partition(0).unwrap().offsets().log_start, 5);
+    for reader in &mut readers {
+        let mut last = Vec::new();
+        for _poll in 0..5 {
+            let values = poll(reader);
+            last = if values.is_empty() { last } else { values };
+        }
+        assert_eq!(last, ["new"]);
+    }
+}
+
+/// In a log opened read-only, a handle saw nothing new until somebody looked the topic up again, and one of a
+/// topic that had grown never did. New topics were not in the list.
+#[test]
+fn the_handles_of_a_reader_beside_the_owner_see_what_is_new() {
+    let (storage, clock) = (SimulatedStorage::new(), clock());
+    let log = common::open(&storage, &clock);
+    let topic = topic(&log, "t", 1);
+    let published = |partition: u32, value: &str| {
+        put(&topic, partition, &[value]);
+        clock.advance(Duration::from_secs(1));
+        log.run_housekeeping();
+    };
+    let beside = beside(&storage, &clock);
+    let held = beside.topic("t").unwrap();
+    let partition = held.partition(0).unwrap();
+    let reader = |partitions: &[topiclog::Partition]| {
+        let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+        let reader = beside.consumer().options(options);
+        reader.assign(partitions).unwrap()
+    };
+    let mut of_one = reader(&held.partitions());
+    published(0, "a");
+    assert_eq!(partition.offsets().high_watermark, 1);
+    published(0, "b");
+    assert_eq!(partition.read(Offset::new(1)).unwrap().len(), 1);
+    published(0, "c");
+    let scanned = partition.scan(Offset::ZERO);
+    assert_eq!(scanned.map(|part| part.unwrap().len()).sum::<usize>(), 3);
+    published(0, "d");
+    let time = Timestamp::from_millis(common::NOON + 3000);
+    let found = partition.offset_for_time(time).unwrap();
+    assert_eq!(found, Some((Offset::new(3), time)));
+
+    topic.add_partitions(3).unwrap();
+    published(2, "e");
+    let grown = held.partition(2).unwrap();
+    assert_eq!(held.partition_count(), 3);
+    assert_eq!(held.describe().options.partition_count(), 3);
+    assert_eq!(grown.offsets().high_watermark, 1);
+    published(0, "f");
+    published(2, "g");
+    assert_eq!(poll(&mut of_one), ["a", "b", "c", "d", "f"]);
+    assert_eq!(poll(&mut reader(&[grown])), ["e", "g"]);
+    published(0, "h");
+    assert_eq!(
+        partition.offsets().high_watermark,
+        6,
+        "the old handle goes on"
+    );
+
+    log.create_topic("u", TopicOptions::new()).unwrap();
+    let names = |log: &EventLog| -> Vec<String> {
+        let topics = log.topics().into_iter();
+        topics.map(|topic| topic.name.to_string()).collect()
+    };
+    assert_eq!(names(&beside), ["t", "u"]);
+    log.delete_topic("t").unwrap();
+    assert_eq!(names(&beside), ["u"]);
+    assert_eq!(
+        partition.read(Offset::ZERO).unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
+}
+
+/// In a log opened read-only, a reader of a topic that the owner deleted met the error of a missing file,
+/// over and over.
+#[test]
+fn a_reader_beside_the_owner_is_told_that_the_topic_is_gone() {
+    let (storage, clock) = (SimulatedStorage::new(), clock());
+    let log = common::open(&storage, &clock);
+    let options = TopicOptions::new().segment_bytes(1024);
+    let topic = log.create_topic("t", options).unwrap();
+    put(&topic, 0, &["x".repeat(850).as_str(); 3]);
+    clock.advance(Duration::from_secs(1));
+    log.run_housekeeping();
+    let beside = beside(&storage, &clock);
+    let partition = beside.topic("t").unwrap().partition(0).unwrap();
+    let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+    let options = options.max_poll_records(1).fetch_bytes(1);
+    let mut reader = beside
+        .consumer()
+        .options(options)
+        .assign([&partition])
+        .unwrap();
+    assert_eq!(poll(&mut reader).len(), 1);
+    log.delete_topic("t").unwrap();
+    let gone = (0..3).find_map(|_| reader.poll(Duration::ZERO).err());
+    assert_eq!(gone.unwrap().kind(), ErrorKind::NotFound);
+    let error = partition.read(Offset::new(2)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
 }

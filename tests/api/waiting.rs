@@ -1,0 +1,120 @@
+//! Senders that have to wait while somebody else is at the disk, and do not wait for ever.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use topiclog::storage::{Entry, MemoryStorage, OpenMode, Storage, StorageFile, StorageLock};
+use topiclog::{ErrorKind, Record, TopicOptions};
+
+use super::harness::{builder, clock, refused};
+
+/// Stops the next sync of a file until it is let go.
+type Gate = Arc<Mutex<Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>>>;
+
+/// Files in memory with a gate before their syncs.
+#[derive(Debug)]
+struct Gated(MemoryStorage, Gate);
+
+#[derive(Debug)]
+struct GatedFile(Arc<dyn StorageFile>, Gate);
+
+impl Storage for Gated {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn StorageFile>> {
+        let file = self.0.open(path, mode)?;
+        Ok(Arc::new(GatedFile(file, Arc::clone(&self.1))))
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.0.create_dir(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.0.remove_file(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.0.remove_dir(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        self.0.list(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.0.sync_dir(path)
+    }
+
+    fn lock(&self, path: &Path, note: &str) -> io::Result<Box<dyn StorageLock>> {
+        self.0.lock(path, note)
+    }
+}
+
+impl StorageFile for GatedFile {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.0.read_at(buffer, position)
+    }
+
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<usize> {
+        self.0.write_at(bytes, position)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.0.set_len(length)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let gate = self.1.lock().unwrap().take();
+        if let Some((reached, go)) = gate {
+            reached.send(()).unwrap();
+            go.recv().unwrap();
+        }
+        self.0.sync_data()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+}
+
+#[test]
+fn whoever_waits_behind_a_slow_disk_may_give_up_and_ask_again() {
+    let gate = Gate::default();
+    let storage = Gated(MemoryStorage::new(), Arc::clone(&gate));
+    let log = builder(&clock()).storage(storage).buffer_bytes(10_000);
+    let log = log.open().unwrap();
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    let ((reached, at_disk), (go, gone)) = (mpsc::channel(), mpsc::channel());
+    *gate.lock().unwrap() = Some((reached, gone));
+    thread::scope(|scope| {
+        let slow = scope.spawn(|| topic.producer().send_and_wait(Record::new("slow")));
+        at_disk.recv().unwrap();
+        let producer = topic.producer().max_block(Duration::from_millis(1));
+        // Room for one of them, and not for two.
+        let large = vec![7; 6000];
+        let behind = producer.send(Record::new(&large)).unwrap();
+        refused(behind.wait_timeout(Duration::ZERO), ErrorKind::Timeout);
+        let error = producer.send(Record::new(&large)).unwrap_err();
+        assert_eq!(error.error().kind(), ErrorKind::Timeout);
+        assert_eq!(error.record().value_bytes(), Some(&large[..]));
+        let error = producer.send_all([Record::new(&large)]).unwrap_err();
+        assert_eq!(error.error().kind(), ErrorKind::Timeout);
+        go.send(()).unwrap();
+        assert_eq!(slow.join().unwrap().unwrap().offset, 0);
+        assert_eq!(behind.wait_timeout(Duration::MAX).unwrap().offset, 1);
+        assert_eq!(
+            producer.send_and_wait(Record::new(&large)).unwrap().offset,
+            2
+        );
+    });
+}
