@@ -81,8 +81,8 @@ impl Fault {
         }
     }
 
-    /// The operation is refused with this error number of the operating system: 5 is EIO, 28 ENOSPC,
-    /// 122 EDQUOT, 24 EMFILE, 4 EINTR (on Linux).
+    /// The operation is refused with the error that Linux has under this number: 5 is EIO, 28 ENOSPC,
+    /// 122 EDQUOT, 24 EMFILE, 4 EINTR. Elsewhere it is an error of the same kind.
     ///
     /// Nothing is done, with two exceptions, as on a real disk: a refused write may have written a part
     /// (see [`partial_writes`](Self::partial_writes)), and a refused sync of a file marks its pages clean,

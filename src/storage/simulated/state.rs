@@ -20,6 +20,8 @@ const FILE_BYTES_MAX: u64 = 1 << 32;
 
 const NO_SPACE: i32 = 28;
 const FILE_TOO_LARGE: i32 = 27;
+const QUOTA_EXCEEDED: i32 = 122;
+const INTERRUPTED: i32 = 4;
 
 /// How much of a transfer is done.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -281,7 +283,7 @@ impl State {
             Outcome::Fail { code, partial } => {
                 let part = |seed| Random::new(seed).below(to_u64(bytes.len()) + 1);
                 let part = saturating_usize(partial.map_or(0, part));
-                (part, Some(io::Error::from_raw_os_error(code)))
+                (part, Some(error_of(code)))
             }
         };
         let wanted = bytes.get(..limit).unwrap_or_default();
@@ -296,13 +298,13 @@ impl State {
         }
         let end = position.saturating_add(to_u64(bytes.len()));
         if end > FILE_BYTES_MAX {
-            return Err(io::Error::from_raw_os_error(FILE_TOO_LARGE));
+            return Err(error_of(FILE_TOO_LARGE));
         }
         let possible = length.saturating_add(to_u64(self.room()));
         let count = saturating_usize(end.min(possible).saturating_sub(position));
         let bytes = bytes.get(..count).unwrap_or_default();
         if bytes.is_empty() {
-            return Err(io::Error::from_raw_os_error(NO_SPACE));
+            return Err(error_of(NO_SPACE));
         }
         let bytes = Arc::from(bytes);
         self.change(node, Change::Write { position, bytes })?;
@@ -330,11 +332,11 @@ impl State {
 
     fn change_length(&mut self, node: NodeId, length: u64) -> io::Result<()> {
         if length > FILE_BYTES_MAX {
-            return Err(io::Error::from_raw_os_error(FILE_TOO_LARGE));
+            return Err(error_of(FILE_TOO_LARGE));
         }
         let now = to_u64(self.tree.content(node)?.len());
         if length.saturating_sub(now) > to_u64(self.room()) {
-            return Err(io::Error::from_raw_os_error(NO_SPACE));
+            return Err(error_of(NO_SPACE));
         }
         self.change(node, Change::SetLength(length))
     }
@@ -382,7 +384,7 @@ impl State {
 
     fn begin(&mut self, kind: OperationKind) -> io::Result<Transfer> {
         match self.faults.next(kind) {
-            Outcome::Fail { code, .. } => Err(io::Error::from_raw_os_error(code)),
+            Outcome::Fail { code, .. } => Err(error_of(code)),
             Outcome::Short => Ok(Transfer::Short),
             Outcome::Whole => Ok(Transfer::Whole),
             Outcome::Zero => Ok(Transfer::Zero),
@@ -443,5 +445,19 @@ impl State {
             Node::File(content) => to_u64(content.len()),
         });
         saturating_usize(capacity.saturating_sub(used.sum()))
+    }
+}
+
+/// The error that Linux means by this number; where other systems have others, the same kind of error.
+fn error_of(code: i32) -> io::Error {
+    if cfg!(unix) {
+        return io::Error::from_raw_os_error(code);
+    }
+    match code {
+        INTERRUPTED => io::ErrorKind::Interrupted.into(),
+        FILE_TOO_LARGE => io::ErrorKind::FileTooLarge.into(),
+        NO_SPACE => io::ErrorKind::StorageFull.into(),
+        QUOTA_EXCEEDED => io::ErrorKind::QuotaExceeded.into(),
+        _ => io::Error::other(format!("error {code}")),
     }
 }
