@@ -16,6 +16,8 @@ mod consumers;
 mod groups;
 #[path = "regressions/listeners.rs"]
 mod listeners;
+#[path = "regressions/reading.rs"]
+mod reading;
 #[path = "regressions/writing.rs"]
 mod writing;
 

@@ -162,7 +162,7 @@ pub(crate) struct Log {
     pub(super) beside: Mutex<bool>,
     /// What readers go by: replaced as a whole.
     pub(super) segments: RwLock<Segments>,
-    /// One removal at a time.
+    /// One removal at a time; in a log opened read-only, one look at what the owner has done.
     pub(super) retention: Mutex<()>,
     pub(super) published: Mutex<Published>,
     pub(super) listeners: Listeners,
@@ -256,6 +256,8 @@ impl Log {
 
     /// Looks how far the owner has come. For a log opened read-only.
     pub(crate) fn follow(&self, mark: Option<CleanMark>) -> Result<(), Error> {
+        // One at a time, so that none puts an older list in the place of a younger one.
+        let _retention = self.retention.lock();
         let (storage, directory) = (&*self.place.storage, &self.place.directory);
         let checkpoint = read_checkpoint(storage, directory, &self.place.identity);
         let high_watermark = checkpoint
@@ -267,9 +269,11 @@ impl Log {
             return Ok(());
         }
         let bases = list_segments(storage, directory).map_err(|error| self.name(error))?;
+        let below = bases.iter().skip(1).take_while(|next| **next <= start);
+        let below = below.count();
         let known = self.segments();
         let mut segments = Vec::with_capacity(bases.len());
-        for base in bases {
+        for base in bases.into_iter().skip(below) {
             let path = segment_path(directory, base);
             let length = match storage
                 .open(&path, OpenMode::Read)
@@ -289,10 +293,12 @@ impl Log {
             segment.set_length(length);
             segments.push(segment);
         }
-        *self.segments.write() = Arc::new(segments);
         let high_watermark = high_watermark.max(start);
+        // Whoever misses a segment looks at the log start, and whoever reads up to the high watermark looks
+        // for its segment.
         self.marks.raise_log_end(high_watermark);
         self.marks.raise_log_start(start);
+        *self.segments.write() = Arc::new(segments);
         self.marks.raise_high_watermark(high_watermark);
         Ok(())
     }

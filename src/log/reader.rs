@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Log;
+use super::offsets::LogOffsets;
 use super::segment::{START, Segment, segment_for};
 use crate::error::{Error, FormatError, LogError};
 use crate::format::{BATCH_HEADER_BYTES, Batch, Batches, Frame};
@@ -61,13 +62,7 @@ impl Log {
         if from >= high_watermark || from < self.marks.log_start() {
             let offsets = self.offsets();
             if from < offsets.log_start || from > offsets.log_end {
-                let (start, end) = (offsets.log_start, offsets.high_watermark);
-                let error = LogError::OffsetOutOfRange {
-                    offset: from,
-                    start,
-                    end,
-                };
-                return Err(self.name(error.into()));
+                return Err(self.out_of_range(from, offsets));
             }
             if from >= offsets.high_watermark {
                 return Ok(Fetched { bytes: 0, from });
@@ -75,18 +70,48 @@ impl Log {
             // It may have risen between the two looks, and only the later one says that there is something.
             high_watermark = offsets.high_watermark;
         }
+        match self.fetch_below(high_watermark, place, buffer, bytes_max) {
+            // Files that retention takes away while they are looked for are no damage.
+            Err(_) if from < self.log_start_now() => Err(self.out_of_range(from, self.offsets())),
+            read => read,
+        }
+    }
+
+    fn out_of_range(&self, offset: Offset, offsets: LogOffsets) -> Error {
+        let (start, end) = (offsets.log_start, offsets.high_watermark);
+        let error = LogError::OffsetOutOfRange { offset, start, end };
+        self.name(error.into())
+    }
+
+    /// The log start after a failure. It moves before a file goes; that of a log which is opened read-only
+    /// has to be looked for.
+    fn log_start_now(&self) -> Offset {
+        if self.is_read_only() {
+            let _older_at_worst = self.follow(None);
+        }
+        self.marks.log_start()
+    }
+
+    fn fetch_below(
+        &self,
+        high_watermark: Offset,
+        place: &mut ReadPosition,
+        buffer: &mut Vec<u8>,
+        bytes_max: usize,
+    ) -> Result<Fetched, Error> {
+        let from = place.offset;
         let mut at = match place.at.take() {
             Some(at) => at,
             None => self.find(from)?,
         };
         loop {
-            match self.fetch_at(&mut at, place.offset, high_watermark, buffer, bytes_max)? {
+            match self.fetch_at(&mut at, from, high_watermark, buffer, bytes_max)? {
                 Read::Batches { bytes, next } => {
                     place.offset = next;
                     place.at = Some(at);
                     return Ok(Fetched { bytes, from });
                 }
-                Read::SegmentEnd => at = self.next_segment(&at, place.offset)?,
+                Read::SegmentEnd => at = self.next_segment(&at, from)?,
             }
         }
     }
@@ -115,7 +140,8 @@ impl Log {
         let base = at.segment.base_offset();
         let next = segments.partition_point(|segment| segment.base_offset() <= base);
         match segments.get(next) {
-            Some(segment) => {
+            // One that begins later follows another: offsets are given up only inside a segment.
+            Some(segment) if segment.base_offset() <= offset => {
                 let file = segment
                     .file(&*self.place.storage)
                     .map_err(|error| self.name(error))?;
@@ -125,7 +151,7 @@ impl Log {
                     position: START,
                 })
             }
-            None => Err(self.gap(offset)),
+            _ => Err(self.gap(offset)),
         }
     }
 
@@ -249,11 +275,36 @@ impl Log {
         &self,
         timestamp: Timestamp,
     ) -> Result<Option<(Offset, Timestamp)>, Error> {
+        loop {
+            let segments = self.segments();
+            let found = self.find_time(&segments, timestamp);
+            let first = segments.first().map(|segment| segment.base_offset());
+            if found.is_err() && first.is_some_and(|first| self.is_deleted(first)) {
+                // What retention has left has the answer.
+                continue;
+            }
+            return found;
+        }
+    }
+
+    /// Whether the segment that begins here is not in the log any more.
+    fn is_deleted(&self, base_offset: Offset) -> bool {
+        let start = self.log_start_now();
+        let segments = self.segments();
+        let left = segments.first().map_or(start, |left| left.base_offset());
+        base_offset < left
+    }
+
+    fn find_time(
+        &self,
+        segments: &[Arc<Segment>],
+        timestamp: Timestamp,
+    ) -> Result<Option<(Offset, Timestamp)>, Error> {
         let start = self.marks.log_start();
         let high_watermark = self.marks.high_watermark();
         let mut buffer = Vec::new();
         let storage = &*self.place.storage;
-        for segment in self.segments().iter() {
+        for segment in segments {
             // Kafka looks only into the first segment that is young enough; where delete records has
             // hidden the record there, the answer lies in a later one.
             let summary = segment.summary(storage).map_err(|error| self.name(error))?;
