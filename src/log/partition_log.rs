@@ -290,7 +290,11 @@ impl Log {
                 || Arc::new(Segment::new(directory, &self.place.identity, base, length)),
                 Arc::clone,
             );
-            segment.set_length(length);
+            // One with another behind it takes no more, but for zeros that are cut off.
+            let was_last = known.last().is_some_and(|last| last.base_offset() == base);
+            if was_last || segment.length() != length {
+                segment.look_anew(length);
+            }
             segments.push(segment);
         }
         let high_watermark = high_watermark.max(start);

@@ -47,6 +47,8 @@ struct State {
     entries: Vec<IndexEntry>,
     /// The position from which `entries` is complete.
     indexed_from: u64,
+    /// How often there may have been more in it than before.
+    looks: u64,
 }
 
 /// What is known of a segment as a whole.
@@ -81,6 +83,7 @@ impl Segment {
             file: None,
             entries: Vec::new(),
             indexed_from: length,
+            looks: 0,
         };
         Self {
             base_offset,
@@ -112,6 +115,15 @@ impl Segment {
 
     pub(super) fn set_length(&self, length: u64) {
         self.length.store(length, Ordering::Release);
+    }
+
+    /// Takes note that the owner may have written more: of a log that is opened read-only.
+    pub(super) fn look_anew(&self, length: u64) {
+        let mut state = self.state.lock();
+        state.looks += 1;
+        (state.entries, state.indexed_from) = (Vec::new(), length);
+        self.end_offset.store(UNKNOWN, Ordering::Release);
+        self.set_length(length);
     }
 
     /// The file, for reading.
@@ -191,12 +203,17 @@ impl Segment {
         if let Some(summary) = self.known_summary() {
             return Ok(summary);
         }
+        let looks = self.state.lock().looks;
         let index = self.load_index(storage, self.length())?;
         let summary = Summary {
             end_offset: index.end_offset,
             max_timestamp: index.max_timestamp,
         };
-        self.set_summary(summary);
+        let state = self.state.lock();
+        if state.looks == looks {
+            self.set_summary(summary);
+        }
+        drop(state);
         Ok(summary)
     }
 

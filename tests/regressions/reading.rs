@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use topiclog::storage::{Entry, OpenMode, SimulatedStorage, Storage, StorageFile, StorageLock};
-use topiclog::{Durability, ErrorKind, EventLog, Housekeeping, Offset, Partition, Timestamp};
+use topiclog::{
+    Durability, ErrorKind, EventLog, Housekeeping, Offset, Partition, Record, Timestamp,
+};
 
 use super::common::{self, NOON, clock};
 use super::{options, send};
@@ -168,5 +170,27 @@ fn a_time_is_found_in_the_segments_that_deletion_leaves() {
             assert!(read.storage.has_acted(), "{ending}, beside {beside}");
             assert_eq!(offset, Offset::new(10), "{ending}, beside {beside}");
         }
+    }
+}
+
+/// What was known of the last segment was kept for good: younger records were not found in it.
+#[test]
+fn a_time_is_found_in_what_the_owner_has_written_since() {
+    let storage = Acts::on(&SimulatedStorage::new());
+    let time = |offset: i64| Timestamp::from_millis(NOON + offset * 1000);
+    let write = |offset: i64| {
+        let log = common::try_open(storage.clone(), &clock()).unwrap();
+        let topic = log.open_or_create_topic("t", options(Durability::Disk));
+        let record = Record::new(vec![7; 400]).timestamp(time(offset));
+        topic.unwrap().producer().send_and_wait(record).unwrap();
+        log.close().unwrap();
+    };
+    write(0);
+    let beside = opened_beside(&storage);
+    for offset in 0..6 {
+        let partition = beside.topic("t").unwrap().partition(0).unwrap();
+        let found = partition.offset_for_time(time(offset)).unwrap();
+        assert_eq!(found.map(|(_, found)| found), Some(time(offset)));
+        write(offset + 1);
     }
 }
