@@ -18,6 +18,8 @@ mod groups;
 mod listeners;
 #[path = "regressions/reading.rs"]
 mod reading;
+#[path = "regressions/recovery.rs"]
+mod recovery;
 #[path = "regressions/writing.rs"]
 mod writing;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Log;
 use super::offsets::LogOffsets;
-use super::segment::{START, Segment, segment_for};
+use super::segment::{START, Segment, is_cut_short, segment_for};
 use crate::error::{Error, FormatError, LogError};
 use crate::format::{BATCH_HEADER_BYTES, Batch, Batches, Frame};
 use crate::limits::{saturating_usize, to_u64};
@@ -304,10 +304,13 @@ impl Log {
         let high_watermark = self.marks.high_watermark();
         let mut buffer = Vec::new();
         let storage = &*self.place.storage;
-        for segment in segments {
+        for (index, segment) in segments.iter().enumerate() {
             // Kafka looks only into the first segment that is young enough; where delete records has
             // hidden the record there, the answer lies in a later one.
             let summary = segment.summary(storage).map_err(|error| self.name(error))?;
+            if is_cut_short(segments, index, &summary) {
+                return Err(self.gap(summary.end_offset));
+            }
             if summary.max_timestamp < timestamp || summary.end_offset <= start {
                 continue;
             }
@@ -321,7 +324,7 @@ impl Log {
                 position,
             };
             let mut next = segment.base_offset();
-            while next < high_watermark {
+            while next < high_watermark.min(summary.end_offset) {
                 let read = self.fetch_any(&mut at, high_watermark, &mut buffer)?;
                 let Some((bytes, end)) = read else { break };
                 let mut rest = buffer.get(..bytes).unwrap_or_default();

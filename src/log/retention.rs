@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Log;
 use super::files::write_start_offset;
-use super::segment::Segment;
+use super::segment::{Segment, is_cut_short};
 use crate::error::{Error, LogError};
 use crate::offset::Offset;
 use crate::options::TopicOptions;
@@ -80,11 +80,14 @@ impl Log {
             return Ok(0);
         };
         let mut count = 0;
-        for segment in self.segments().iter() {
+        let segments = self.segments();
+        for (index, segment) in segments.iter().enumerate() {
             let summary = segment
                 .summary(&*self.place.storage)
                 .map_err(|error| self.name(error))?;
-            let empty = summary.end_offset <= segment.base_offset();
+            // Nobody knows how young what is missing was.
+            let empty = summary.end_offset <= segment.base_offset()
+                || is_cut_short(&segments, index, &summary);
             if empty || now.since(summary.max_timestamp) <= age {
                 break;
             }

@@ -320,14 +320,25 @@ impl Segment {
         {
             return Ok(index);
         }
+        let looks = self.state.lock().looks;
         let file = self.file(storage)?;
-        self.walk(&*file, length)
-            .map_err(|error| Error::storage("read a segment", &self.path, error))
+        let index = self
+            .walk(&*file, length)
+            .map_err(|error| Error::storage("read a segment", &self.path, error))?;
+        let mut state = self.state.lock();
+        if index.length < length && state.looks == looks && state.file.is_none() {
+            // The file could not be cut to its length when it was sealed.
+            state.indexed_from = index.length;
+            self.set_length(index.length);
+        }
+        drop(state);
+        Ok(index)
     }
 
-    /// Builds an index from the batches, each checked. What is damaged ends it early: the index is never
-    /// evidence, and whoever reads there will find the damage. Until then nobody knows how many and how
-    /// young the records behind it are: none is passed over, and none expires.
+    /// Builds an index from the batches, each checked. Nothing but zeros behind them is their end, as for a
+    /// scan. What is damaged ends it early: the index is never evidence, and whoever reads there will find
+    /// the damage. Until then nobody knows how many and how young the records behind it are: none is passed
+    /// over, and none expires.
     fn walk(&self, file: &dyn StorageFile, length: u64) -> io::Result<IndexFile> {
         let mut index = IndexFile {
             end_offset: self.base_offset,
@@ -338,9 +349,16 @@ impl Segment {
         let mut scanner = Scanner::new(file, self.seed, START)?;
         let (mut end, mut indexed) = (START, START);
         while end < length {
-            let Step::Batch { header, position } = scanner.step()? else {
-                (index.end_offset, index.max_timestamp) = (Offset::MAX, Timestamp::MAX);
-                break;
+            let (header, position) = match scanner.step()? {
+                Step::Batch { header, position } => (header, position),
+                Step::End { position } if file.len()? >= length => {
+                    index.length = position;
+                    break;
+                }
+                _ => {
+                    (index.end_offset, index.max_timestamp) = (Offset::MAX, Timestamp::MAX);
+                    break;
+                }
             };
             if position - indexed >= WALK_INTERVAL_BYTES {
                 let entry = self.entry(position, header.base_offset, index.max_timestamp);
@@ -436,6 +454,13 @@ pub(super) fn segment_for(segments: &[Arc<Segment>], offset: Offset) -> Option<u
     segments
         .partition_point(|segment| segment.base_offset() <= offset)
         .checked_sub(1)
+}
+
+/// Whether zeros have taken the place of the end of a segment: the next one begins behind its last record.
+pub(super) fn is_cut_short(segments: &[Arc<Segment>], index: usize, summary: &Summary) -> bool {
+    segments
+        .get(index + 1)
+        .is_some_and(|next| summary.end_offset < next.base_offset())
 }
 
 /// The number of entries of the longest index; kept within what a position can name.

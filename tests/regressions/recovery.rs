@@ -1,0 +1,82 @@
+//! Bugs of opening, and of what an earlier run has left.
+
+use std::path::Path;
+use std::time::Duration;
+
+use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Storage};
+use topiclog::{ErrorKind, Offset, Record, Timestamp, Topic, TopicOptions};
+
+use super::common::{self, NOON, clock};
+use super::{EIO, is_damaged};
+
+fn time(offset: i64) -> Timestamp {
+    Timestamp::from_millis(NOON + offset * 1000)
+}
+
+/// Sends records of which a segment takes two or three, a second apart.
+fn send_a_second_apart(topic: &Topic, records: i64) {
+    for offset in 0..records {
+        let record = Record::new(vec![7; 300]).timestamp(time(offset));
+        topic.producer().send_and_wait(record).unwrap();
+    }
+}
+
+fn expiring() -> TopicOptions {
+    let options = TopicOptions::new().segment_bytes(1400);
+    options.retention(Some(Duration::from_secs(100)))
+}
+
+/// A sealed segment could not be cut to its length, and the log was closed. Afterwards no time was found in it
+/// and nothing expired: the zeros at its end were taken for damage.
+#[test]
+fn zeros_at_the_end_of_a_sealed_segment_are_its_end() {
+    let storage = SimulatedStorage::new();
+    let clock = clock();
+    let log = common::open(&storage, &clock);
+    let topic = log.create_topic("t", expiring()).unwrap();
+    storage.fail(Fault::error(EIO).only(OperationKind::SetLen).forever());
+    send_a_second_apart(&topic, 10);
+    assert!(storage.faults_hit() > 1);
+    storage.heal();
+    log.close().unwrap();
+    let log = common::open(&storage, &clock);
+    let partition = log.topic("t").unwrap().partition(0).unwrap();
+    assert!(partition.segment_count() > 2);
+    for offset in 0..10 {
+        let found = partition.offset_for_time(time(offset)).unwrap();
+        assert_eq!(found.map(|(_, found)| found), Some(time(offset)));
+    }
+    assert_eq!(partition.offset_for_time(time(10)).unwrap(), None);
+    assert_eq!(common::contents(&partition).unwrap().len(), 10);
+    assert!(log.verify().unwrap().is_sound() && !is_damaged(&log));
+    clock.set_wall(time(300));
+    log.run_housekeeping();
+    assert_eq!(partition.offsets().log_start, Offset::new(10));
+}
+
+/// Zeros where a record was, at the end of a sealed segment, are damage all the same.
+#[test]
+fn zeros_in_the_place_of_records_are_not_the_end_of_a_segment() {
+    let storage = SimulatedStorage::new();
+    let clock = clock();
+    let log = common::open(&storage, &clock);
+    let topic = log.create_topic("t", expiring()).unwrap();
+    send_a_second_apart(&topic, 10);
+    log.close().unwrap();
+    let path = "topics/t/0/00000000000000000000.log";
+    let mut bytes = storage.read_file(path).unwrap();
+    let length = bytes.len();
+    bytes[length - 350..].fill(0);
+    storage.write_file(path, bytes).unwrap();
+    let index = Path::new(path).with_extension("index");
+    storage.remove_file(&index).unwrap();
+    let log = common::open(&storage, &clock);
+    let partition = log.topic("t").unwrap().partition(0).unwrap();
+    let error = partition.offset_for_time(time(5)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    clock.set_wall(time(300));
+    log.run_housekeeping();
+    assert_eq!(partition.offsets().log_start, Offset::ZERO);
+    let read = partition.scan(Offset::ZERO).last().unwrap();
+    assert_eq!(read.unwrap_err().kind(), ErrorKind::Corrupt);
+}
