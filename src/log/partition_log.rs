@@ -162,8 +162,9 @@ pub(crate) struct Log {
     pub(super) beside: Mutex<bool>,
     /// What readers go by: replaced as a whole.
     pub(super) segments: RwLock<Segments>,
-    /// One removal at a time; in a log opened read-only, one look at what the owner has done.
-    pub(super) retention: Mutex<()>,
+    /// What is not in the log any more and whose files are still to be removed. Held while something is; in a
+    /// log opened read-only, by who looks what the owner has done.
+    pub(super) retention: Mutex<Vec<Arc<Segment>>>,
     pub(super) published: Mutex<Published>,
     pub(super) listeners: Listeners,
     read_only: bool,
@@ -223,7 +224,7 @@ impl Log {
             writer: Mutex::new(writer),
             beside: Mutex::new(beside),
             segments: RwLock::new(Arc::new(segments)),
-            retention: Mutex::new(()),
+            retention: Mutex::default(),
             published: Mutex::new(Published::default()),
             listeners: Listeners::default(),
             read_only,

@@ -413,20 +413,16 @@ impl Segment {
             });
     }
 
-    /// Removes the segment and its index. Whoever is reading it may go on.
+    /// Removes the segment and its index: each, even if the other stays. Whoever is reading it may go on.
     pub(super) fn remove(&self, storage: &dyn Storage) -> Result<(), Error> {
-        for path in [
-            index_path(&self.directory, self.base_offset),
-            self.path.clone(),
-        ] {
-            match storage.remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(Error::storage("remove a segment", &path, error));
-                }
-                _ => {}
+        let remove = |path: &Path| match storage.remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::storage("remove a segment", path, error))
             }
-        }
-        Ok(())
+            _ => Ok(()),
+        };
+        let index = remove(&index_path(&self.directory, self.base_offset));
+        remove(&self.path).and(index)
     }
 
     /// A segment that was just made: nothing in it but its header.

@@ -80,3 +80,53 @@ fn zeros_in_the_place_of_records_are_not_the_end_of_a_segment() {
     let read = partition.scan(Offset::ZERO).last().unwrap();
     assert_eq!(read.unwrap_err().kind(), ErrorKind::Corrupt);
 }
+
+/// A file could not be removed once: it stayed until the next opening, and so did those after it.
+#[test]
+fn a_file_that_could_not_be_removed_is_removed_the_next_time() {
+    for after in 0..20 {
+        let storage = SimulatedStorage::new();
+        let clock = clock();
+        let log = common::open(&storage, &clock);
+        let topic = log.create_topic("t", expiring()).unwrap();
+        send_a_second_apart(&topic, 10);
+        let files = || {
+            let files = storage.files().into_iter();
+            let files = files.filter(|(path, _)| path.starts_with("topics/t/0"));
+            let kinds = ["log", "index"].map(Some);
+            let ours = |path: &Path| kinds.contains(&path.extension().and_then(|end| end.to_str()));
+            files.filter(|(path, _)| ours(path)).count()
+        };
+        assert!(files() > 5);
+        storage.fail(Fault::error(EIO).only(OperationKind::Remove).after(after));
+        clock.set_wall(time(300));
+        log.run_housekeeping();
+        storage.heal();
+        log.run_housekeeping();
+        assert_eq!(files(), 1, "after {after}");
+    }
+}
+
+/// The write after a roll failed: nothing went by size while the new segment was empty.
+#[test]
+fn what_is_before_an_empty_segment_goes_by_size() {
+    let mut empty = 0;
+    for after in 0..16 {
+        let storage = SimulatedStorage::new();
+        let log = common::open(&storage, &clock());
+        let options = expiring().retention(None).retention_bytes(Some(0));
+        let topic = log.create_topic("t", options).unwrap();
+        let partition = topic.partition(0).unwrap();
+        send_a_second_apart(&topic, 3);
+        assert_eq!(partition.segment_count(), 1);
+        // The header of a new segment is one write, its first batch the next.
+        storage.fail(Fault::error(EIO).only(OperationKind::Write).after(after));
+        let sent = topic.producer().send_and_wait(Record::new(vec![7; 300]));
+        storage.heal();
+        empty += u32::from(sent.is_err() && partition.segment_count() == 2);
+        log.run_housekeeping();
+        let offsets = partition.offsets();
+        assert_eq!(offsets.log_start, offsets.log_end, "after {after}");
+    }
+    assert!(empty > 0, "no failure left an empty segment");
+}
