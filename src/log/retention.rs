@@ -193,7 +193,7 @@ impl Log {
         removed.retain(|segment| {
             let gone = segment.remove(&*self.place.storage);
             let failed = gone.is_err();
-            failure = failure.take().or(gone.err());
+            failure = failure.take().or_else(|| gone.err());
             failed
         });
         failure.map_or(Ok(()), |error| Err(self.name(error)))

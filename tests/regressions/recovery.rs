@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Storage};
-use topiclog::{ErrorKind, Offset, Record, Timestamp, Topic, TopicOptions};
+use topiclog::{Durability, ErrorKind, Offset, Record, Timestamp, Topic, TopicOptions};
 
 use super::common::{self, NOON, clock};
 use super::{EIO, is_damaged};
@@ -129,4 +129,81 @@ fn what_is_before_an_empty_segment_goes_by_size() {
         assert_eq!(offsets.log_start, offsets.log_end, "after {after}");
     }
     assert!(empty > 0, "no failure left an empty segment");
+}
+
+/// A log of level `Os` whose process was killed, with records of this value behind a first one that is not as
+/// it was written.
+fn torn(value: &[u8], records: usize) -> SimulatedStorage {
+    let storage = SimulatedStorage::new();
+    let log = common::open(&storage, &clock());
+    let options = TopicOptions::new().durability(Durability::Os);
+    let topic = log.create_topic("t", options).unwrap();
+    for _ in 0..=records {
+        let sent = topic.producer().send_and_wait(Record::new(value));
+        sent.unwrap();
+    }
+    let killed = storage.kill();
+    // In the value of the first batch.
+    let path = "topics/t/0/00000000000000000000.log";
+    killed.flip_bit(path, 8 * 200).unwrap();
+    killed
+}
+
+/// For every place that had the magic of a batch a quarter of a mebibyte was read again.
+#[test]
+fn what_looks_like_a_batch_costs_an_opening_no_reads() {
+    let storage = torn("\u{177}".repeat(100_000).as_bytes(), 10);
+    let before = storage.operations();
+    let log = common::open(&storage, &clock());
+    assert!(!is_damaged(&log) && log.recovery_report().cut_bytes() > 2_000_000);
+    let operations = storage.operations() - before;
+    assert!(operations < 200, "{operations}");
+}
+
+/// Values that held what looks like the header of a batch made a torn tail pass for damage: so many had to be
+/// checked that it was given up.
+#[test]
+fn what_looks_like_a_batch_makes_no_damage_of_a_torn_tail() {
+    for (length, base_offset, durable_upto) in [
+        (150_000_u32, 1_u64 << 39, 0_u64),
+        (150_000, 5, 5),
+        (1_000_000, 5, 5),
+        (72, 5, 5),
+        (0, 5, 5),
+        (u32::MAX, 5, 5),
+    ] {
+        let mut header = [0; 72];
+        header[4..8].copy_from_slice(&length.to_le_bytes());
+        header[8..11].copy_from_slice(&[0xC5, 0xB7, 1]);
+        header[16..24].copy_from_slice(&base_offset.to_le_bytes());
+        header[48..56].copy_from_slice(&durable_upto.to_le_bytes());
+        let storage = torn(&header.repeat(2000), 10);
+        let log = common::open(&storage, &clock());
+        assert!(!is_damaged(&log), "{length} {base_offset} {durable_upto}");
+        assert!(log.recovery_report().cut_bytes() > 0);
+    }
+}
+
+/// Batches of all sizes behind a bad one are found, and what they prove.
+#[test]
+fn a_batch_that_proves_a_bad_one_durable_is_found_whatever_its_length() {
+    for length in [1, 180, 255, 70_000, 262_000, 262_144, 600_000] {
+        for before in [1, 100_000, 262_100] {
+            let storage = SimulatedStorage::new();
+            let log = common::open(&storage, &clock());
+            let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+            for length in [before, length] {
+                let record = Record::new(vec![7; length]);
+                topic.producer().send_and_wait(record).unwrap();
+            }
+            let killed = storage.kill();
+            killed
+                .remove_file(Path::new("topics/t/0/checkpoint"))
+                .unwrap_or_default();
+            let path = "topics/t/0/00000000000000000000.log";
+            killed.flip_bit(path, 8 * 144).unwrap();
+            let log = common::open(&killed, &clock());
+            assert!(is_damaged(&log), "{before} {length}");
+        }
+    }
 }
