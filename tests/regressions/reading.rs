@@ -144,7 +144,7 @@ fn a_reader_that_deletion_overtakes_is_out_of_range() {
             read.storage.before_opening(file, move || {
                 owned.delete_records(owned.offsets().log_end).unwrap();
             });
-            let first = if number == 0 { 1 } else { 0 };
+            let first = u64::from(number == 0);
             let mut scan = read.partition.scan(Offset::new(first));
             let error = scan.find_map(Result::err).unwrap();
             let what = format!("{ending} {number}, beside {beside}: {error}");
