@@ -288,7 +288,7 @@ impl Log {
     }
 
     /// Whether the segment that begins here is not in the log any more.
-    fn is_deleted(&self, base_offset: Offset) -> bool {
+    pub(super) fn is_deleted(&self, base_offset: Offset) -> bool {
         let start = self.log_start_now();
         let segments = self.segments();
         let left = segments.first().map_or(start, |left| left.base_offset());

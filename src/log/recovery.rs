@@ -513,12 +513,7 @@ impl Scan {
             } else {
                 START
             };
-            let plausible = |header: &BatchHeader| {
-                header.base_offset >= offset
-                    && header.durable_upto <= header.base_offset
-                    && header.base_offset - offset < 1 << 40
-            };
-            let durable_upto = scanner.durable_upto(from, plausible).map_err(fail)?;
+            let durable_upto = scanner.durable_upto(from, offset).map_err(fail)?;
             self.proof = self.proof.max(durable_upto);
         }
         Ok(())

@@ -65,6 +65,11 @@ impl<'f> Scanner<'f> {
         })
     }
 
+    /// Takes no notice of what lies behind `end`.
+    pub(super) fn end_at(&mut self, end: u64) {
+        self.file_end = self.file_end.min(end);
+    }
+
     /// The next batch, or why there is none. After anything but a batch the answer stays the same.
     pub(super) fn step(&mut self) -> io::Result<Step> {
         let mut wanted = 1;
@@ -112,16 +117,17 @@ impl<'f> Scanner<'f> {
     }
 
     /// The highest offset that a good batch at or after `from` says was on disk when it was written; of
-    /// batches whose header is `plausible`.
+    /// batches that may come after `offset`.
     ///
     /// Used behind a bad frame, to learn whether it was once durable itself. Senders choose what lies there:
     /// every few bytes there may be what looks like a batch that goes on to the end of the file. So none of
     /// them is read to know its checksum.
-    pub(super) fn durable_upto(
-        &mut self,
-        mut from: u64,
-        plausible: impl Fn(&BatchHeader) -> bool,
-    ) -> io::Result<Offset> {
+    pub(super) fn durable_upto(&mut self, mut from: u64, offset: Offset) -> io::Result<Offset> {
+        let plausible = |header: &BatchHeader| {
+            header.base_offset >= offset
+                && header.durable_upto <= header.base_offset
+                && header.base_offset - offset < 1 << 40
+        };
         let sums = Sums::new(self, from)?;
         let mut window = vec![0; CHUNK_BYTES];
         let mut durable_upto = Offset::ZERO;
@@ -139,7 +145,7 @@ impl<'f> Scanner<'f> {
                 next = at + 1;
                 let begun = bytes.get(at..).unwrap_or_default();
                 let header = begun.first_chunk().map(BatchHeader::decode);
-                let Some(header) = header.filter(|header| plausible(header)) else {
+                let Some(header) = header.filter(plausible) else {
                     continue;
                 };
                 let length = saturating_usize(header.length.into());

@@ -5,13 +5,15 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use topiclog::storage::{Entry, OpenMode, SimulatedStorage, Storage, StorageFile, StorageLock};
+use topiclog::storage::{
+    Entry, Fault, OpenMode, OperationKind, SimulatedStorage, Storage, StorageFile, StorageLock,
+};
 use topiclog::{
-    Durability, ErrorKind, EventLog, Housekeeping, Offset, Partition, Record, Timestamp,
+    Durability, Error, ErrorKind, EventLog, Housekeeping, Offset, Partition, Record, Timestamp,
 };
 
 use super::common::{self, NOON, clock};
-use super::{options, send};
+use super::{EIO, options, send};
 
 /// What is done once, and the end of the path that brings it about.
 type Act = Arc<Mutex<Option<(String, Box<dyn FnOnce() + Send>)>>>;
@@ -87,7 +89,7 @@ impl Storage for Acts {
 /// one that was opened read-only beside it.
 struct Read {
     storage: Acts,
-    _logs: Vec<EventLog>,
+    logs: Vec<EventLog>,
     owned: Partition,
     partition: Partition,
 }
@@ -111,7 +113,7 @@ fn read(beside: bool) -> Read {
     }
     Read {
         storage,
-        _logs: logs,
+        logs,
         owned,
         partition,
     }
@@ -193,4 +195,68 @@ fn a_time_is_found_in_what_the_owner_has_written_since() {
         assert_eq!(found.map(|(_, found)| found), Some(time(offset)));
         write(offset + 1);
     }
+}
+
+/// Retention removed a segment, or a batch was being written, while the files were checked: they were called
+/// damaged, or could not be opened.
+#[test]
+fn what_happens_to_a_log_while_it_is_checked_is_no_damage() {
+    for beside in [false, true] {
+        let read = read(beside);
+        let checked = || read.logs.last().unwrap().verify().unwrap();
+        let segments = files(&read.storage, ".log");
+        for (number, upto) in [(0, 1), (1, 4), (3, 20)] {
+            let owned = read.owned.clone();
+            let file = &files(&read.storage, ".log")[number];
+            read.storage.before_opening(file, move || {
+                owned.delete_records(Offset::new(upto)).unwrap();
+            });
+            let report = checked();
+            assert!(read.storage.has_acted() && report.is_sound(), "{report:?}");
+        }
+        assert!(files(&read.storage, ".log").len() < segments.len());
+        // A part of a batch, behind what the owner has written.
+        let path = read.storage.storage.files().into_iter();
+        let mut path = path.filter(|(path, _)| path.ends_with(segments.last().unwrap()));
+        let path = path.next().unwrap().0;
+        let mut bytes = read.storage.storage.read_file(&path).unwrap();
+        bytes.extend_from_within(bytes.len() - 40..);
+        read.storage.storage.write_file(&path, bytes).unwrap();
+        let report = checked();
+        assert!(report.is_sound(), "{report:?}");
+    }
+}
+
+/// What proves damage comes later than what a reader beside the owner may see.
+#[test]
+fn damage_above_the_high_watermark_is_found_beside_the_owner() {
+    let read = read(false);
+    let storage = &read.storage.storage;
+    storage
+        .remove_file(Path::new("topics/t/0/checkpoint"))
+        .unwrap();
+    let first = Path::new("topics/t/0").join(&files(&read.storage, ".log")[0]);
+    storage.flip_bit(&first, 8 * 200).unwrap();
+    let report = opened_beside(&read.storage).verify().unwrap();
+    assert_eq!(report.problems[0].kind(), ErrorKind::Corrupt);
+}
+
+/// A partition that was poisoned went unnamed if another one was damaged.
+#[test]
+fn every_partition_has_its_own_problems() {
+    let storage = SimulatedStorage::new();
+    let log = common::open(&storage, &clock());
+    let topic = log.create_topic("t", options(Durability::Disk).partitions(2));
+    let topic = topic.unwrap();
+    for partition in [0, 0, 1] {
+        common::send_next(&topic, 1, partition).unwrap();
+    }
+    storage
+        .flip_bit("topics/t/0/00000000000000000000.log", 8 * 100)
+        .unwrap();
+    storage.fail(Fault::error(EIO).only(OperationKind::Sync));
+    common::send_next(&topic, 1, 1).unwrap_err();
+    let report = log.verify().unwrap();
+    let kinds: Vec<_> = report.problems.iter().map(Error::kind).collect();
+    assert_eq!(kinds, [ErrorKind::Corrupt, ErrorKind::Poisoned]);
 }
