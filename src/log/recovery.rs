@@ -271,7 +271,7 @@ pub(super) fn open_active(
     if segment.length() > START {
         let mut head = [0; BATCH_HEADER_BYTES];
         read_exact_at(&*file, &mut head, START).map_err(fail)?;
-        first_timestamp = Some(BatchHeader::decode(&head).base_timestamp);
+        first_timestamp = Some(BatchHeader::decode(&head).max_timestamp);
     }
     Ok(ActiveFile {
         file,

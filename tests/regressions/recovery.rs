@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Storage};
-use topiclog::{Durability, ErrorKind, Offset, Record, Timestamp, Topic, TopicOptions};
+use topiclog::{
+    Durability, ErrorKind, Offset, Record, Timestamp, TimestampType, Topic, TopicOptions,
+};
 
 use super::common::{self, NOON, clock};
 use super::{EIO, is_damaged};
@@ -26,8 +28,8 @@ fn expiring() -> TopicOptions {
     options.retention(Some(Duration::from_secs(100)))
 }
 
-/// A sealed segment could not be cut to its length, and the log was closed. Afterwards no time was found in it
-/// and nothing expired: the zeros at its end were taken for damage.
+/// A sealed segment could not be cut to its length, and the log was closed. Afterwards no time was found in
+/// it and nothing expired: the zeros at its end were taken for damage.
 #[test]
 fn zeros_at_the_end_of_a_sealed_segment_are_its_end() {
     let storage = SimulatedStorage::new();
@@ -204,6 +206,41 @@ fn a_batch_that_proves_a_bad_one_durable_is_found_whatever_its_length() {
             killed.flip_bit(path, 8 * 144).unwrap();
             let log = common::open(&killed, &clock());
             assert!(is_damaged(&log), "{before} {length}");
+        }
+    }
+}
+
+/// The age of a segment was counted from its first record, and after an opening from what its sender had said
+/// though the log's own time counted: it was too old for the next record.
+#[test]
+fn the_age_of_a_segment_counts_from_the_youngest_of_its_first_batch() {
+    for stamped_by in [TimestampType::CreateTime, TimestampType::LogAppendTime] {
+        for reopened in [false, true] {
+            let storage = SimulatedStorage::new();
+            let clock = clock();
+            let log = common::open(&storage, &clock);
+            let options = TopicOptions::new().timestamp_type(stamped_by);
+            let options = options.segment_age(Duration::from_secs(5));
+            let mut topic = log.create_topic("t", options).unwrap();
+            for at in [-4, 0] {
+                let record = Record::new("one batch").timestamp(time(at));
+                topic.producer().send(record).unwrap();
+            }
+            topic.flush().unwrap();
+            let mut logs = vec![log];
+            if reopened {
+                logs[0].close().unwrap();
+                logs.push(common::open(&storage, &clock));
+                topic = logs[1].topic("t").unwrap();
+            }
+            let partition = topic.partition(0).unwrap();
+            for (at, segments) in [(5, 1), (6, 2)] {
+                clock.set_wall(time(at));
+                let record = Record::new("later").timestamp(time(at));
+                topic.producer().send_and_wait(record).unwrap();
+                let context = format!("{stamped_by:?}, reopened {reopened}, {at}");
+                assert_eq!(partition.segment_count(), segments, "{context}");
+            }
         }
     }
 }
