@@ -1,5 +1,6 @@
 //! Reading: whole checked batches from a place in the log into a buffer of the reader's.
 
+use std::io;
 use std::sync::Arc;
 
 use super::Log;
@@ -181,19 +182,7 @@ impl Log {
                 return Ok(Read::SegmentEnd);
             }
             let size = saturating_usize(left).min(wanted);
-            if buffer.len() < size {
-                let more = size - buffer.len();
-                let full = |_| {
-                    let error = std::io::ErrorKind::OutOfMemory.into();
-                    self.name(Error::storage("read a batch", at.segment.path(), error))
-                };
-                buffer.try_reserve_exact(more).map_err(full)?;
-                buffer.resize(size, 0);
-            }
-            let target = buffer.get_mut(..size).unwrap_or_default();
-            let filled = read_up_to_at(&*at.file, target, at.position).map_err(|error| {
-                self.name(Error::storage("read a batch", at.segment.path(), error))
-            })?;
+            let filled = self.read_at(at, buffer, size)?;
             if filled == 0 {
                 return Err(self.damaged(at, from, cut_short()));
             }
@@ -210,6 +199,20 @@ impl Log {
                 Taken::Batches { bytes, next } => return Ok(Read::Batches { bytes, next }),
             }
         }
+    }
+
+    /// Reads so many bytes, or those that there are, into a buffer that grows if it has to.
+    fn read_at(&self, at: &At, buffer: &mut Vec<u8>, size: usize) -> Result<usize, Error> {
+        let fail = |error| self.name(Error::storage("read a batch", at.segment.path(), error));
+        if buffer.len() < size {
+            let more = size - buffer.len();
+            buffer
+                .try_reserve_exact(more)
+                .map_err(|_| fail(io::ErrorKind::OutOfMemory.into()))?;
+            buffer.resize(size, 0);
+        }
+        let target = buffer.get_mut(..size).unwrap_or_default();
+        read_up_to_at(&*at.file, target, at.position).map_err(fail)
     }
 
     /// Checks what was read, and moves all whole batches that are asked for to the buffer's start.
@@ -356,15 +359,11 @@ impl Log {
         let mut wanted = 64 * 1024;
         loop {
             let left = saturating_usize(at.segment.length().saturating_sub(at.position));
-            let size = left.min(wanted);
-            buffer.resize(size.max(buffer.len()), 0);
-            let target = buffer.get_mut(..size).unwrap_or_default();
-            let filled = read_up_to_at(&*at.file, target, at.position).map_err(|error| {
-                self.name(Error::storage("read a batch", at.segment.path(), error))
-            })?;
             if left == 0 {
                 return Ok(None);
             }
+            let size = left.min(wanted);
+            let filled = self.read_at(at, buffer, size)?;
             if filled == 0 {
                 return Err(self.damaged(at, at.segment.base_offset(), cut_short()));
             }

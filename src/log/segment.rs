@@ -314,7 +314,10 @@ impl Segment {
     /// The index up to `length`: from its file if that is good, else from the batches themselves.
     fn load_index(&self, storage: &dyn Storage, length: u64) -> Result<IndexFile, Error> {
         let path = index_path(&self.directory, self.base_offset);
-        if let Ok(bytes) = read_all(storage, &path, INDEX_BYTES_MAX)
+        // A longer one is not of this segment.
+        let entries = length / to_u64(BATCH_HEADER_BYTES) + 1;
+        let bytes_max = to_u64(INDEX_HEADER_BYTES) + entries * to_u64(INDEX_ENTRY_BYTES);
+        if let Ok(bytes) = read_all(storage, &path, bytes_max.min(INDEX_BYTES_MAX))
             && let Ok(index) = decode_index(&bytes, self.seed)
             && index.length == length
         {
