@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Storage};
+use topiclog::storage::{Fault, OpenMode, OperationKind, SimulatedStorage, Storage};
 use topiclog::{
     Durability, ErrorKind, Offset, Record, Timestamp, TimestampType, Topic, TopicOptions,
 };
 
 use super::common::{self, NOON, clock};
-use super::{EIO, is_damaged};
+use super::{EIO, is_damaged, log_with, reopened, segments, whole};
 
 fn time(offset: i64) -> Timestamp {
     Timestamp::from_millis(NOON + offset * 1000)
@@ -261,4 +261,51 @@ fn a_long_torn_tail_is_kept_aside_byte_by_byte() {
         let kept = storage.read_file("topics/t/0/00000000000000000000-80.cut");
         assert!(kept.unwrap() == before[80..end], "{records}");
     }
+}
+
+/// Noise in a torn tail looked like the header of a batch longer than the file: the search for a proof gave
+/// up there, and what a mere power cut had left was called damaged.
+#[test]
+fn noise_that_looks_like_a_long_batch_is_a_torn_tail() {
+    let (storage, _log, _topic) = log_with(Durability::Os, 3);
+    let killed = storage.kill();
+    let (path, _) = segments(&killed).remove(0);
+    let mut bytes = killed.read_file(&path).unwrap();
+    // A batch begins behind the segment's header with its checksum, then comes its length.
+    bytes[84..88].copy_from_slice(&u32::MAX.to_le_bytes());
+    killed.write_file(&path, bytes).unwrap();
+    let (log, partition) = reopened(&killed);
+    assert!(!is_damaged(&log));
+    assert_eq!(whole(&partition), (0, 0));
+    assert!(log.recovery_report().cut_bytes() > 0);
+}
+
+/// The zeros behind a torn tail were kept aside with it, and where the disk had no room for them the log did
+/// not open.
+#[test]
+fn a_torn_tail_is_cut_though_the_disk_has_no_room_for_the_zeros_behind_it() {
+    let storage = SimulatedStorage::new();
+    let log = common::open(&storage, &clock());
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    for _record in 0..30 {
+        common::send_next(&topic, common::LARGE, 0).unwrap();
+    }
+    let end = topic.partition(0).unwrap().size_bytes();
+    let storage = storage.kill();
+    let (path, length) = segments(&storage).pop().unwrap();
+    assert!(
+        length > end + 50_000,
+        "{length} bytes, batches end at {end}"
+    );
+    let file = storage.open(Path::new(&path), OpenMode::ReadWrite).unwrap();
+    file.write_at(&[9; 100], end).unwrap();
+    drop(file);
+    let used: u64 = storage.files().iter().map(|(_, length)| length).sum();
+    storage.set_capacity(Some(used + 10_000));
+    let (log, partition) = reopened(&storage);
+    assert_eq!(partition.offsets().log_end, 30);
+    assert!(log.recovery_report().cut_bytes() > 0);
+    let kept = storage.files().into_iter();
+    let kept = kept.filter(|(path, _)| path.extension().is_some_and(|kind| kind == "cut"));
+    assert_eq!(kept.map(|(_, length)| length).collect::<Vec<_>>(), [100]);
 }
