@@ -32,6 +32,7 @@ const START: u64 = 80;
 struct Segment {
     base: u64,
     bytes: u64,
+    /// The youngest of its first batch.
     first_time: i64,
     max_time: i64,
 }
@@ -88,8 +89,7 @@ impl Model {
 
     /// A batch of so many bytes.
     fn append(&mut self, batch: Vec<Record<'static>>, bytes: u64, settings: Settings) {
-        let times = batch.iter().map(Self::time);
-        let (first, max) = (Self::time(&batch[0]), times.max().unwrap());
+        let max = batch.iter().map(Self::time).max().unwrap();
         let base = self.end();
         let rolls = self.segments.last().is_none_or(|active| {
             active.bytes > START
@@ -101,7 +101,7 @@ impl Model {
         }
         let active = self.segments.last_mut().unwrap();
         if active.bytes == START {
-            active.first_time = first;
+            active.first_time = max;
         }
         active.bytes += bytes;
         active.max_time = active.max_time.max(max);
@@ -148,15 +148,15 @@ impl Model {
         }
     }
 
-    fn drop_first(&mut self, count: usize) {
+    fn drop_first(&mut self, mut count: usize) {
+        let end = self.end();
+        if count == self.segments.len() && self.segments.last().is_some_and(|it| it.base == end) {
+            count -= 1;
+        }
         if count == 0 {
             return;
         }
-        let end = self.end();
         if count == self.segments.len() {
-            if self.segments[count - 1].base == end {
-                return;
-            }
             self.roll(end);
         }
         self.delete(self.segments[count].base);

@@ -16,6 +16,10 @@ mod consumers;
 mod groups;
 #[path = "regressions/listeners.rs"]
 mod listeners;
+#[path = "regressions/reading.rs"]
+mod reading;
+#[path = "regressions/recovery.rs"]
+mod recovery;
 #[path = "regressions/topics.rs"]
 mod topics;
 #[path = "regressions/writing.rs"]
@@ -26,7 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::{clock, is_same, record};
-use topiclog::storage::{Fault, OpenMode, OperationKind, SimulatedStorage, Storage, Survival};
+use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Storage, Survival};
 use topiclog::{
     Delivery, Durability, ErrorKind, EventLog, Offset, Partition, Record, Timestamp, Topic,
     TopicOptions,
@@ -696,51 +700,4 @@ fn a_half_batch_that_was_cut_off_does_not_come_back_in_a_sealed_segment() {
             assert_eq!(u64::try_from(read).unwrap(), end);
         }
     }
-}
-
-/// Noise in a torn tail looked like the header of a batch longer than the file: the search for a proof gave
-/// up there, and what a mere power cut had left was called damaged.
-#[test]
-fn noise_that_looks_like_a_long_batch_is_a_torn_tail() {
-    let (storage, _log, _topic) = log_with(Durability::Os, 3);
-    let killed = storage.kill();
-    let (path, _) = segments(&killed).remove(0);
-    let mut bytes = killed.read_file(&path).unwrap();
-    // A batch begins behind the segment's header with its checksum, then comes its length.
-    bytes[84..88].copy_from_slice(&u32::MAX.to_le_bytes());
-    killed.write_file(&path, bytes).unwrap();
-    let (log, partition) = reopened(&killed);
-    assert!(!is_damaged(&log));
-    assert_eq!(whole(&partition), (0, 0));
-    assert!(log.recovery_report().cut_bytes() > 0);
-}
-
-/// The zeros behind a torn tail were kept aside with it, and where the disk had no room for them the log did
-/// not open.
-#[test]
-fn a_torn_tail_is_cut_though_the_disk_has_no_room_for_the_zeros_behind_it() {
-    let storage = SimulatedStorage::new();
-    let log = common::open(&storage, &clock());
-    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
-    for _record in 0..30 {
-        common::send_next(&topic, common::LARGE, 0).unwrap();
-    }
-    let end = topic.partition(0).unwrap().size_bytes();
-    let storage = storage.kill();
-    let (path, length) = segments(&storage).pop().unwrap();
-    assert!(
-        length > end + 50_000,
-        "{length} bytes, batches end at {end}"
-    );
-    let file = storage.open(Path::new(&path), OpenMode::ReadWrite).unwrap();
-    file.write_at(&[9; 100], end).unwrap();
-    drop(file);
-    let used: u64 = storage.files().iter().map(|(_, length)| length).sum();
-    storage.set_capacity(Some(used + 10_000));
-    let (log, partition) = reopened(&storage);
-    assert_eq!(partition.offsets().log_end, 30);
-    assert!(log.recovery_report().cut_bytes() > 0);
-    let kept = storage.files().into_iter();
-    let kept = kept.filter(|(path, _)| path.extension().is_some_and(|kind| kind == "cut"));
-    assert_eq!(kept.map(|(_, length)| length).collect::<Vec<_>>(), [100]);
 }

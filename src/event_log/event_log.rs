@@ -325,7 +325,8 @@ impl EventLog {
         &self.owned.report
     }
 
-    /// Reads every byte of every partition, and says what is wrong. Changes nothing.
+    /// Reads every byte of every partition, and says what is wrong. Changes nothing; records may be sent and
+    /// deleted meanwhile.
     ///
     /// # Errors
     ///

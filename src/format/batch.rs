@@ -381,11 +381,6 @@ impl BatchBuilder {
         self.max_timestamp
     }
 
-    /// The first record's timestamp.
-    pub(crate) fn base_timestamp(&self) -> Timestamp {
-        self.base_timestamp
-    }
-
     /// Whether a timestamp can be told by its distance from the first record's.
     pub(crate) fn spans(&self, timestamp: Timestamp) -> bool {
         self.count == 0 || self.time_delta(timestamp).is_some()

@@ -40,7 +40,7 @@ pub(super) struct Active {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct End {
     pub(super) position: u64,
-    /// Of the segment's first record, from which its age counts.
+    /// The youngest of the segment's first batch, from which its age counts.
     pub(super) first_timestamp: Option<Timestamp>,
 }
 
@@ -49,8 +49,7 @@ pub(super) struct Claim {
     pub(super) base_offset: Offset,
     pub(super) end_offset: Offset,
     pub(super) length: u64,
-    pub(super) base_timestamp: Timestamp,
-    max_timestamp: Timestamp,
+    pub(super) max_timestamp: Timestamp,
     /// The log's own time, if it is stamped with that.
     pub(super) append_time: Option<Timestamp>,
 }
@@ -67,7 +66,6 @@ impl Claim {
             base_offset,
             end_offset: base_offset + u64::from(builder.count()),
             length: to_u64(builder.len()),
-            base_timestamp: append_time.unwrap_or_else(|| builder.base_timestamp()),
             max_timestamp: append_time.unwrap_or_else(|| builder.max_timestamp()),
             append_time,
         }
@@ -88,7 +86,7 @@ impl Active {
     }
 
     /// Whether a batch goes behind this end. Kafka's rule (`LogSegment.shouldRoll`): not if it would make
-    /// the segment too long, is too much younger than the segment's first record, or its offset is too far
+    /// the segment too long, is too much younger than the segment's first batch, or its offset is too far
     /// away.
     pub(super) fn takes(&self, options: &TopicOptions, batch: &Claim, end: End) -> bool {
         if end.position <= START {

@@ -1,6 +1,9 @@
 //! After a scan that found the end: cuts off what is torn, and brings the rest to the disk before anybody
 //! reads it. What is done here may be cut short at any point, and is done again by the next opening.
 
+use std::io;
+use std::ops::Range;
+
 use super::Place;
 use super::files::{cut_name, index_path, segment_path};
 use super::offsets::LogOffsets;
@@ -12,7 +15,7 @@ use super::writer::ScanFrom;
 use crate::error::Error;
 use crate::limits::{saturating_usize, to_u64};
 use crate::offset::Offset;
-use crate::storage::{OpenMode, read_exact_at, write_all_at, write_file_durably};
+use crate::storage::{OpenMode, StorageFile, read_exact_at, write_all_at};
 
 /// Cuts off a torn tail and makes the rest safe to build on.
 pub(super) fn mend(
@@ -100,14 +103,12 @@ pub(super) fn mend(
 fn cut(place: &Place, segment: &Found, position: u64) -> Result<Option<String>, Error> {
     let path = segment_path(&place.directory, segment.base);
     let fail = |error| Error::storage("cut off a torn tail", &path, error);
-    let mut tail = vec![0; saturating_usize(segment.length - position)];
-    read_exact_at(&*segment.file, &mut tail, position).map_err(fail)?;
-    let mut name = None;
     // Zeros behind it say nothing, and the disk may have no room for them.
-    if let Some(last) = tail.iter().rposition(|byte| *byte != 0) {
-        tail.truncate(last + 1);
+    let end = end_of_bytes(segment, position).map_err(fail)?;
+    let mut name = None;
+    if end > position {
         let cut = cut_name(segment.base, position);
-        write_file_durably(&*place.storage, &place.directory, &cut, &tail).map_err(fail)?;
+        keep(place, segment, position..end, &cut).map_err(fail)?;
         name = Some(cut);
     }
     // It was made of what is cut off here. Should it stay, it is checked before it is believed.
@@ -126,6 +127,60 @@ fn cut(place: &Place, segment: &Found, position: u64) -> Result<Option<String>, 
         file.sync_all().map_err(fail)?;
     }
     Ok(name)
+}
+
+/// So much is read at once: a tail may be as long as a segment.
+const PIECE_BYTES: usize = 1024 * 1024;
+
+/// Where the zeros at the end of a file begin, if that is behind `position`.
+fn end_of_bytes(segment: &Found, position: u64) -> io::Result<u64> {
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut end = segment.length;
+    while end > position {
+        let size = PIECE_BYTES.min(saturating_usize(end - position));
+        let bytes = piece.get_mut(..size).unwrap_or_default();
+        let begin = end - to_u64(size);
+        read_exact_at(&*segment.file, bytes, begin)?;
+        if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+            return Ok(begin + to_u64(last) + 1);
+        }
+        end = begin;
+    }
+    Ok(position)
+}
+
+/// Copies a part of a segment into a file of its own, which after a power cut is there whole or not at all.
+fn keep(place: &Place, segment: &Found, part: Range<u64>, name: &str) -> io::Result<()> {
+    let storage = &*place.storage;
+    let temporary = place.directory.join(format!("{name}.tmp"));
+    match storage.remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = storage.open(&temporary, OpenMode::CreateNew)?;
+    copy(&*segment.file, &*file, part.clone(), part.start)?;
+    file.sync_all()?;
+    storage.rename(&temporary, &place.directory.join(name))?;
+    storage.sync_dir(&place.directory)
+}
+
+/// Copies a part of a file to another, or to itself; there `origin` is where the file begins.
+fn copy(
+    from: &dyn StorageFile,
+    to: &dyn StorageFile,
+    part: Range<u64>,
+    origin: u64,
+) -> io::Result<()> {
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut position = part.start;
+    while position < part.end {
+        let size = PIECE_BYTES.min(saturating_usize(part.end - position));
+        let bytes = piece.get_mut(..size).unwrap_or_default();
+        read_exact_at(from, bytes, position)?;
+        write_all_at(to, bytes, position - origin)?;
+        position += to_u64(size);
+    }
+    Ok(())
 }
 
 /// Takes zeros off the end, so that the file ends where its batches do.
@@ -166,13 +221,6 @@ fn write_anew(place: &Place, segment: &Segment, from: u64, proof: Offset) -> Res
             }
         }
     }
-    let mut chunk = vec![0; 256 * 1024];
-    while position < end {
-        let size = chunk.len().min(saturating_usize(end - position));
-        let bytes = chunk.get_mut(..size).unwrap_or_default();
-        read_exact_at(&*file, bytes, position).map_err(fail)?;
-        write_all_at(&*file, bytes, position).map_err(fail)?;
-        position += to_u64(size);
-    }
+    copy(&*file, &*file, position..end, 0).map_err(fail)?;
     file.sync_all().map_err(fail)
 }

@@ -42,4 +42,3 @@ pub(crate) use queue::Ticket;
 pub(crate) use reader::ReadPosition;
 pub(crate) use recovery::CleanMark;
 pub use report::Recovery;
-pub(crate) use verify::verify;

@@ -162,8 +162,9 @@ pub(crate) struct Log {
     pub(super) beside: Mutex<bool>,
     /// What readers go by: replaced as a whole.
     pub(super) segments: RwLock<Segments>,
-    /// One removal at a time.
-    pub(super) retention: Mutex<()>,
+    /// What is not in the log any more and whose files are still to be removed. Held while something is; in a
+    /// log opened read-only, by who looks what the owner has done.
+    pub(super) retention: Mutex<Vec<Arc<Segment>>>,
     pub(super) published: Mutex<Published>,
     pub(super) listeners: Listeners,
     read_only: bool,
@@ -223,7 +224,7 @@ impl Log {
             writer: Mutex::new(writer),
             beside: Mutex::new(beside),
             segments: RwLock::new(Arc::new(segments)),
-            retention: Mutex::new(()),
+            retention: Mutex::default(),
             published: Mutex::new(Published::default()),
             listeners: Listeners::default(),
             read_only,
@@ -256,6 +257,8 @@ impl Log {
 
     /// Looks how far the owner has come. For a log opened read-only.
     pub(crate) fn follow(&self, mark: Option<CleanMark>) -> Result<(), Error> {
+        // One at a time, so that none puts an older list in the place of a younger one.
+        let _retention = self.retention.lock();
         let (storage, directory) = (&*self.place.storage, &self.place.directory);
         let checkpoint = read_checkpoint(storage, directory, &self.place.identity);
         let high_watermark = checkpoint
@@ -267,9 +270,11 @@ impl Log {
             return Ok(());
         }
         let bases = list_segments(storage, directory).map_err(|error| self.name(error))?;
+        let below = bases.iter().skip(1).take_while(|next| **next <= start);
+        let below = below.count();
         let known = self.segments();
         let mut segments = Vec::with_capacity(bases.len());
-        for base in bases {
+        for base in bases.into_iter().skip(below) {
             let path = segment_path(directory, base);
             let length = match storage
                 .open(&path, OpenMode::Read)
@@ -286,13 +291,19 @@ impl Log {
                 || Arc::new(Segment::new(directory, &self.place.identity, base, length)),
                 Arc::clone,
             );
-            segment.set_length(length);
+            // One with another behind it takes no more, but for zeros that are cut off.
+            let was_last = known.last().is_some_and(|last| last.base_offset() == base);
+            if was_last || segment.length() != length {
+                segment.look_anew(length);
+            }
             segments.push(segment);
         }
-        *self.segments.write() = Arc::new(segments);
         let high_watermark = high_watermark.max(start);
+        // Whoever misses a segment looks at the log start, and whoever reads up to the high watermark looks
+        // for its segment.
         self.marks.raise_log_end(high_watermark);
         self.marks.raise_log_start(start);
+        *self.segments.write() = Arc::new(segments);
         self.marks.raise_high_watermark(high_watermark);
         Ok(())
     }

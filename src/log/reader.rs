@@ -1,9 +1,11 @@
 //! Reading: whole checked batches from a place in the log into a buffer of the reader's.
 
+use std::io;
 use std::sync::Arc;
 
 use super::Log;
-use super::segment::{START, Segment, segment_for};
+use super::offsets::LogOffsets;
+use super::segment::{START, Segment, is_cut_short, segment_for};
 use crate::error::{Error, FormatError, LogError};
 use crate::format::{BATCH_HEADER_BYTES, Batch, Batches, Frame};
 use crate::limits::{saturating_usize, to_u64};
@@ -61,13 +63,7 @@ impl Log {
         if from >= high_watermark || from < self.marks.log_start() {
             let offsets = self.offsets();
             if from < offsets.log_start || from > offsets.log_end {
-                let (start, end) = (offsets.log_start, offsets.high_watermark);
-                let error = LogError::OffsetOutOfRange {
-                    offset: from,
-                    start,
-                    end,
-                };
-                return Err(self.name(error.into()));
+                return Err(self.out_of_range(from, offsets));
             }
             if from >= offsets.high_watermark {
                 return Ok(Fetched { bytes: 0, from });
@@ -75,18 +71,48 @@ impl Log {
             // It may have risen between the two looks, and only the later one says that there is something.
             high_watermark = offsets.high_watermark;
         }
+        match self.fetch_below(high_watermark, place, buffer, bytes_max) {
+            // Files that retention takes away while they are looked for are no damage.
+            Err(_) if from < self.log_start_now() => Err(self.out_of_range(from, self.offsets())),
+            read => read,
+        }
+    }
+
+    fn out_of_range(&self, offset: Offset, offsets: LogOffsets) -> Error {
+        let (start, end) = (offsets.log_start, offsets.high_watermark);
+        let error = LogError::OffsetOutOfRange { offset, start, end };
+        self.name(error.into())
+    }
+
+    /// The log start after a failure. It moves before a file goes; that of a log which is opened read-only
+    /// has to be looked for.
+    fn log_start_now(&self) -> Offset {
+        if self.is_read_only() {
+            let _older_at_worst = self.follow(None);
+        }
+        self.marks.log_start()
+    }
+
+    fn fetch_below(
+        &self,
+        high_watermark: Offset,
+        place: &mut ReadPosition,
+        buffer: &mut Vec<u8>,
+        bytes_max: usize,
+    ) -> Result<Fetched, Error> {
+        let from = place.offset;
         let mut at = match place.at.take() {
             Some(at) => at,
             None => self.find(from)?,
         };
         loop {
-            match self.fetch_at(&mut at, place.offset, high_watermark, buffer, bytes_max)? {
+            match self.fetch_at(&mut at, from, high_watermark, buffer, bytes_max)? {
                 Read::Batches { bytes, next } => {
                     place.offset = next;
                     place.at = Some(at);
                     return Ok(Fetched { bytes, from });
                 }
-                Read::SegmentEnd => at = self.next_segment(&at, place.offset)?,
+                Read::SegmentEnd => at = self.next_segment(&at, from)?,
             }
         }
     }
@@ -115,7 +141,8 @@ impl Log {
         let base = at.segment.base_offset();
         let next = segments.partition_point(|segment| segment.base_offset() <= base);
         match segments.get(next) {
-            Some(segment) => {
+            // One that begins later follows another: offsets are given up only inside a segment.
+            Some(segment) if segment.base_offset() <= offset => {
                 let file = segment
                     .file(&*self.place.storage)
                     .map_err(|error| self.name(error))?;
@@ -125,7 +152,7 @@ impl Log {
                     position: START,
                 })
             }
-            None => Err(self.gap(offset)),
+            _ => Err(self.gap(offset)),
         }
     }
 
@@ -155,19 +182,7 @@ impl Log {
                 return Ok(Read::SegmentEnd);
             }
             let size = saturating_usize(left).min(wanted);
-            if buffer.len() < size {
-                let more = size - buffer.len();
-                let full = |_| {
-                    let error = std::io::ErrorKind::OutOfMemory.into();
-                    self.name(Error::storage("read a batch", at.segment.path(), error))
-                };
-                buffer.try_reserve_exact(more).map_err(full)?;
-                buffer.resize(size, 0);
-            }
-            let target = buffer.get_mut(..size).unwrap_or_default();
-            let filled = read_up_to_at(&*at.file, target, at.position).map_err(|error| {
-                self.name(Error::storage("read a batch", at.segment.path(), error))
-            })?;
+            let filled = self.read_at(at, buffer, size)?;
             if filled == 0 {
                 return Err(self.damaged(at, from, cut_short()));
             }
@@ -184,6 +199,20 @@ impl Log {
                 Taken::Batches { bytes, next } => return Ok(Read::Batches { bytes, next }),
             }
         }
+    }
+
+    /// Reads so many bytes, or those that there are, into a buffer that grows if it has to.
+    fn read_at(&self, at: &At, buffer: &mut Vec<u8>, size: usize) -> Result<usize, Error> {
+        let fail = |error| self.name(Error::storage("read a batch", at.segment.path(), error));
+        if buffer.len() < size {
+            let more = size - buffer.len();
+            buffer
+                .try_reserve_exact(more)
+                .map_err(|_| fail(io::ErrorKind::OutOfMemory.into()))?;
+            buffer.resize(size, 0);
+        }
+        let target = buffer.get_mut(..size).unwrap_or_default();
+        read_up_to_at(&*at.file, target, at.position).map_err(fail)
     }
 
     /// Checks what was read, and moves all whole batches that are asked for to the buffer's start.
@@ -249,14 +278,42 @@ impl Log {
         &self,
         timestamp: Timestamp,
     ) -> Result<Option<(Offset, Timestamp)>, Error> {
+        loop {
+            let segments = self.segments();
+            let found = self.find_time(&segments, timestamp);
+            let first = segments.first().map(|segment| segment.base_offset());
+            if found.is_err() && first.is_some_and(|first| self.is_deleted(first)) {
+                // What retention has left has the answer.
+                continue;
+            }
+            return found;
+        }
+    }
+
+    /// Whether the segment that begins here is not in the log any more.
+    pub(super) fn is_deleted(&self, base_offset: Offset) -> bool {
+        let start = self.log_start_now();
+        let segments = self.segments();
+        let left = segments.first().map_or(start, |left| left.base_offset());
+        base_offset < left
+    }
+
+    fn find_time(
+        &self,
+        segments: &[Arc<Segment>],
+        timestamp: Timestamp,
+    ) -> Result<Option<(Offset, Timestamp)>, Error> {
         let start = self.marks.log_start();
         let high_watermark = self.marks.high_watermark();
         let mut buffer = Vec::new();
         let storage = &*self.place.storage;
-        for segment in self.segments().iter() {
+        for (index, segment) in segments.iter().enumerate() {
             // Kafka looks only into the first segment that is young enough; where delete records has
             // hidden the record there, the answer lies in a later one.
             let summary = segment.summary(storage).map_err(|error| self.name(error))?;
+            if is_cut_short(segments, index, &summary) {
+                return Err(self.gap(summary.end_offset));
+            }
             if summary.max_timestamp < timestamp || summary.end_offset <= start {
                 continue;
             }
@@ -270,7 +327,7 @@ impl Log {
                 position,
             };
             let mut next = segment.base_offset();
-            while next < high_watermark {
+            while next < high_watermark.min(summary.end_offset) {
                 let read = self.fetch_any(&mut at, high_watermark, &mut buffer)?;
                 let Some((bytes, end)) = read else { break };
                 let mut rest = buffer.get(..bytes).unwrap_or_default();
@@ -302,15 +359,11 @@ impl Log {
         let mut wanted = 64 * 1024;
         loop {
             let left = saturating_usize(at.segment.length().saturating_sub(at.position));
-            let size = left.min(wanted);
-            buffer.resize(size.max(buffer.len()), 0);
-            let target = buffer.get_mut(..size).unwrap_or_default();
-            let filled = read_up_to_at(&*at.file, target, at.position).map_err(|error| {
-                self.name(Error::storage("read a batch", at.segment.path(), error))
-            })?;
             if left == 0 {
                 return Ok(None);
             }
+            let size = left.min(wanted);
+            let filled = self.read_at(at, buffer, size)?;
             if filled == 0 {
                 return Err(self.damaged(at, at.segment.base_offset(), cut_short()));
             }

@@ -17,7 +17,7 @@ use super::files::{START_OFFSET, list_segments, read_checkpoint, read_start_offs
 use super::mend::mend;
 use super::offsets::LogOffsets;
 use super::report::Recovery;
-use super::scan::{Resync, Scanner, Step};
+use super::scan::{Scanner, Step};
 use super::segment::{START, Segment, Summary};
 use super::writer::ScanFrom;
 use crate::error::{Error, ErrorKind, FormatError};
@@ -271,7 +271,7 @@ pub(super) fn open_active(
     if segment.length() > START {
         let mut head = [0; BATCH_HEADER_BYTES];
         read_exact_at(&*file, &mut head, START).map_err(fail)?;
-        first_timestamp = Some(BatchHeader::decode(&head).base_timestamp);
+        first_timestamp = Some(BatchHeader::decode(&head).max_timestamp);
     }
     Ok(ActiveFile {
         file,
@@ -508,29 +508,13 @@ impl Scan {
             let fail = |error| Error::storage("scan a segment", &path, error);
             let seed = place.identity.segment_seed(segment.base);
             let mut scanner = Scanner::new(&*segment.file, seed, START).map_err(fail)?;
-            let mut from = if index == stop_index {
+            let from = if index == stop_index {
                 stop_position.max(START)
             } else {
                 START
             };
-            let plausible = |header: &BatchHeader| {
-                header.base_offset >= offset
-                    && header.durable_upto <= header.base_offset
-                    && header.base_offset - offset < 1 << 40
-            };
-            loop {
-                match scanner.resynchronise(from, plausible).map_err(fail)? {
-                    Resync::Found(header, position) => {
-                        self.proof = self.proof.max(header.durable_upto);
-                        from = position + u64::from(header.length);
-                    }
-                    Resync::Nothing => break,
-                    Resync::Hopeless => {
-                        self.proof = Offset::MAX;
-                        return Ok(());
-                    }
-                }
-            }
+            let durable_upto = scanner.durable_upto(from, offset).map_err(fail)?;
+            self.proof = self.proof.max(durable_upto);
         }
         Ok(())
     }

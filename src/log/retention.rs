@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Log;
 use super::files::write_start_offset;
-use super::segment::Segment;
+use super::segment::{START, Segment, is_cut_short};
 use crate::error::{Error, LogError};
 use crate::offset::Offset;
 use crate::options::TopicOptions;
@@ -20,7 +20,7 @@ impl Log {
     /// Kafka: `DeleteRecords`, KIP-107. A lower offset than the present start changes nothing; one
     /// beyond the high watermark is refused.
     pub(crate) fn delete_records(&self, upto: Offset) -> Result<Offset, Error> {
-        let _retention = self.retention.lock();
+        let mut removed = self.retention.lock();
         self.check_writable()?;
         let offsets = self.offsets();
         if upto > offsets.high_watermark {
@@ -35,7 +35,8 @@ impl Log {
         if upto > self.marks.log_start() {
             self.move_start(upto)?;
         }
-        self.remove_below_start()?;
+        self.take_below_start(&mut removed);
+        self.remove_files(&mut removed)?;
         Ok(self.marks.log_start())
     }
 
@@ -44,15 +45,25 @@ impl Log {
     /// Kafka's rules (`UnifiedLog.deleteOldSegments`), in its order: what lies below the log start, then
     /// by size, then by age; always from the oldest on, stopping at the first that stays.
     pub(crate) fn apply_retention(&self, now: Timestamp) -> Result<usize, Error> {
-        let _retention = self.retention.lock();
+        let mut removed = self.retention.lock();
         self.check_writable()?;
+        let taken = self.take_expired(&mut removed, now);
+        let files = self.remove_files(&mut removed);
+        taken.and_then(|taken| files.map(|()| taken))
+    }
+
+    fn take_expired(
+        &self,
+        removed: &mut Vec<Arc<Segment>>,
+        now: Timestamp,
+    ) -> Result<usize, Error> {
         let options = self.options();
-        let mut removed = self.remove_below_start()?;
+        let mut taken = self.take_below_start(removed);
         let by_size = self.breaching_size(&options);
-        removed += self.remove_first(by_size, &options)?;
+        taken += self.take_first(by_size, &options, removed)?;
         let by_age = self.breaching_age(&options, now)?;
-        removed += self.remove_first(by_age, &options)?;
-        Ok(removed)
+        taken += self.take_first(by_age, &options, removed)?;
+        Ok(taken)
     }
 
     /// How many segments from the start on may go while the rest still has `retention_bytes`.
@@ -80,11 +91,14 @@ impl Log {
             return Ok(0);
         };
         let mut count = 0;
-        for segment in self.segments().iter() {
+        let segments = self.segments();
+        for (index, segment) in segments.iter().enumerate() {
             let summary = segment
                 .summary(&*self.place.storage)
                 .map_err(|error| self.name(error))?;
-            let empty = summary.end_offset <= segment.base_offset();
+            // Nobody knows how young what is missing was.
+            let empty = summary.end_offset <= segment.base_offset()
+                || is_cut_short(&segments, index, &summary);
             if empty || now.since(summary.max_timestamp) <= age {
                 break;
             }
@@ -93,13 +107,21 @@ impl Log {
         Ok(count)
     }
 
-    /// Removes so many of the oldest segments; if that is all of them, begins a new one first, so that
-    /// the log goes on where it was. Nothing that consumers have not been able to see yet is removed.
-    fn remove_first(&self, count: usize, options: &TopicOptions) -> Result<usize, Error> {
+    /// Takes so many of the oldest segments out of the log; if that is all of them, begins a new one first,
+    /// so that the log goes on where it was. Nothing that consumers have not been able to see yet goes.
+    fn take_first(
+        &self,
+        count: usize,
+        options: &TopicOptions,
+        removed: &mut Vec<Arc<Segment>>,
+    ) -> Result<usize, Error> {
+        let segments = self.segments();
+        // Kafka: the last segment stays if there is nothing in it.
+        let empty = segments.last().filter(|last| last.length() <= START);
+        let count = count.min(segments.len() - usize::from(empty.is_some()));
         if count == 0 {
             return Ok(0);
         }
-        let segments = self.segments();
         let high_watermark = self.marks.high_watermark();
         let start = match segments.get(count) {
             Some(next) => next.base_offset(),
@@ -130,7 +152,7 @@ impl Log {
             rolled.map_err(|error| self.name(error))?;
         }
         self.move_start(start)?;
-        self.remove_below_start()
+        Ok(self.take_below_start(removed))
     }
 
     fn move_start(&self, start: Offset) -> Result<(), Error> {
@@ -148,28 +170,32 @@ impl Log {
         Ok(())
     }
 
-    /// Removes the segments that lie wholly below the log start; the active one always stays.
-    fn remove_below_start(&self) -> Result<usize, Error> {
+    /// Takes the segments that lie wholly below the log start out of the log; the active one always stays.
+    fn take_below_start(&self, removed: &mut Vec<Arc<Segment>>) -> usize {
         let start = self.marks.log_start();
-        let gone: Vec<Arc<Segment>> = {
-            let mut segments = self.segments.write();
-            let below = segments
-                .iter()
-                .skip(1)
-                .take_while(|next| next.base_offset() <= start);
-            let count = below.count();
-            if count == 0 {
-                return Ok(0);
-            }
-            let gone = segments.iter().take(count).cloned().collect();
+        let mut segments = self.segments.write();
+        let below = segments
+            .iter()
+            .skip(1)
+            .take_while(|next| next.base_offset() <= start);
+        let count = below.count();
+        if count > 0 {
+            removed.extend(segments.iter().take(count).cloned());
             *segments = Arc::new(segments.iter().skip(count).cloned().collect());
-            gone
-        };
-        for segment in &gone {
-            segment
-                .remove(&*self.place.storage)
-                .map_err(|error| self.name(error))?;
         }
-        Ok(gone.len())
+        count
+    }
+
+    /// Removes the files of what was taken out of the log. Where that fails the others go all the same, and
+    /// the next removal tries again.
+    fn remove_files(&self, removed: &mut Vec<Arc<Segment>>) -> Result<(), Error> {
+        let mut failure = None;
+        removed.retain(|segment| {
+            let gone = segment.remove(&*self.place.storage);
+            let failed = gone.is_err();
+            failure = failure.take().or_else(|| gone.err());
+            failed
+        });
+        failure.map_or(Ok(()), |error| Err(self.name(error)))
     }
 }

@@ -2,10 +2,13 @@
 
 use std::io;
 
+use crc32fast::Hasher;
+
 use super::segment::START;
 use crate::error::FormatError;
-use crate::format::{Batch, BatchHeader, Frame};
+use crate::format::{BATCH_HEADER_BYTES, Batch, BatchHeader, Frame};
 use crate::limits::{RECORD_BYTES_MAX, saturating_usize, to_u64};
+use crate::offset::Offset;
 use crate::storage::{StorageFile, read_exact_at};
 
 /// How much is read at once.
@@ -62,6 +65,11 @@ impl<'f> Scanner<'f> {
         })
     }
 
+    /// Takes no notice of what lies behind `end`.
+    pub(super) fn end_at(&mut self, end: u64) {
+        self.file_end = self.file_end.min(end);
+    }
+
     /// The next batch, or why there is none. After anything but a batch the answer stays the same.
     pub(super) fn step(&mut self) -> io::Result<Step> {
         let mut wanted = 1;
@@ -108,52 +116,69 @@ impl<'f> Scanner<'f> {
         }
     }
 
-    /// The position of the first place at or after `from` where a good batch begins, with its header.
+    /// The highest offset that a good batch at or after `from` says was on disk when it was written; of
+    /// batches that may come after `offset`.
     ///
-    /// Used behind a bad frame, to learn whether something later proves that it was once durable. The
-    /// work is bounded: a file made to look like a batch at every byte is given up as hopeless, which
-    /// the caller takes for damage.
-    pub(super) fn resynchronise(
-        &mut self,
-        mut from: u64,
-        accept: impl Fn(&BatchHeader) -> bool,
-    ) -> io::Result<Resync> {
-        let mut effort = self.file_end.saturating_mul(4).max(1 << 20);
+    /// Used behind a bad frame, to learn whether it was once durable itself. Senders choose what lies there:
+    /// every few bytes there may be what looks like a batch that goes on to the end of the file. So none of
+    /// them is read to know its checksum.
+    pub(super) fn durable_upto(&mut self, mut from: u64, offset: Offset) -> io::Result<Offset> {
+        let plausible = |header: &BatchHeader| {
+            header.base_offset >= offset
+                && header.durable_upto <= header.base_offset
+                && header.base_offset - offset < 1 << 40
+        };
+        let sums = Sums::new(self, from)?;
         let mut window = vec![0; CHUNK_BYTES];
-        while from < self.file_end {
+        let mut durable_upto = Offset::ZERO;
+        loop {
             let filled = self.read_window(&mut window, from)?;
+            if filled < BATCH_HEADER_BYTES {
+                return Ok(durable_upto);
+            }
             let bytes = window.get(..filled).unwrap_or_default();
-            let found =
-                (0..filled).find(|at| Batch::may_begin(bytes.get(*at..).unwrap_or_default()));
-            let Some(at) = found else {
-                let step = filled
-                    .saturating_sub(crate::format::BATCH_HEADER_BYTES - 1)
-                    .max(1);
-                from += to_u64(step);
-                continue;
-            };
-            let position = from + to_u64(at);
-            let header = bytes
-                .get(at..)
-                .and_then(<[u8]>::first_chunk)
-                .map(BatchHeader::decode);
-            if let Some(header) = header.filter(|header| accept(header)) {
-                let cost = u64::from(header.length);
-                // Longer than the file is no batch, and costs nothing.
-                if cost <= self.file_end - position {
-                    if cost > effort {
-                        return Ok(Resync::Hopeless);
-                    }
-                    effort -= cost;
-                    (self.ready, self.position) = (0..0, position);
-                    if let Step::Batch { header, .. } = self.step()? {
-                        return Ok(Resync::Found(header, position));
-                    }
+            // A header at the end of the window is looked at in the next one.
+            let mut next = 0;
+            let end = filled - (BATCH_HEADER_BYTES - 1);
+            let begins = |at: &usize| Batch::may_begin(bytes.get(*at..).unwrap_or_default());
+            while let Some(at) = (next..end).find(begins) {
+                next = at + 1;
+                let begun = bytes.get(at..).unwrap_or_default();
+                let header = begun.first_chunk().map(BatchHeader::decode);
+                let Some(header) = header.filter(plausible) else {
+                    continue;
+                };
+                let length = saturating_usize(header.length.into());
+                if self.is_good_batch(&sums, begun, from + to_u64(at), length)? {
+                    durable_upto = durable_upto.max(header.durable_upto);
+                    // What it holds is a sender's, and no evidence.
+                    next = at + length;
                 }
             }
-            from = position + 1;
+            from += to_u64(next.max(end));
         }
-        Ok(Resync::Nothing)
+    }
+
+    /// Whether a good batch of this length lies at a position; `begun` is what is read of it already.
+    fn is_good_batch(
+        &mut self,
+        sums: &Sums<'_>,
+        begun: &[u8],
+        position: u64,
+        length: usize,
+    ) -> io::Result<bool> {
+        let fits = to_u64(length) <= self.file_end.saturating_sub(position);
+        if length < BATCH_HEADER_BYTES
+            || !fits
+            || !sums.is_right(self.seed, begun, position, length)?
+        {
+            return Ok(false);
+        }
+        if let Some(batch) = begun.get(..length) {
+            return Ok(matches!(Batch::parse(batch, self.seed), Frame::Batch(_)));
+        }
+        (self.ready, self.position) = (0..0, position);
+        Ok(matches!(self.step()?, Step::Batch { .. }))
     }
 
     /// Whether the file holds nothing but zeros from the current position on.
@@ -211,13 +236,66 @@ impl<'f> Scanner<'f> {
     }
 }
 
-/// What lies behind a bad frame.
-#[derive(Debug)]
-pub(super) enum Resync {
-    /// A good batch, and where it begins.
-    Found(BatchHeader, u64),
-    /// No good batch.
-    Nothing,
-    /// Too many places that look like one to try them all.
-    Hopeless,
+/// The bytes between two places up to which the checksum is kept.
+const SUM_INTERVAL_BYTES: usize = 256;
+
+/// The checksum of a file from one position up to many others. From two of them follows that of what lies
+/// between.
+struct Sums<'f> {
+    file: &'f dyn StorageFile,
+    from: u64,
+    kept: Vec<u32>,
+}
+
+impl<'f> Sums<'f> {
+    fn new(scanner: &Scanner<'f>, from: u64) -> io::Result<Self> {
+        let bytes = saturating_usize(scanner.file_end.saturating_sub(from));
+        let mut kept = Vec::new();
+        kept.try_reserve_exact(bytes / SUM_INTERVAL_BYTES + 1)
+            .map_err(|_| io::ErrorKind::OutOfMemory)?;
+        let mut window = vec![0; CHUNK_BYTES];
+        let (mut position, mut hasher) = (from, Hasher::new());
+        loop {
+            let filled = scanner.read_window(&mut window, position)?;
+            let bytes = window.get(..filled).unwrap_or_default();
+            for piece in bytes.chunks(SUM_INTERVAL_BYTES) {
+                kept.push(hasher.clone().finalize());
+                hasher.update(piece);
+            }
+            position += to_u64(filled);
+            if filled < CHUNK_BYTES {
+                kept.push(hasher.finalize());
+                let file = scanner.file;
+                return Ok(Self { file, from, kept });
+            }
+        }
+    }
+
+    /// Whether the checksum at the beginning of a batch is that of the rest of it.
+    fn is_right(&self, seed: u32, begun: &[u8], position: u64, length: usize) -> io::Result<bool> {
+        let Some(stored) = begun.first_chunk() else {
+            return Ok(false);
+        };
+        let covered = to_u64(length - stored.len());
+        // The sum of two parts is that of the first, carried on over as many bytes as the second has, XOR
+        // that of the second. So what comes before the batch falls out, and the seed takes its place.
+        let end = position + to_u64(length);
+        let (before, upto) = (self.upto(end - covered)?, self.upto(end)?);
+        let mut hasher = Hasher::new_with_initial(seed ^ before);
+        hasher.combine(&Hasher::new_with_initial_len(upto, covered));
+        Ok(hasher.finalize() == u32::from_le_bytes(*stored))
+    }
+
+    /// The checksum up to a position.
+    fn upto(&self, position: u64) -> io::Result<u32> {
+        let behind = saturating_usize(position - self.from);
+        let mut bytes = [0; SUM_INTERVAL_BYTES];
+        let rest = bytes.get_mut(..behind % SUM_INTERVAL_BYTES);
+        let rest = rest.unwrap_or_default();
+        read_exact_at(self.file, rest, position - to_u64(rest.len()))?;
+        let sum = self.kept.get(behind / SUM_INTERVAL_BYTES);
+        let mut hasher = Hasher::new_with_initial(sum.copied().unwrap_or_default());
+        hasher.update(rest);
+        Ok(hasher.finalize())
+    }
 }

@@ -47,6 +47,8 @@ struct State {
     entries: Vec<IndexEntry>,
     /// The position from which `entries` is complete.
     indexed_from: u64,
+    /// How often there may have been more in it than before.
+    looks: u64,
 }
 
 /// What is known of a segment as a whole.
@@ -81,6 +83,7 @@ impl Segment {
             file: None,
             entries: Vec::new(),
             indexed_from: length,
+            looks: 0,
         };
         Self {
             base_offset,
@@ -112,6 +115,15 @@ impl Segment {
 
     pub(super) fn set_length(&self, length: u64) {
         self.length.store(length, Ordering::Release);
+    }
+
+    /// Takes note that the owner may have written more: of a log that is opened read-only.
+    pub(super) fn look_anew(&self, length: u64) {
+        let mut state = self.state.lock();
+        state.looks += 1;
+        (state.entries, state.indexed_from) = (Vec::new(), length);
+        self.end_offset.store(UNKNOWN, Ordering::Release);
+        self.set_length(length);
     }
 
     /// The file, for reading.
@@ -191,12 +203,17 @@ impl Segment {
         if let Some(summary) = self.known_summary() {
             return Ok(summary);
         }
+        let looks = self.state.lock().looks;
         let index = self.load_index(storage, self.length())?;
         let summary = Summary {
             end_offset: index.end_offset,
             max_timestamp: index.max_timestamp,
         };
-        self.set_summary(summary);
+        let state = self.state.lock();
+        if state.looks == looks {
+            self.set_summary(summary);
+        }
+        drop(state);
         Ok(summary)
     }
 
@@ -297,20 +314,34 @@ impl Segment {
     /// The index up to `length`: from its file if that is good, else from the batches themselves.
     fn load_index(&self, storage: &dyn Storage, length: u64) -> Result<IndexFile, Error> {
         let path = index_path(&self.directory, self.base_offset);
-        if let Ok(bytes) = read_all(storage, &path, INDEX_BYTES_MAX)
+        // A longer one is not of this segment.
+        let entries = length / to_u64(BATCH_HEADER_BYTES) + 1;
+        let bytes_max = to_u64(INDEX_HEADER_BYTES) + entries * to_u64(INDEX_ENTRY_BYTES);
+        if let Ok(bytes) = read_all(storage, &path, bytes_max.min(INDEX_BYTES_MAX))
             && let Ok(index) = decode_index(&bytes, self.seed)
             && index.length == length
         {
             return Ok(index);
         }
+        let looks = self.state.lock().looks;
         let file = self.file(storage)?;
-        self.walk(&*file, length)
-            .map_err(|error| Error::storage("read a segment", &self.path, error))
+        let index = self
+            .walk(&*file, length)
+            .map_err(|error| Error::storage("read a segment", &self.path, error))?;
+        let mut state = self.state.lock();
+        if index.length < length && state.looks == looks && state.file.is_none() {
+            // The file could not be cut to its length when it was sealed.
+            state.indexed_from = index.length;
+            self.set_length(index.length);
+        }
+        drop(state);
+        Ok(index)
     }
 
-    /// Builds an index from the batches, each checked. What is damaged ends it early: the index is never
-    /// evidence, and whoever reads there will find the damage. Until then nobody knows how many and how
-    /// young the records behind it are: none is passed over, and none expires.
+    /// Builds an index from the batches, each checked. Nothing but zeros behind them is their end, as for a
+    /// scan. What is damaged ends it early: the index is never evidence, and whoever reads there will find
+    /// the damage. Until then nobody knows how many and how young the records behind it are: none is passed
+    /// over, and none expires.
     fn walk(&self, file: &dyn StorageFile, length: u64) -> io::Result<IndexFile> {
         let mut index = IndexFile {
             end_offset: self.base_offset,
@@ -321,9 +352,16 @@ impl Segment {
         let mut scanner = Scanner::new(file, self.seed, START)?;
         let (mut end, mut indexed) = (START, START);
         while end < length {
-            let Step::Batch { header, position } = scanner.step()? else {
-                (index.end_offset, index.max_timestamp) = (Offset::MAX, Timestamp::MAX);
-                break;
+            let (header, position) = match scanner.step()? {
+                Step::Batch { header, position } => (header, position),
+                Step::End { position } if file.len()? >= length => {
+                    index.length = position;
+                    break;
+                }
+                _ => {
+                    (index.end_offset, index.max_timestamp) = (Offset::MAX, Timestamp::MAX);
+                    break;
+                }
             };
             if position - indexed >= WALK_INTERVAL_BYTES {
                 let entry = self.entry(position, header.base_offset, index.max_timestamp);
@@ -378,20 +416,16 @@ impl Segment {
             });
     }
 
-    /// Removes the segment and its index. Whoever is reading it may go on.
+    /// Removes the segment and its index: each, even if the other stays. Whoever is reading it may go on.
     pub(super) fn remove(&self, storage: &dyn Storage) -> Result<(), Error> {
-        for path in [
-            index_path(&self.directory, self.base_offset),
-            self.path.clone(),
-        ] {
-            match storage.remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(Error::storage("remove a segment", &path, error));
-                }
-                _ => {}
+        let remove = |path: &Path| match storage.remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::storage("remove a segment", path, error))
             }
-        }
-        Ok(())
+            _ => Ok(()),
+        };
+        let index = remove(&index_path(&self.directory, self.base_offset));
+        remove(&self.path).and(index)
     }
 
     /// A segment that was just made: nothing in it but its header.
@@ -419,6 +453,13 @@ pub(super) fn segment_for(segments: &[Arc<Segment>], offset: Offset) -> Option<u
     segments
         .partition_point(|segment| segment.base_offset() <= offset)
         .checked_sub(1)
+}
+
+/// Whether zeros have taken the place of the end of a segment: the next one begins behind its last record.
+pub(super) fn is_cut_short(segments: &[Arc<Segment>], index: usize, summary: &Summary) -> bool {
+    segments
+        .get(index + 1)
+        .is_some_and(|next| summary.end_offset < next.base_offset())
 }
 
 /// The number of entries of the longest index; kept within what a position can name.

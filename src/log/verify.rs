@@ -1,14 +1,15 @@
-//! Checking a partition's files without changing them.
+//! Checking a partition's files without changing them, while they are written to and removed.
 
 use std::io;
-use std::path::Path;
 
+use super::Log;
 use super::files::{list_segments, read_start_offset, segment_path};
 use super::scan::{Scanner, Step};
+use super::segment::START;
 use crate::error::{Error, FormatError};
-use crate::format::{Identity, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::offset::Offset;
-use crate::storage::{OpenMode, Storage, read_up_to_at};
+use crate::storage::{OpenMode, StorageFile, read_up_to_at};
 
 /// What a check of a partition's files found.
 #[derive(Debug, Default)]
@@ -18,50 +19,19 @@ pub(crate) struct Checked {
     pub(crate) problems: Vec<Error>,
 }
 
-/// Reads every byte of every segment of a partition.
-pub(crate) fn verify(
-    storage: &dyn Storage,
-    directory: &Path,
-    identity: &Identity,
-) -> Result<Checked, Error> {
-    let mut checked = Checked::default();
-    let bases = list_segments(storage, directory)?;
-    let first = bases.first().copied();
-    let mut next = first.unwrap_or_default();
-    match read_start_offset(storage, directory, identity) {
-        // The first segment may begin below the log start, never above it.
-        Ok(start) if first.is_some_and(|first| first > start) => {
-            let problem = "a segment is missing";
-            let error = Error::from(FormatError::Damaged {
-                what: "log",
-                problem,
-            });
-            checked
-                .problems
-                .push(error.at_offset(start).at_path(directory));
-        }
-        Ok(_) => {}
-        Err(error) => checked.problems.push(error),
-    }
-    for base in &bases {
-        let path = segment_path(directory, *base);
-        match check_segment(storage, &path, identity, *base, &mut next, &mut checked) {
-            Ok(()) => {}
-            Err(Problem::Storage(error)) => {
-                return Err(Error::storage("verify a segment", &path, error));
-            }
-            Err(Problem::Format(error, position)) => {
-                let error = Error::from(error).at_offset(next).at_path(&path);
-                checked.problems.push(error.at_position(position));
-            }
-        }
-    }
-    Ok(checked)
+/// How far a check has come.
+#[derive(Debug, Default)]
+struct Check {
+    checked: Checked,
+    /// The offset that the next batch is to have.
+    next: Offset,
+    /// Where in the segment it is to be.
+    position: u64,
 }
 
 enum Problem {
     Storage(io::Error),
-    Format(FormatError, u64),
+    Format(FormatError),
 }
 
 impl From<io::Error> for Problem {
@@ -70,45 +40,164 @@ impl From<io::Error> for Problem {
     }
 }
 
-fn check_segment(
-    storage: &dyn Storage,
-    path: &Path,
-    identity: &Identity,
-    base: Offset,
-    next: &mut Offset,
-    checked: &mut Checked,
-) -> Result<(), Problem> {
-    let file = storage.open(path, OpenMode::Read)?;
-    let mut head = [0; SEGMENT_HEADER_BYTES];
-    let filled = read_up_to_at(&*file, &mut head, 0)?;
-    SegmentHeader::decode(head.get(..filled).unwrap_or_default())
-        .and_then(|header| header.check(identity, base))
-        .map_err(|error| Problem::Format(error, 0))?;
-    if base != *next {
-        let problem = "a segment is missing or cut short";
-        let what = "log";
-        return Err(Problem::Format(FormatError::Damaged { what, problem }, 0));
+impl From<FormatError> for Problem {
+    fn from(error: FormatError) -> Self {
+        Self::Format(error)
     }
-    let mut scanner = Scanner::new(&*file, identity.segment_seed(base), 0)?;
-    loop {
-        match scanner.step()? {
-            Step::Batch { header, position } => {
-                let follows =
-                    header.base_offset == *next || (header.skips() && header.base_offset > *next);
-                if !follows {
-                    let problem = "its offset does not follow the one before";
-                    let error = FormatError::Damaged {
-                        what: "batch",
-                        problem,
-                    };
-                    return Err(Problem::Format(error, position));
-                }
-                *next = header.end_offset();
-                checked.records += u64::from(header.record_count);
-                checked.bytes += u64::from(header.length);
-            }
-            Step::End { .. } => return Ok(()),
-            Step::Bad { position, error } => return Err(Problem::Format(error, position)),
+}
+
+impl Log {
+    /// Reads every byte of every segment: of those that the log has, as far as they are whole. If somebody
+    /// else writes to it, or nobody does any more, of all files that are there, to their ends.
+    pub(crate) fn verify(&self) -> Result<Checked, Error> {
+        let (storage, directory) = (&*self.place.storage, &self.place.directory);
+        let segments: Vec<_> = if self.is_read_only() || self.refusal().is_some() {
+            let bases = list_segments(storage, directory)?;
+            bases.into_iter().map(|base| (base, u64::MAX)).collect()
+        } else {
+            let segments = self.segments();
+            let known = segments.iter();
+            known.map(|it| (it.base_offset(), it.length())).collect()
+        };
+        let first = segments.first().map(|(first, _)| *first);
+        let mut check = Check::default();
+        let start = read_start_offset(storage, directory, &self.place.identity);
+        // The first segment may begin below the log start, never above it.
+        if let (Ok(start), Some(first)) = (&start, first)
+            && first > *start
+        {
+            let error = Error::from(missing()).at_offset(*start).at_path(directory);
+            check.checked.problems.push(error);
         }
+        let start = start.unwrap_or_else(|error| {
+            check.checked.problems.push(error);
+            Offset::ZERO
+        });
+        let following = segments.iter().skip(1);
+        let deleted = following.take_while(|(base, _)| *base <= start).count();
+        let mut passed_over = true;
+        for (index, (base, length)) in segments.iter().enumerate().skip(deleted) {
+            if passed_over {
+                check.next = *base;
+            }
+            let last = index + 1 == segments.len();
+            passed_over = !self.check_segment(*base, *length, last, &mut check)?;
+        }
+        Ok(check.checked)
+    }
+
+    /// Checks one segment. Returns whether it was there: one may have been deleted meanwhile.
+    fn check_segment(
+        &self,
+        base: Offset,
+        length: u64,
+        last: bool,
+        check: &mut Check,
+    ) -> Result<bool, Error> {
+        let path = segment_path(&self.place.directory, base);
+        let fail = |error| Error::storage("verify a segment", &path, error);
+        check.position = 0;
+        let file = match self.place.storage.open(&path, OpenMode::Read) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if self.is_deleted(base) {
+                    return Ok(false);
+                }
+                check.note(missing(), &path);
+                return Ok(true);
+            }
+            file => file.map_err(fail)?,
+        };
+        let mut tried = None;
+        while let Err(problem) = self.check_file(&*file, base, length, check) {
+            if self.is_read_only() {
+                // What looks wrong may be a batch on its way.
+                if last && matches!(problem, Problem::Format(_)) {
+                    let proof = self.proof_behind(&*file, base, check).map_err(fail)?;
+                    if proof <= check.next {
+                        break;
+                    }
+                }
+                // And that may have come meanwhile, or zeros behind the last one may have gone.
+                if tried.replace(check.position) != Some(check.position) {
+                    continue;
+                }
+            }
+            match problem {
+                Problem::Format(error) => check.note(error, &path),
+                Problem::Storage(error) => return Err(fail(error)),
+            }
+            break;
+        }
+        Ok(true)
+    }
+
+    /// Up to which offset the log is known to be whole, by what comes later.
+    fn proof_behind(
+        &self,
+        file: &dyn StorageFile,
+        base: Offset,
+        check: &Check,
+    ) -> io::Result<Offset> {
+        let _older_at_worst = self.follow(None);
+        let seed = self.place.identity.segment_seed(base);
+        let mut scanner = Scanner::new(file, seed, START)?;
+        let durable = scanner.durable_upto(check.position.max(START), check.next)?;
+        Ok(durable.max(self.high_watermark()))
+    }
+
+    fn check_file(
+        &self,
+        file: &dyn StorageFile,
+        base: Offset,
+        length: u64,
+        check: &mut Check,
+    ) -> Result<(), Problem> {
+        let identity = &self.place.identity;
+        if check.position < START {
+            let mut head = [0; SEGMENT_HEADER_BYTES];
+            let filled = read_up_to_at(file, &mut head, 0)?;
+            SegmentHeader::decode(head.get(..filled).unwrap_or_default())
+                .and_then(|header| header.check(identity, base))?;
+            if base != check.next {
+                return Err(missing().into());
+            }
+            check.position = START;
+        }
+        let mut scanner = Scanner::new(file, identity.segment_seed(base), check.position)?;
+        scanner.end_at(length);
+        loop {
+            match scanner.step()? {
+                Step::Batch { header, .. } => {
+                    let follows = header.base_offset == check.next
+                        || (header.skips() && header.base_offset > check.next);
+                    if !follows {
+                        let problem = "its offset does not follow the one before";
+                        let what = "batch";
+                        return Err(FormatError::Damaged { what, problem }.into());
+                    }
+                    check.next = header.end_offset();
+                    check.position += u64::from(header.length);
+                    check.checked.records += u64::from(header.record_count);
+                    check.checked.bytes += u64::from(header.length);
+                }
+                Step::End { .. } => return Ok(()),
+                Step::Bad { error, .. } => return Err(error.into()),
+            }
+        }
+    }
+}
+
+impl Check {
+    fn note(&mut self, error: FormatError, path: &std::path::Path) {
+        let error = Error::from(error).at_offset(self.next).at_path(path);
+        let error = error.at_position(self.position);
+        self.checked.problems.push(error);
+    }
+}
+
+fn missing() -> FormatError {
+    FormatError::Damaged {
+        what: "log",
+        problem: "a segment is missing or cut short",
     }
 }

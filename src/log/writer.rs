@@ -211,7 +211,7 @@ impl Writer {
                 append_time: next.append_time,
             });
             end.position += next.length;
-            end.first_timestamp.get_or_insert(next.base_timestamp);
+            end.first_timestamp.get_or_insert(next.max_timestamp);
             end_offset = next.end_offset;
             batches += 1;
         }

@@ -28,7 +28,8 @@ impl DiskStorage {
     ///
     /// # Durability
     ///
-    /// The directory's own name is synced into its parent, and so on up to the first that was there.
+    /// The directory's own name is synced into its parent, and so on up to the first that was there, whose
+    /// name is synced too, unless its parent may not be opened.
     ///
     /// # Errors
     ///
@@ -36,6 +37,13 @@ impl DiskStorage {
     pub fn create(root: impl AsRef<Path>) -> io::Result<Self> {
         let root = std::path::absolute(root)?;
         let missing: Vec<&Path> = root.ancestors().take_while(|path| !path.is_dir()).collect();
+        // Whoever made that one may have been killed before its name was on disk.
+        if let Some(parent) = root.ancestors().nth(missing.len() + 1) {
+            match sync_directory(parent) {
+                Err(error) if !may_sync(&error) => {}
+                synced => synced?,
+            }
+        }
         for path in missing.into_iter().rev() {
             match make_dir(path) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -97,6 +105,18 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     } else {
         File::open(path)?.sync_all()
     }
+}
+
+/// Whether a sync that failed like that could have been done: the directory may be somebody else's, or of a
+/// file system that has none.
+fn may_sync(error: &io::Error) -> bool {
+    !matches!(
+        error.kind(),
+        io::ErrorKind::InvalidInput
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::Unsupported
+    )
 }
 
 /// `O_NOFOLLOW | O_NONBLOCK`: a link is not followed and a pipe does not block.

@@ -541,30 +541,22 @@ impl Catalog {
         let mut report = VerifyReport::default();
         for topic in self.list() {
             for log in topic.logs() {
-                let partition = log.partition().partition();
-                let identity = Identity {
-                    log: self.log_id,
-                    topic: topic.id,
-                    partition,
-                };
                 if !self.read_only {
                     log.flush()?;
                 }
-                let directory = topic.directory.join(partition.to_string());
-                let storage = &*self.environment.storage;
-                let checked = crate::log::verify(storage, &directory, &identity)?;
+                let mut checked = log.verify()?;
                 report.partitions += 1;
                 report.records += checked.records;
                 report.bytes += checked.bytes;
+                if let Some(refusal) = log.refusal().filter(|_| !self.read_only)
+                    && checked.problems.is_empty()
+                {
+                    checked.problems.push(refusal);
+                }
                 let name = |error: Error| error.in_partition(log.partition());
                 report
                     .problems
                     .extend(checked.problems.into_iter().map(name));
-                if let Some(refusal) = log.refusal().filter(|_| !self.read_only)
-                    && report.problems.is_empty()
-                {
-                    report.problems.push(refusal);
-                }
             }
         }
         Ok(report)

@@ -68,7 +68,8 @@ pub struct VerifyReport {
     pub records: u64,
     /// The bytes of their batches.
     pub bytes: u64,
-    /// Everything that is wrong. A torn tail is listed too: opening for writing mends it.
+    /// Everything that is wrong. Not what lies at the end of a log opened read-only and was never known to be
+    /// on disk: the owner may be writing it, and after a crash opening for writing mends it.
     pub problems: Vec<Error>,
 }
 

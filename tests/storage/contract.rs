@@ -63,6 +63,21 @@ fn a_storage_made_by_a_crash_keeps_the_contract() {
     conformance::check(make).unwrap();
 }
 
+/// Where its parent belongs to somebody else (not for root, who may open it all the same).
+#[cfg(unix)]
+#[test]
+fn a_directory_that_is_there_is_opened_though_its_parent_may_not_be() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = Directory::new("parent");
+    let root = directory.0.join("log");
+    fs::create_dir_all(&root).unwrap();
+    let allow = |mode| fs::set_permissions(&directory.0, fs::Permissions::from_mode(mode));
+    allow(0o311).unwrap();
+    let opened = DiskStorage::create(&root);
+    allow(0o755).unwrap();
+    opened.unwrap();
+}
+
 #[cfg(unix)]
 #[test]
 fn links_and_pipes_on_the_disk_are_refused_without_waiting() {

@@ -1,6 +1,7 @@
 //! What two do at once, one step of each at a time.
 
 mod leaving;
+mod reading;
 mod syncing;
 mod turns;
 

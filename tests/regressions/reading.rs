@@ -1,0 +1,262 @@
+//! Bugs of reading, of what is there by then.
+
+use std::fmt::{self, Debug};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use topiclog::storage::{
+    Entry, Fault, OpenMode, OperationKind, SimulatedStorage, Storage, StorageFile, StorageLock,
+};
+use topiclog::{
+    Durability, Error, ErrorKind, EventLog, Housekeeping, Offset, Partition, Record, Timestamp,
+};
+
+use super::common::{self, NOON, clock};
+use super::{EIO, options, send};
+
+/// What is done once, and the end of the path that brings it about.
+type Act = Arc<Mutex<Option<(String, Box<dyn FnOnce() + Send>)>>>;
+
+/// Does something when a file is about to be opened for reading.
+#[derive(Clone)]
+struct Acts {
+    storage: SimulatedStorage,
+    act: Act,
+}
+
+impl Acts {
+    fn on(storage: &SimulatedStorage) -> Self {
+        let (storage, act) = (storage.clone(), Act::default());
+        Self { storage, act }
+    }
+
+    fn before_opening(&self, file: &str, act: impl FnOnce() + Send + 'static) {
+        *self.act.lock().unwrap() = Some((file.to_owned(), Box::new(act)));
+    }
+
+    fn has_acted(&self) -> bool {
+        self.act.lock().unwrap().is_none()
+    }
+}
+
+impl Debug for Acts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.storage.fmt(f)
+    }
+}
+
+impl Storage for Acts {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn StorageFile>> {
+        let named = |act: &mut (String, _)| mode == OpenMode::Read && path.ends_with(&act.0);
+        let act = self.act.lock().unwrap().take_if(named);
+        if let Some((_, act)) = act {
+            act();
+        }
+        self.storage.open(path, mode)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.storage.create_dir(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.storage.rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.storage.remove_file(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.storage.remove_dir(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        self.storage.list(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.storage.sync_dir(path)
+    }
+
+    fn lock(&self, path: &Path, note: &str) -> io::Result<Box<dyn StorageLock>> {
+        self.storage.lock(path, note)
+    }
+}
+
+/// A log, a topic of many segments in it, and its partition as a reader has it: by the same handle, or by
+/// one that was opened read-only beside it.
+struct Read {
+    storage: Acts,
+    logs: Vec<EventLog>,
+    owned: Partition,
+    partition: Partition,
+}
+
+fn read(beside: bool) -> Read {
+    let storage = Acts::on(&SimulatedStorage::new());
+    let open = || common::try_open(storage.clone(), &clock()).unwrap();
+    let log = open();
+    let topic = log.create_topic("t", options(Durability::Disk)).unwrap();
+    send(&topic, 20);
+    // What is written down at a close is what another process sees.
+    log.close().unwrap();
+    let mut logs = vec![open()];
+    let owned = logs[0].topic("t").unwrap().partition(0).unwrap();
+    assert!(owned.segment_count() > 3);
+    let mut partition = owned.clone();
+    if beside {
+        let log = opened_beside(&storage);
+        partition = log.topic("t").unwrap().partition(0).unwrap();
+        logs.push(log);
+    }
+    Read {
+        storage,
+        logs,
+        owned,
+        partition,
+    }
+}
+
+fn opened_beside(storage: &Acts) -> EventLog {
+    let log = EventLog::builder().storage(storage.clone()).read_only();
+    log.housekeeping(Housekeeping::Manual).open().unwrap()
+}
+
+/// The names of the partition's files with this ending, in order.
+fn files(storage: &Acts, ending: &str) -> Vec<String> {
+    let files = storage.storage.files();
+    let names = files.iter().map(|(path, _)| path.file_name().unwrap());
+    let names = names.map(|name| name.to_str().unwrap().to_owned());
+    let mut names: Vec<_> = names.filter(|name| name.ends_with(ending)).collect();
+    names.sort();
+    names
+}
+
+/// Records were deleted while somebody looked for them: he was told of damage or of a file that is not there,
+/// and not, as every consumer goes by, that his offset is out of range.
+#[test]
+fn a_reader_that_deletion_overtakes_is_out_of_range() {
+    for beside in [false, true] {
+        for (ending, number) in [(".index", 0), (".log", 0), (".log", 1), (".log", 2)] {
+            let read = read(beside);
+            let file = &files(&read.storage, ending)[number];
+            let owned = read.owned.clone();
+            read.storage.before_opening(file, move || {
+                owned.delete_records(owned.offsets().log_end).unwrap();
+            });
+            let first = u64::from(number == 0);
+            let mut scan = read.partition.scan(Offset::new(first));
+            let error = scan.find_map(Result::err).unwrap();
+            let what = format!("{ending} {number}, beside {beside}: {error}");
+            assert!(read.storage.has_acted(), "{what}");
+            assert_eq!(error.kind(), ErrorKind::OffsetOutOfRange, "{what}");
+        }
+    }
+}
+
+/// The first segment went while a time was looked for in it, and with it the answer.
+#[test]
+fn a_time_is_found_in_the_segments_that_deletion_leaves() {
+    for beside in [false, true] {
+        for ending in [".index", ".log"] {
+            let read = read(beside);
+            let owned = read.owned.clone();
+            let first = &files(&read.storage, ending)[0];
+            read.storage.before_opening(first, move || {
+                owned.delete_records(Offset::new(10)).unwrap();
+            });
+            let found = read.partition.offset_for_time(Timestamp::from_millis(NOON));
+            let (offset, _) = found.unwrap().unwrap();
+            assert!(read.storage.has_acted(), "{ending}, beside {beside}");
+            assert_eq!(offset, Offset::new(10), "{ending}, beside {beside}");
+        }
+    }
+}
+
+/// What was known of the last segment was kept for good: younger records were not found in it.
+#[test]
+fn a_time_is_found_in_what_the_owner_has_written_since() {
+    let storage = Acts::on(&SimulatedStorage::new());
+    let time = |offset: i64| Timestamp::from_millis(NOON + offset * 1000);
+    let write = |offset: i64| {
+        let log = common::try_open(storage.clone(), &clock()).unwrap();
+        let topic = log.open_or_create_topic("t", options(Durability::Disk));
+        let record = Record::new(vec![7; 400]).timestamp(time(offset));
+        topic.unwrap().producer().send_and_wait(record).unwrap();
+        log.close().unwrap();
+    };
+    write(0);
+    let beside = opened_beside(&storage);
+    for offset in 0..6 {
+        let partition = beside.topic("t").unwrap().partition(0).unwrap();
+        let found = partition.offset_for_time(time(offset)).unwrap();
+        assert_eq!(found.map(|(_, found)| found), Some(time(offset)));
+        write(offset + 1);
+    }
+}
+
+/// Retention removed a segment, or a batch was being written, while the files were checked: they were called
+/// damaged, or could not be opened.
+#[test]
+fn what_happens_to_a_log_while_it_is_checked_is_no_damage() {
+    for beside in [false, true] {
+        let read = read(beside);
+        let checked = || read.logs.last().unwrap().verify().unwrap();
+        let segments = files(&read.storage, ".log");
+        for (number, upto) in [(0, 1), (1, 4), (3, 20)] {
+            let owned = read.owned.clone();
+            let file = &files(&read.storage, ".log")[number];
+            read.storage.before_opening(file, move || {
+                owned.delete_records(Offset::new(upto)).unwrap();
+            });
+            let report = checked();
+            assert!(read.storage.has_acted() && report.is_sound(), "{report:?}");
+        }
+        assert!(files(&read.storage, ".log").len() < segments.len());
+        // A part of a batch, behind what the owner has written.
+        let path = read.storage.storage.files().into_iter();
+        let mut path = path.filter(|(path, _)| path.ends_with(segments.last().unwrap()));
+        let path = path.next().unwrap().0;
+        let mut bytes = read.storage.storage.read_file(&path).unwrap();
+        bytes.extend_from_within(bytes.len() - 40..);
+        read.storage.storage.write_file(&path, bytes).unwrap();
+        let report = checked();
+        assert!(report.is_sound(), "{report:?}");
+    }
+}
+
+/// What proves damage comes later than what a reader beside the owner may see.
+#[test]
+fn damage_above_the_high_watermark_is_found_beside_the_owner() {
+    let read = read(false);
+    let storage = &read.storage.storage;
+    storage
+        .remove_file(Path::new("topics/t/0/checkpoint"))
+        .unwrap();
+    let first = Path::new("topics/t/0").join(&files(&read.storage, ".log")[0]);
+    storage.flip_bit(&first, 8 * 200).unwrap();
+    let report = opened_beside(&read.storage).verify().unwrap();
+    assert_eq!(report.problems[0].kind(), ErrorKind::Corrupt);
+}
+
+/// A partition that was poisoned went unnamed if another one was damaged.
+#[test]
+fn every_partition_has_its_own_problems() {
+    let storage = SimulatedStorage::new();
+    let log = common::open(&storage, &clock());
+    let topic = log.create_topic("t", options(Durability::Disk).partitions(2));
+    let topic = topic.unwrap();
+    for partition in [0, 0, 1] {
+        common::send_next(&topic, 1, partition).unwrap();
+    }
+    storage
+        .flip_bit("topics/t/0/00000000000000000000.log", 8 * 100)
+        .unwrap();
+    storage.fail(Fault::error(EIO).only(OperationKind::Sync));
+    common::send_next(&topic, 1, 1).unwrap_err();
+    let report = log.verify().unwrap();
+    let kinds: Vec<_> = report.problems.iter().map(Error::kind).collect();
+    assert_eq!(kinds, [ErrorKind::Corrupt, ErrorKind::Poisoned]);
+}

@@ -1,0 +1,311 @@
+//! Bugs of opening, and of what an earlier run has left.
+
+use std::path::Path;
+use std::time::Duration;
+
+use topiclog::storage::{Fault, OpenMode, OperationKind, SimulatedStorage, Storage};
+use topiclog::{
+    Durability, ErrorKind, Offset, Record, Timestamp, TimestampType, Topic, TopicOptions,
+};
+
+use super::common::{self, NOON, clock};
+use super::{EIO, is_damaged, log_with, reopened, segments, whole};
+
+fn time(offset: i64) -> Timestamp {
+    Timestamp::from_millis(NOON + offset * 1000)
+}
+
+/// Sends records of which a segment takes two or three, a second apart.
+fn send_a_second_apart(topic: &Topic, records: i64) {
+    for offset in 0..records {
+        let record = Record::new(vec![7; 300]).timestamp(time(offset));
+        topic.producer().send_and_wait(record).unwrap();
+    }
+}
+
+fn expiring() -> TopicOptions {
+    let options = TopicOptions::new().segment_bytes(1400);
+    options.retention(Some(Duration::from_secs(100)))
+}
+
+/// A sealed segment could not be cut to its length, and the log was closed. Afterwards no time was found in
+/// it and nothing expired: the zeros at its end were taken for damage.
+#[test]
+fn zeros_at_the_end_of_a_sealed_segment_are_its_end() {
+    let storage = SimulatedStorage::new();
+    let clock = clock();
+    let log = common::open(&storage, &clock);
+    let topic = log.create_topic("t", expiring()).unwrap();
+    storage.fail(Fault::error(EIO).only(OperationKind::SetLen).forever());
+    send_a_second_apart(&topic, 10);
+    assert!(storage.faults_hit() > 1);
+    storage.heal();
+    log.close().unwrap();
+    let log = common::open(&storage, &clock);
+    let partition = log.topic("t").unwrap().partition(0).unwrap();
+    assert!(partition.segment_count() > 2);
+    for offset in 0..10 {
+        let found = partition.offset_for_time(time(offset)).unwrap();
+        assert_eq!(found.map(|(_, found)| found), Some(time(offset)));
+    }
+    assert_eq!(partition.offset_for_time(time(10)).unwrap(), None);
+    assert_eq!(common::contents(&partition).unwrap().len(), 10);
+    assert!(log.verify().unwrap().is_sound() && !is_damaged(&log));
+    clock.set_wall(time(300));
+    log.run_housekeeping();
+    assert_eq!(partition.offsets().log_start, Offset::new(10));
+}
+
+/// Zeros where a record was, at the end of a sealed segment, are damage all the same.
+#[test]
+fn zeros_in_the_place_of_records_are_not_the_end_of_a_segment() {
+    let storage = SimulatedStorage::new();
+    let clock = clock();
+    let log = common::open(&storage, &clock);
+    let topic = log.create_topic("t", expiring()).unwrap();
+    send_a_second_apart(&topic, 10);
+    log.close().unwrap();
+    let path = "topics/t/0/00000000000000000000.log";
+    let mut bytes = storage.read_file(path).unwrap();
+    let length = bytes.len();
+    bytes[length - 350..].fill(0);
+    storage.write_file(path, bytes).unwrap();
+    let index = Path::new(path).with_extension("index");
+    storage.remove_file(&index).unwrap();
+    let log = common::open(&storage, &clock);
+    let partition = log.topic("t").unwrap().partition(0).unwrap();
+    let error = partition.offset_for_time(time(5)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    clock.set_wall(time(300));
+    log.run_housekeeping();
+    assert_eq!(partition.offsets().log_start, Offset::ZERO);
+    let read = partition.scan(Offset::ZERO).last().unwrap();
+    assert_eq!(read.unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+/// A file could not be removed once: it stayed until the next opening, and so did those after it.
+#[test]
+fn a_file_that_could_not_be_removed_is_removed_the_next_time() {
+    for after in 0..20 {
+        let storage = SimulatedStorage::new();
+        let clock = clock();
+        let log = common::open(&storage, &clock);
+        let topic = log.create_topic("t", expiring()).unwrap();
+        send_a_second_apart(&topic, 10);
+        let files = || {
+            let files = storage.files().into_iter();
+            let files = files.filter(|(path, _)| path.starts_with("topics/t/0"));
+            let kinds = ["log", "index"].map(Some);
+            let ours = |path: &Path| kinds.contains(&path.extension().and_then(|end| end.to_str()));
+            files.filter(|(path, _)| ours(path)).count()
+        };
+        assert!(files() > 5);
+        storage.fail(Fault::error(EIO).only(OperationKind::Remove).after(after));
+        clock.set_wall(time(300));
+        log.run_housekeeping();
+        storage.heal();
+        log.run_housekeeping();
+        assert_eq!(files(), 1, "after {after}");
+    }
+}
+
+/// The write after a roll failed: nothing went by size while the new segment was empty.
+#[test]
+fn what_is_before_an_empty_segment_goes_by_size() {
+    let mut empty = 0;
+    for after in 0..16 {
+        let storage = SimulatedStorage::new();
+        let log = common::open(&storage, &clock());
+        let options = expiring().retention(None).retention_bytes(Some(0));
+        let topic = log.create_topic("t", options).unwrap();
+        let partition = topic.partition(0).unwrap();
+        send_a_second_apart(&topic, 3);
+        assert_eq!(partition.segment_count(), 1);
+        // The header of a new segment is one write, its first batch the next.
+        storage.fail(Fault::error(EIO).only(OperationKind::Write).after(after));
+        let sent = topic.producer().send_and_wait(Record::new(vec![7; 300]));
+        storage.heal();
+        empty += u32::from(sent.is_err() && partition.segment_count() == 2);
+        log.run_housekeeping();
+        let offsets = partition.offsets();
+        assert_eq!(offsets.log_start, offsets.log_end, "after {after}");
+    }
+    assert!(empty > 0, "no failure left an empty segment");
+}
+
+/// A log of level `Os` whose process was killed, with records of this value behind a first one that is not as
+/// it was written.
+fn torn(value: &[u8], records: usize) -> SimulatedStorage {
+    let storage = SimulatedStorage::new();
+    let log = common::open(&storage, &clock());
+    let options = TopicOptions::new().durability(Durability::Os);
+    let topic = log.create_topic("t", options).unwrap();
+    for _ in 0..=records {
+        let sent = topic.producer().send_and_wait(Record::new(value));
+        sent.unwrap();
+    }
+    let killed = storage.kill();
+    // In the value of the first batch.
+    let path = "topics/t/0/00000000000000000000.log";
+    killed.flip_bit(path, 8 * 200).unwrap();
+    killed
+}
+
+/// For every place that had the magic of a batch a quarter of a mebibyte was read again.
+#[test]
+fn what_looks_like_a_batch_costs_an_opening_no_reads() {
+    let storage = torn("\u{177}".repeat(100_000).as_bytes(), 10);
+    let before = storage.operations();
+    let log = common::open(&storage, &clock());
+    assert!(!is_damaged(&log) && log.recovery_report().cut_bytes() > 2_000_000);
+    let operations = storage.operations() - before;
+    assert!(operations < 200, "{operations}");
+}
+
+/// Values that held what looks like the header of a batch made a torn tail pass for damage: so many had to be
+/// checked that it was given up.
+#[test]
+fn what_looks_like_a_batch_makes_no_damage_of_a_torn_tail() {
+    for (length, base_offset, durable_upto) in [
+        (150_000_u32, 1_u64 << 39, 0_u64),
+        (150_000, 5, 5),
+        (1_000_000, 5, 5),
+        (72, 5, 5),
+        (0, 5, 5),
+        (u32::MAX, 5, 5),
+    ] {
+        let mut header = [0; 72];
+        header[4..8].copy_from_slice(&length.to_le_bytes());
+        header[8..11].copy_from_slice(&[0xC5, 0xB7, 1]);
+        header[16..24].copy_from_slice(&base_offset.to_le_bytes());
+        header[48..56].copy_from_slice(&durable_upto.to_le_bytes());
+        let storage = torn(&header.repeat(2000), 10);
+        let log = common::open(&storage, &clock());
+        assert!(!is_damaged(&log), "{length} {base_offset} {durable_upto}");
+        assert!(log.recovery_report().cut_bytes() > 0);
+    }
+}
+
+/// Batches of all sizes behind a bad one are found, and what they prove.
+#[test]
+fn a_batch_that_proves_a_bad_one_durable_is_found_whatever_its_length() {
+    for length in [1, 180, 255, 70_000, 262_000, 262_144, 600_000] {
+        for before in [1, 100_000, 262_100] {
+            let storage = SimulatedStorage::new();
+            let log = common::open(&storage, &clock());
+            let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+            for length in [before, length] {
+                let record = Record::new(vec![7; length]);
+                topic.producer().send_and_wait(record).unwrap();
+            }
+            let killed = storage.kill();
+            killed
+                .remove_file(Path::new("topics/t/0/checkpoint"))
+                .unwrap_or_default();
+            let path = "topics/t/0/00000000000000000000.log";
+            killed.flip_bit(path, 8 * 144).unwrap();
+            let log = common::open(&killed, &clock());
+            assert!(is_damaged(&log), "{before} {length}");
+        }
+    }
+}
+
+/// The age of a segment was counted from its first record, and after an opening from what its sender had said
+/// though the log's own time counted: it was too old for the next record.
+#[test]
+fn the_age_of_a_segment_counts_from_the_youngest_of_its_first_batch() {
+    for stamped_by in [TimestampType::CreateTime, TimestampType::LogAppendTime] {
+        for reopened in [false, true] {
+            let storage = SimulatedStorage::new();
+            let clock = clock();
+            let log = common::open(&storage, &clock);
+            let options = TopicOptions::new().timestamp_type(stamped_by);
+            let options = options.segment_age(Duration::from_secs(5));
+            let mut topic = log.create_topic("t", options).unwrap();
+            for at in [-4, 0] {
+                let record = Record::new("one batch").timestamp(time(at));
+                topic.producer().send(record).unwrap();
+            }
+            topic.flush().unwrap();
+            let mut logs = vec![log];
+            if reopened {
+                logs[0].close().unwrap();
+                logs.push(common::open(&storage, &clock));
+                topic = logs[1].topic("t").unwrap();
+            }
+            let partition = topic.partition(0).unwrap();
+            for (at, segments) in [(5, 1), (6, 2)] {
+                clock.set_wall(time(at));
+                let record = Record::new("later").timestamp(time(at));
+                topic.producer().send_and_wait(record).unwrap();
+                let context = format!("{stamped_by:?}, reopened {reopened}, {at}");
+                assert_eq!(partition.segment_count(), segments, "{context}");
+            }
+        }
+    }
+}
+
+/// A torn tail of any length is kept aside as it was, but for the zeros behind it.
+#[test]
+fn a_long_torn_tail_is_kept_aside_byte_by_byte() {
+    for records in [1, 9, 10, 11, 30] {
+        let storage = torn(&vec![7; 100_000], records);
+        let path = "topics/t/0/00000000000000000000.log";
+        let before = storage.read_file(path).unwrap();
+        let end = before.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+        let log = common::open(&storage, &clock());
+        assert_eq!(
+            log.recovery_report().cut_bytes(),
+            u64::try_from(before.len()).unwrap() - 80
+        );
+        let kept = storage.read_file("topics/t/0/00000000000000000000-80.cut");
+        assert!(kept.unwrap() == before[80..end], "{records}");
+    }
+}
+
+/// Noise in a torn tail looked like the header of a batch longer than the file: the search for a proof gave
+/// up there, and what a mere power cut had left was called damaged.
+#[test]
+fn noise_that_looks_like_a_long_batch_is_a_torn_tail() {
+    let (storage, _log, _topic) = log_with(Durability::Os, 3);
+    let killed = storage.kill();
+    let (path, _) = segments(&killed).remove(0);
+    let mut bytes = killed.read_file(&path).unwrap();
+    // A batch begins behind the segment's header with its checksum, then comes its length.
+    bytes[84..88].copy_from_slice(&u32::MAX.to_le_bytes());
+    killed.write_file(&path, bytes).unwrap();
+    let (log, partition) = reopened(&killed);
+    assert!(!is_damaged(&log));
+    assert_eq!(whole(&partition), (0, 0));
+    assert!(log.recovery_report().cut_bytes() > 0);
+}
+
+/// The zeros behind a torn tail were kept aside with it, and where the disk had no room for them the log did
+/// not open.
+#[test]
+fn a_torn_tail_is_cut_though_the_disk_has_no_room_for_the_zeros_behind_it() {
+    let storage = SimulatedStorage::new();
+    let log = common::open(&storage, &clock());
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    for _record in 0..30 {
+        common::send_next(&topic, common::LARGE, 0).unwrap();
+    }
+    let end = topic.partition(0).unwrap().size_bytes();
+    let storage = storage.kill();
+    let (path, length) = segments(&storage).pop().unwrap();
+    assert!(
+        length > end + 50_000,
+        "{length} bytes, batches end at {end}"
+    );
+    let file = storage.open(Path::new(&path), OpenMode::ReadWrite).unwrap();
+    file.write_at(&[9; 100], end).unwrap();
+    drop(file);
+    let used: u64 = storage.files().iter().map(|(_, length)| length).sum();
+    storage.set_capacity(Some(used + 10_000));
+    let (log, partition) = reopened(&storage);
+    assert_eq!(partition.offsets().log_end, 30);
+    assert!(log.recovery_report().cut_bytes() > 0);
+    let kept = storage.files().into_iter();
+    let kept = kept.filter(|(path, _)| path.extension().is_some_and(|kind| kind == "cut"));
+    assert_eq!(kept.map(|(_, length)| length).collect::<Vec<_>>(), [100]);
+}
