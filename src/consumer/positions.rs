@@ -93,39 +93,37 @@ impl Consumer {
     }
 
     fn read_slot(&mut self, number: usize, left: usize) -> Result<Option<PartitionRecords>, Error> {
-        self.resolve(number)?;
         let fetch_bytes = self.options.fetch_size();
-        let Some(slot) = self.slots.get_mut(&number) else {
-            return Ok(None);
-        };
-        if slot.topic.is_deleted() {
-            // In a group the next rebalance takes it away.
-            return if self.membership.is_some() {
-                Ok(None)
-            } else {
-                Err(slot.topic.gone())
+        loop {
+            self.resolve(number)?;
+            let Some(slot) = self.slots.get_mut(&number) else {
+                return Ok(None);
             };
-        }
-        let read = match slot.reader.next(left, fetch_bytes) {
-            Ok(None) => {
-                slot.reader.log().write_for_reader();
-                slot.reader.next(left, fetch_bytes)
-            }
-            read => read,
-        };
-        match read {
-            Err(error) if error.kind() == ErrorKind::OffsetOutOfRange => {
-                if self.options.offset_reset == OffsetReset::None {
-                    return Err(error);
-                }
-                slot.start = Some(Start::Reset);
-                self.resolve(number)?;
-                let Some(slot) = self.slots.get_mut(&number) else {
-                    return Ok(None);
+            if slot.topic.is_deleted() {
+                // In a group the next rebalance takes it away.
+                return if self.membership.is_some() {
+                    Ok(None)
+                } else {
+                    Err(slot.topic.gone())
                 };
-                slot.reader.next(left, fetch_bytes)
             }
-            read => read,
+            let read = match slot.reader.next(left, fetch_bytes) {
+                Ok(None) => {
+                    slot.reader.log().write_for_reader();
+                    slot.reader.next(left, fetch_bytes)
+                }
+                read => read,
+            };
+            match read {
+                // Retention may overtake the reader again and again, each time less is left to remove.
+                Err(error)
+                    if error.kind() == ErrorKind::OffsetOutOfRange
+                        && self.options.offset_reset != OffsetReset::None =>
+                {
+                    slot.start = Some(Start::Reset);
+                }
+                read => return read,
+            }
         }
     }
 
