@@ -249,7 +249,7 @@ fn the_age_of_a_segment_counts_from_the_youngest_of_its_first_batch() {
 #[test]
 fn a_long_torn_tail_is_kept_aside_byte_by_byte() {
     for records in [1, 9, 10, 11, 30] {
-        let storage = torn(&[7; 100_000], records);
+        let storage = torn(&vec![7; 100_000], records);
         let path = "topics/t/0/00000000000000000000.log";
         let before = storage.read_file(path).unwrap();
         let end = before.iter().rposition(|byte| *byte != 0).unwrap() + 1;
