@@ -251,7 +251,7 @@ impl<'f> Sums<'f> {
     fn new(scanner: &Scanner<'f>, from: u64) -> io::Result<Self> {
         let bytes = saturating_usize(scanner.file_end.saturating_sub(from));
         let mut kept = Vec::new();
-        kept.try_reserve_exact(bytes / SUM_INTERVAL_BYTES + 1)
+        kept.try_reserve_exact(bytes / SUM_INTERVAL_BYTES + 2)
             .map_err(|_| io::ErrorKind::OutOfMemory)?;
         let mut window = vec![0; CHUNK_BYTES];
         let (mut position, mut hasher) = (from, Hasher::new());

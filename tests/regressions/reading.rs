@@ -4,6 +4,7 @@ use std::fmt::{self, Debug};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use topiclog::storage::{
     Entry, Fault, OpenMode, OperationKind, SimulatedStorage, Storage, StorageFile, StorageLock,
@@ -259,4 +260,55 @@ fn every_partition_has_its_own_problems() {
     let report = log.verify().unwrap();
     let kinds: Vec<_> = report.problems.iter().map(Error::kind).collect();
     assert_eq!(kinds, [ErrorKind::Corrupt, ErrorKind::Poisoned]);
+}
+
+/// A topic that was deleted while the log was checked was called damaged.
+#[test]
+fn a_topic_deleted_while_the_log_is_checked_is_no_damage() {
+    for beside in [false, true] {
+        for number in [0, 2] {
+            let read = read(beside);
+            let owner = read.logs[0].clone();
+            let file = &files(&read.storage, ".log")[number];
+            read.storage
+                .before_opening(file, move || owner.delete_topic("t").unwrap());
+            let report = read.logs.last().unwrap().verify().unwrap();
+            assert!(read.storage.has_acted() && report.is_sound(), "{report:?}");
+        }
+    }
+}
+
+/// Two looked at once what the owner had done. One had listed fewer files, was overtaken, and put its list in
+/// the place of the other's: the reader knew of records and not of the file they were in.
+#[test]
+fn an_older_look_at_the_owner_never_replaces_a_younger_one() {
+    let storage = Acts::on(&SimulatedStorage::new());
+    let owner = common::try_open(storage.clone(), &clock()).unwrap();
+    let topic = owner.create_topic("t", options(Durability::Disk)).unwrap();
+    send(&topic, 1);
+    let beside = opened_beside(&storage);
+    let partition = beside.topic("t").unwrap().partition(0).unwrap();
+    let mut consumer = beside.consumer().assign([&partition]).unwrap();
+    send(&topic, 5);
+    owner.close().unwrap();
+
+    let other = Arc::new(Mutex::new(None));
+    let (of_hook, again) = (Arc::clone(&other), storage.clone());
+    let last = files(&storage, ".log").pop().unwrap();
+    storage.before_opening(&last, move || {
+        let owner = common::try_open(again, &clock()).unwrap();
+        send(&owner.topic("t").unwrap(), 20);
+        owner.close().unwrap();
+        let thread = std::thread::spawn(move || drop(consumer.poll(Duration::ZERO)));
+        for _look in 0..5000 {
+            if thread.is_finished() {
+                break;
+            }
+            std::thread::yield_now();
+        }
+        *of_hook.lock().unwrap() = Some(thread);
+    });
+    let _first = beside.topic("t").unwrap();
+    other.lock().unwrap().take().unwrap().join().unwrap();
+    assert_eq!(common::contents(&partition).unwrap().len(), 26);
 }
