@@ -10,7 +10,8 @@ use topiclog::storage::{
     Entry, Fault, OpenMode, OperationKind, SimulatedStorage, Storage, StorageFile, StorageLock,
 };
 use topiclog::{
-    Durability, Error, ErrorKind, EventLog, Housekeeping, Offset, Partition, Record, Timestamp,
+    ConsumerOptions, Durability, Error, ErrorKind, EventLog, Housekeeping, Offset, OffsetReset,
+    Partition, Record, Timestamp,
 };
 
 use super::common::{self, NOON, clock};
@@ -311,4 +312,32 @@ fn an_older_look_at_the_owner_never_replaces_a_younger_one() {
     let _first = beside.topic("t").unwrap();
     other.lock().unwrap().take().unwrap().join().unwrap();
     assert_eq!(common::contents(&partition).unwrap().len(), 26);
+}
+
+/// Retention overtook a consumer, and once more while it began at what was left: that error was told.
+#[test]
+fn a_consumer_that_is_overtaken_twice_begins_at_what_is_left() {
+    let there = read(false);
+    let bases = files(&there.storage, ".index");
+    let delete = |upto: u64| {
+        let partition = there.owned.clone();
+        move || drop(partition.delete_records(Offset::new(upto)).unwrap())
+    };
+    let base = |name: &str| name.trim_end_matches(".index").parse::<u64>().unwrap();
+    let (first, second) = (base(&bases[1]), base(&bases[2]));
+    let (storage, index) = (there.storage.clone(), bases[1].clone());
+    let (once, again) = (delete(first), delete(second));
+    there.storage.before_opening(&bases[0], move || {
+        once();
+        storage.before_opening(&index, again);
+    });
+    let consumer = there.logs[0].consumer();
+    let earliest = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+    let mut consumer = consumer
+        .options(earliest)
+        .assign([&there.partition])
+        .unwrap();
+    let records = consumer.poll(Duration::ZERO).unwrap();
+    assert!(there.storage.has_acted());
+    assert_eq!(records.iter().next().unwrap().offset(), Offset::new(second));
 }
