@@ -154,7 +154,8 @@ fn drop_deleted(place: &Place, bases: Vec<Offset>, start: Offset) -> Result<Vec<
         .take_while(|next| **next <= start)
         .count();
     for base in bases.iter().take(gone) {
-        Segment::new(&place.directory, &place.identity, *base, 0).remove(&*place.storage)?;
+        let segment = Segment::new(&place.directory, &place.identity, *base, 0);
+        let _again_at_the_next_opening = segment.remove(&*place.storage);
     }
     if gone > 0 {
         // Before anything else goes: of all segments, the oldest must not be what a power cut leaves.

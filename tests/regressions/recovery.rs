@@ -309,3 +309,46 @@ fn a_torn_tail_is_cut_though_the_disk_has_no_room_for_the_zeros_behind_it() {
     let kept = kept.filter(|(path, _)| path.extension().is_some_and(|kind| kind == "cut"));
     assert_eq!(kept.map(|(_, length)| length).collect::<Vec<_>>(), [100]);
 }
+
+/// One file below the log start that could not be removed kept the whole log from being opened.
+#[test]
+fn a_file_that_cannot_be_removed_keeps_no_log_from_being_opened() {
+    let removal = || Fault::error(EIO).only(OperationKind::Remove);
+    let interrupted = |after| {
+        let (storage, log, topic) = log_with(Durability::Disk, 20);
+        storage.fail(removal().after(after).times(20));
+        let partition = topic.partition(0).unwrap();
+        let failed = partition.delete_records(Offset::new(15)).is_err();
+        let moved = partition.offsets().log_start == 15;
+        (failed && moved).then(|| (storage.deep_copy(), log))
+    };
+    let (storage, _log) = (0..20).find_map(interrupted).unwrap();
+    let left = |storage: &SimulatedStorage| {
+        let files = storage.files().into_iter();
+        let segments = files.filter(|(path, _)| path.extension().is_some_and(|end| end == "log"));
+        segments.count()
+    };
+    let (many, mut stayed) = (left(&storage), 0);
+    for after in 0..60 {
+        let storage = storage.deep_copy();
+        storage.fail(removal().after(after));
+        let log = match common::try_open(storage.clone(), &clock()) {
+            Ok(log) => log,
+            // With the mark of an older close nothing may be written.
+            Err(error) => {
+                assert!(error.path().unwrap().ends_with("clean-close"), "{error}");
+                continue;
+            }
+        };
+        let partition = log.topic("t").unwrap().partition(0).unwrap();
+        assert_eq!(whole(&partition), (15, 20));
+        let first = left(&storage);
+        storage.heal();
+        log.close().unwrap();
+        let (_log, partition) = reopened(&storage);
+        assert_eq!(whole(&partition), (15, 20));
+        assert!(left(&storage) <= first && first < many);
+        stayed += u32::from(left(&storage) < first);
+    }
+    assert!(stayed > 0);
+}

@@ -288,3 +288,14 @@ fn a_panic_of_whoever_writes_poisons_the_partition_and_nobody_waits() {
     });
     watchdog.recv_timeout(Duration::from_secs(60)).unwrap();
 }
+
+/// What a flush would have told of records that were acknowledged from memory and lost, a check of the files
+/// told instead, and failed.
+#[test]
+fn a_check_takes_no_failure_away_from_a_flush() {
+    let (storage, log, topic) = log_with(Durability::Memory, 3);
+    storage.fail(Fault::error(EIO).only(OperationKind::Write));
+    topic.producer().send(Record::new("lost")).unwrap();
+    assert!(log.verify().unwrap().is_sound());
+    assert_eq!(topic.flush().unwrap_err().kind(), ErrorKind::Io);
+}
