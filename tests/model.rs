@@ -162,6 +162,11 @@ impl Model {
         self.delete(self.segments[count].base);
     }
 
+    fn newest(&self) -> Option<u64> {
+        let time = |offset: &u64| Self::time(&self.records[*offset as usize]);
+        (self.start..self.end()).rev().max_by_key(time)
+    }
+
     fn found_by_time(&self, time: i64) -> Option<u64> {
         (self.start..self.end()).find(|offset| Self::time(&self.records[*offset as usize]) >= time)
     }
@@ -277,6 +282,9 @@ impl Run {
                     self.models[number].found_by_time(time),
                     "time {time}"
                 );
+                let newest = partition.offset_of_max_timestamp().unwrap();
+                let newest = newest.map(|(offset, _)| offset.value());
+                assert_eq!(newest, self.models[number].newest());
             }
             83..=86 => {
                 self.log.close().unwrap();

@@ -175,6 +175,36 @@ impl Partition {
         self.log.offset_for_time(timestamp)
     }
 
+    /// The record with the largest timestamp, the first of them if there are several: its offset and time;
+    /// `None` without records. Kafka: `OffsetSpec.maxTimestamp`, KIP-734.
+    ///
+    /// Only records that can be read count, where Kafka may name one below the log start. While a part of
+    /// the newest segment is not to be read yet, that segment is gone through.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use topiclog::{EventLog, Record, Timestamp, TopicOptions};
+    ///
+    /// let log = EventLog::in_memory()?;
+    /// let topic = log.create_topic("t", TopicOptions::new())?;
+    /// for millis in [1000, 3000, 2000] {
+    ///     let at = Timestamp::from_millis(millis);
+    ///     topic.producer().send_and_wait(Record::new("x").timestamp(at))?;
+    /// }
+    /// let newest = topic.partition(0)?.offset_of_max_timestamp()?;
+    /// assert_eq!(newest.map(|(offset, time)| (offset.value(), time.as_millis())), Some((1, 3000)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) where a record is damaged.
+    pub fn offset_of_max_timestamp(&self) -> Result<Option<(Offset, Timestamp)>, Error> {
+        self.check_readable()?;
+        self.log.offset_of_max_timestamp()
+    }
+
     /// Removes all records below an offset, which becomes the log start; segments that lie wholly below
     /// it are deleted. Returns the log start. Kafka: `deleteRecords`, KIP-107.
     ///
