@@ -107,7 +107,8 @@ impl EventLogBuilder {
     }
 
     /// The memory that records may take which are sent but not yet written, over all topics. A sender
-    /// waits when it is used up. Defaults to 32 MiB. Kafka: `buffer.memory`.
+    /// waits when it is used up; a record that is larger, with its batch, is refused. Defaults to 32 MiB.
+    /// Kafka: `buffer.memory`.
     pub fn buffer_bytes(mut self, bytes: u64) -> Self {
         self.buffer_bytes = bytes;
         self
