@@ -396,8 +396,8 @@ impl Log {
         Ok(summary)
     }
 
-    /// Shows offsets and times of a segment's records from a position on, as long as more are wanted; of those
-    /// that may be read.
+    /// Shows offsets and times of a segment's records from a position on, as long as more are wanted; of
+    /// those that may be read.
     fn visit(
         &self,
         segment: &Arc<Segment>,
