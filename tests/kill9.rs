@@ -53,7 +53,6 @@ fn child() {
 }
 
 #[test]
-#[cfg(unix)]
 fn a_killed_process_keeps_what_it_acknowledged() {
     let directory = Dir::new("kill9");
     let mut rng = Rng::new(common::seed());
@@ -106,7 +105,6 @@ fn a_killed_process_keeps_what_it_acknowledged() {
     }
 }
 
-#[cfg(unix)]
 fn note(line: &str, acknowledged: &mut [u64; 2]) -> bool {
     let mut words = line
         .split(' ')
