@@ -11,6 +11,7 @@ use crate::timestamp::Timestamp;
 ///
 /// Timestamps of records come from [`wall`](Self::wall), which may jump; waits, lingers and leases go by
 /// [`monotonic`](Self::monotonic), which must never go back.
+/// A clock is asked with locks of the log held, so it must not call back into it.
 pub trait Clock: Debug + Send + Sync + 'static {
     /// The time of day.
     fn wall(&self) -> Timestamp;

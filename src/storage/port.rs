@@ -17,6 +17,7 @@ use std::sync::Arc;
 /// - A name made, renamed or removed is visible to later calls at once, but survives a power cut only
 ///   once [`sync_dir`](Self::sync_dir) of its directory has returned.
 /// - Errors are returned as the operating system gives them; nothing is retried.
+/// - Is called with locks of the log held: it must not call back into it.
 #[expect(
     clippy::missing_errors_doc,
     reason = "the contract says it once for all methods"
