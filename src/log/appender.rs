@@ -237,9 +237,6 @@ impl Log {
     /// who wait for something to be sent.
     #[inline]
     fn after_sending(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>, opened: bool) {
-        if opened {
-            self.list(&mut queue);
-        }
         let no_linger = queue.options.linger.is_zero();
         if !queue.busy && (no_linger || !queue.full.is_empty()) {
             let goal = if no_linger { Goal::Written } else { Goal::Full };
@@ -251,8 +248,8 @@ impl Log {
         }
     }
 
-    /// Has the housekeeping look at the partition. With the queue locked, since whoever closes it takes it
-    /// off the list for good.
+    /// Has the housekeeping look at the partition, which accepts records: whoever closes it takes it off the
+    /// list for good.
     fn list(self: &Arc<Self>, queue: &mut Queue) {
         if !std::mem::replace(&mut queue.listed, true) {
             self.accumulator.list(self);
@@ -276,6 +273,7 @@ impl Log {
     }
 
     fn open_batch(self: &Arc<Self>, queue: &mut Queue) {
+        self.list(queue);
         let ticket = Arc::new(Ticket::new(Arc::clone(self)));
         let append_time = queue.options.timestamp_type == TimestampType::LogAppendTime;
         let now = self.place.clock.wall();
@@ -433,25 +431,33 @@ impl Log {
         let mut queue = self.queue.lock();
         let failures = queue.failures;
         // What was sent before waits up to here, or is in the hands of whoever is writing.
-        let mut last = queue.waiting().last().cloned();
-        loop {
-            let waits = queue.has_waiting(last.as_ref());
-            match (queue.busy, waits) {
-                (false, false) => break,
-                (false, true) => self.drive(&mut queue, Goal::Acknowledged),
-                (true, _) => {
-                    self.wait_for_round(&mut queue);
-                    // It may have been written only, and wait for its sync.
-                    last = last.or_else(|| queue.waiting_for_sync().cloned());
-                    if !waits && !queue.has_waiting(last.as_ref()) {
-                        break;
-                    }
-                }
-            }
+        let last = queue.waiting().last().cloned();
+        self.settle_upto(&mut queue, last.as_ref());
+        // Some of it may have been written only, whatever became of the last.
+        if let Some(last) = queue.waiting_for_sync().cloned() {
+            self.settle_upto(&mut queue, Some(&last));
         }
         match &queue.last_failure {
             Some(error) if queue.failures != failures => Err(error.clone()),
             _ => Ok(()),
+        }
+    }
+
+    /// Blocks until this does not wait any more to be written or synced, and nobody has it in hand; without
+    /// it, until what is in hand is done.
+    fn settle_upto(&self, queue: &mut MutexGuard<'_, Queue>, ticket: Option<&Arc<Ticket>>) {
+        loop {
+            let waits = queue.has_waiting(ticket);
+            match (queue.busy, waits) {
+                (false, false) => return,
+                (false, true) => self.drive(queue, Goal::Acknowledged),
+                (true, _) => {
+                    self.wait_for_round(queue);
+                    if !waits && !queue.has_waiting(ticket) {
+                        return;
+                    }
+                }
+            }
         }
     }
 

@@ -369,11 +369,11 @@ impl Log {
             self.wait_for_round(&mut queue);
         }
         queue.close_batch();
-        // What was sent in this moment is promised nothing yet, and comes first.
-        let waiting = queue.unwritten();
+        // What was sent in this moment comes first, and was promised nothing yet.
+        let waiting = queue.unwritten().filter(|batch| batch.promised.is_none());
         let waiting = waiting.map(|batch| u64::from(batch.builder.count()));
-        let end = self.marks.log_end() + waiting.sum::<u64>();
-        queue.next_offset = queue.next_offset.max(end);
+        let waiting = waiting.sum::<u64>();
+        queue.next_offset = queue.next_offset.max(self.marks.log_end()) + waiting;
         queue.options = options;
         drop(queue);
         if !self.read_only {

@@ -2,6 +2,7 @@
 //! thread that calls it.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -202,8 +203,13 @@ pub(crate) struct HousekeepingThread {
 impl HousekeepingThread {
     pub(crate) fn start(housekeeper: Arc<Housekeeper>, bell: &Bell) -> std::io::Result<Self> {
         let receiver = bell.receiver.clone();
+        // A storage or a clock that panics has poisoned its partition; the others are to be looked at.
+        let step = move || {
+            let stepped = catch_unwind(AssertUnwindSafe(|| housekeeper.step()));
+            stepped.unwrap_or(Some(TICK))
+        };
         let run = move || {
-            while let Some(wait) = housekeeper.step() {
+            while let Some(wait) = step() {
                 match receiver.recv_timeout(wait) {
                     Ok(Command::Wake) | Err(RecvTimeoutError::Timeout) => {}
                     Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return,

@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Survival};
+use topiclog::storage::{Fault, MemoryStorage, OperationKind, SimulatedStorage, Survival};
 use topiclog::{
     Durability, ErrorKind, EventLog, Offset, Record, Timestamp, TimestampType, TopicOptions,
 };
 
 use super::{EIO, ENOSPC, common, log_with, options, reopened};
 use common::clock;
-use topiclog::clock::{Clock, ManualClock};
+use topiclog::clock::{Clock, ManualClock, SystemClock};
 
 /// A write failed and was cut off, but not on the disk. The next record got its offset and was
 /// acknowledged; a power cut took that one away and brought the failed one back in its place.
@@ -298,4 +298,43 @@ fn a_check_takes_no_failure_away_from_a_flush() {
     topic.producer().send(Record::new("lost")).unwrap();
     assert!(log.verify().unwrap().is_sound());
     assert_eq!(topic.flush().unwrap_err().kind(), ErrorKind::Io);
+}
+
+/// The system's clock, but for one panic under the housekeeping.
+#[derive(Debug, Default)]
+struct Startled(SystemClock, AtomicBool);
+
+impl Clock for Startled {
+    fn wall(&self) -> Timestamp {
+        let here = std::thread::current();
+        let first = here.name() == Some("topiclog-housekeeping");
+        assert!(!first || self.1.swap(true, Ordering::Relaxed), "startled");
+        self.0.wall()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.monotonic()
+    }
+}
+
+/// The housekeeping ended with the first panic of a clock or a storage under it, for all partitions.
+#[test]
+fn a_panic_under_the_housekeeping_does_not_end_it() {
+    let builder = EventLog::builder().storage(MemoryStorage::new());
+    let log = builder.clock(Startled::default()).open().unwrap();
+    let topic = log
+        .create_topic("t", TopicOptions::new().partitions(2))
+        .unwrap();
+    let producer = topic.producer();
+    let _startles = producer.send(Record::new("x").partition(0)).unwrap();
+    let lingers = producer.send(Record::new("x").partition(1)).unwrap();
+    let (done, watchdog) = mpsc::channel();
+    std::thread::spawn(move || {
+        while lingers.try_result().is_none() {
+            std::thread::yield_now();
+        }
+        done.send(lingers.wait().is_ok())
+    });
+    let written = watchdog.recv_timeout(Duration::from_secs(60));
+    assert_eq!(written, Ok(true));
 }

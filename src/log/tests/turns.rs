@@ -2,11 +2,14 @@
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
+use super::{World, options};
 use crate::log::Listener;
 use crate::log::queue::RUN_BYTES;
-use crate::{EventLog, Record, TopicOptions};
+use crate::storage::{Fault, OperationKind};
+use crate::{Durability, EventLog, Record, TopicOptions};
 
 /// Tells that something was written, and waits until it may go on.
 #[derive(Debug)]
@@ -60,4 +63,108 @@ fn who_writes_for_others_is_let_go_after_one_round() {
     assert_eq!(told, Ok(true));
     sender.join().unwrap();
     topic.flush().unwrap();
+}
+
+/// Of what waits for its sync a flush forgot that, if the last of what it waited for could not be written.
+#[test]
+fn a_flush_forgets_nothing_that_waits_for_its_sync() {
+    let world = World::new(Durability::Disk);
+    let options = options(Durability::Disk).segment_bytes(1 << 20);
+    let topic = world.log.create_topic("u", options.linger(Duration::ZERO));
+    let topic = topic.unwrap();
+    let producer = topic.producer();
+    std::thread::scope(|scope| {
+        let others = [(); 3].map(|()| {
+            scope.spawn(|| {
+                for _ in 0..10_000 {
+                    producer.send(Record::new("other")).unwrap();
+                }
+            })
+        });
+        for number in 0..1000 {
+            if others.iter().all(ScopedJoinHandle::is_finished) {
+                break;
+            }
+            let full = Fault::error(28).only(OperationKind::Write);
+            world.storage.fail(full.after(number % 5));
+            let sent = [(); 3].map(|()| producer.send(Record::new("own")).unwrap());
+            let _told = topic.flush();
+            for delivery in sent {
+                assert!(delivery.try_result().is_some(), "{number}");
+            }
+        }
+    });
+}
+
+/// A sender who met the close put the partition back on the housekeeping's list, and with it itself, for good.
+#[test]
+fn a_partition_that_is_closed_is_on_no_list() {
+    for _ in 0..100 {
+        let builder = EventLog::builder().in_memory().buffer_bytes(10_000);
+        let log = builder.open().unwrap();
+        let options = TopicOptions::new().linger(Duration::MAX);
+        let topic = log.create_topic("t", options).unwrap();
+        let partition = topic.partition(0).unwrap();
+        let (held, producer) = (partition.log.writer.lock(), topic.producer());
+        std::thread::scope(|scope| {
+            let both = [(); 2].map(|()| Record::new(vec![7; 6000]));
+            scope.spawn(|| producer.send_all(both).is_ok());
+            while !partition.log.queue.lock().busy {
+                std::thread::yield_now();
+            }
+            scope.spawn(|| log.close().unwrap());
+            while partition.refusal().is_none() {
+                std::thread::yield_now();
+            }
+            drop(held);
+        });
+        assert!(!partition.log.queue.lock().listed);
+    }
+}
+
+/// An offset that was given up counted as free when another level was set while something waited: two records
+/// were told the same.
+#[test]
+fn what_waits_while_the_level_changes_has_offsets_of_its_own() {
+    let world = World::new(Durability::Memory);
+    let (producer, topic) = (world.topic.producer(), &world.topic);
+    let set = |level| topic.alter(|options| options.durability(level).linger(Duration::MAX));
+    let fault = || Fault::error(5).only(OperationKind::Write);
+    world.send(1);
+    topic.flush().unwrap();
+    world.storage.fail(fault());
+    let lost = [(); 2].map(|()| producer.send(Record::new("lost")).unwrap());
+    topic.flush().unwrap_err();
+    assert!(lost.iter().all(|delivery| delivery.wait().is_ok()));
+    set(Durability::Os).unwrap();
+
+    let log = &world.partition.log;
+    let held = log.writer.lock();
+    std::thread::scope(|scope| {
+        let fails = scope.spawn(|| producer.send_and_wait(Record::new("fails")).is_err());
+        while !log.queue.lock().busy {
+            std::thread::yield_now();
+        }
+        let altering = scope.spawn(|| set(Durability::Memory));
+        while log.queue.lock().watchers == 0 {
+            std::thread::yield_now();
+        }
+        let queued = producer.send(Record::new("queued")).unwrap();
+        world.storage.fail(fault());
+        drop(held);
+        assert!(fails.join().unwrap());
+        altering.join().unwrap().unwrap();
+        let promised = producer.send(Record::new("promised")).unwrap();
+        topic.flush().unwrap();
+        let offsets = [queued, promised].map(|delivery| delivery.wait().unwrap().offset);
+        let read = world.partition.read(offsets[0]).unwrap();
+        let values: Vec<_> = read
+            .iter()
+            .map(|it| (it.offset(), it.value().unwrap()))
+            .collect();
+        assert_eq!(
+            values,
+            [(offsets[0], &b"queued"[..]), (offsets[1], b"promised")]
+        );
+    });
 }
