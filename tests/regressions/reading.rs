@@ -15,7 +15,7 @@ use topiclog::{
 };
 
 use super::common::{self, NOON, clock};
-use super::{EIO, options, send};
+use super::{EIO, is_damaged, options, send};
 
 /// What is done once, and the end of the path that brings it about.
 type Act = Arc<Mutex<Option<(String, Box<dyn FnOnce() + Send>)>>>;
@@ -340,4 +340,71 @@ fn a_consumer_that_is_overtaken_twice_begins_at_what_is_left() {
     let records = consumer.poll(Duration::ZERO).unwrap();
     assert!(there.storage.has_acted());
     assert_eq!(records.iter().next().unwrap().offset(), Offset::new(second));
+}
+
+/// The last records were gone from their file, or zeros were in their place, or the file was gone: a check
+/// found nothing wrong.
+#[test]
+fn the_end_of_a_log_that_is_lost_is_found_by_a_check() {
+    let bare = |mut bytes: Vec<u8>| {
+        bytes.truncate(SEGMENT_HEADER);
+        Some(bytes)
+    };
+    let zeroed = |mut bytes: Vec<u8>| {
+        bytes[SEGMENT_HEADER..].fill(0);
+        Some(bytes)
+    };
+    let losses: [fn(Vec<u8>) -> Option<Vec<u8>>; 3] = [bare, zeroed, |_| None];
+    for (loss, lose) in losses.iter().enumerate() {
+        for (beside, all) in [(false, false), (true, false), (true, true)] {
+            let read = read(beside);
+            let storage = &read.storage.storage;
+            let segments = files(&read.storage, ".log");
+            let lost = if all { 0 } else { segments.len() - 1 };
+            for name in segments.iter().skip(lost) {
+                let path = Path::new("topics/t/0").join(name);
+                match lose(storage.read_file(&path).unwrap()) {
+                    Some(bytes) => storage.write_file(&path, bytes).unwrap(),
+                    None => storage.remove_file(&path).unwrap(),
+                }
+            }
+            let report = read.logs.last().unwrap().verify().unwrap();
+            let what = format!("loss {loss}, beside {beside}, all {all}: {report:?}");
+            assert!(!report.is_sound(), "{what}");
+            assert_eq!(report.problems[0].kind(), ErrorKind::Corrupt, "{what}");
+            assert!(report.problems[0].path().is_some(), "{what}");
+        }
+    }
+}
+
+/// Where the header of a segment ends.
+const SEGMENT_HEADER: usize = 80;
+
+/// What a power cut had taken from a topic of level `Os`, and the next opening for writing cuts off, was called
+/// damage where readers had seen it.
+#[test]
+fn what_was_never_known_to_be_on_disk_is_not_missed_by_a_check() {
+    for cut in [0, 30] {
+        let storage = Acts::on(&SimulatedStorage::new());
+        let clock = clock();
+        let log = common::try_open(storage.clone(), &clock).unwrap();
+        let one_segment = options(Durability::Os).segment_bytes(64 * 1024);
+        let topic = log.create_topic("t", one_segment).unwrap();
+        send(&topic, 11);
+        clock.advance(Duration::from_secs(1));
+        log.run_housekeeping();
+        let killed = storage.storage.kill();
+        let last = Path::new("topics/t/0").join(files(&storage, ".log").pop().unwrap());
+        let mut bytes = killed.read_file(&last).unwrap();
+        bytes.truncate(SEGMENT_HEADER + cut);
+        killed.write_file(&last, bytes).unwrap();
+        let beside = opened_beside(&Acts::on(&killed));
+        let end = beside.topic("t").unwrap().partition(0).unwrap().offsets();
+        assert_eq!(end.high_watermark, 11);
+        let report = beside.verify().unwrap();
+        assert!(report.is_sound(), "{report:?}");
+        let log = common::open(&killed, &clock);
+        assert!(!is_damaged(&log));
+        assert!(log.verify().unwrap().records < 11);
+    }
 }
