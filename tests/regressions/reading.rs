@@ -4,6 +4,7 @@ use std::fmt::{self, Debug};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use topiclog::storage::{
@@ -20,7 +21,7 @@ use super::{EIO, is_damaged, options, send};
 /// What is done once, and the end of the path that brings it about.
 type Act = Arc<Mutex<Option<(String, Box<dyn FnOnce() + Send>)>>>;
 
-/// Does something when a file is about to be opened for reading.
+/// Does something when a file is about to be opened for reading, or a directory to be synced.
 #[derive(Clone)]
 struct Acts {
     storage: SimulatedStorage,
@@ -37,6 +38,13 @@ impl Acts {
         *self.act.lock().unwrap() = Some((file.to_owned(), Box::new(act)));
     }
 
+    fn act_if(&self, is_it: impl FnOnce(&str) -> bool) {
+        let act = self.act.lock().unwrap().take_if(|act| is_it(&act.0));
+        if let Some((_, act)) = act {
+            act();
+        }
+    }
+
     fn has_acted(&self) -> bool {
         self.act.lock().unwrap().is_none()
     }
@@ -50,11 +58,7 @@ impl Debug for Acts {
 
 impl Storage for Acts {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn StorageFile>> {
-        let named = |act: &mut (String, _)| mode == OpenMode::Read && path.ends_with(&act.0);
-        let act = self.act.lock().unwrap().take_if(named);
-        if let Some((_, act)) = act {
-            act();
-        }
+        self.act_if(|file| mode == OpenMode::Read && path.ends_with(file));
         self.storage.open(path, mode)
     }
 
@@ -79,6 +83,7 @@ impl Storage for Acts {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.act_if(|directory| path.ends_with(directory));
         self.storage.sync_dir(path)
     }
 
@@ -279,6 +284,61 @@ fn a_topic_deleted_while_the_log_is_checked_is_no_damage() {
     }
 }
 
+/// Begins something on another thread and lets it come as far as it does by itself.
+fn begun<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    let thread = std::thread::spawn(work);
+    for _look in 0..5000 {
+        if thread.is_finished() {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    thread
+}
+
+/// The directory of a topic had its new name, and the topic was not marked as deleted yet: a check called it
+/// damaged, and whoever read from it was told of a file that is not there.
+#[test]
+fn a_topic_that_is_being_deleted_is_as_one_that_was() {
+    type Use = fn(&Read) -> Result<bool, Error>;
+    let uses: [Use; 6] = [
+        |read| read.logs[0].verify().map(|report| report.is_sound()),
+        |read| read.partition.read(Offset::ZERO).map(|_| false),
+        |read| {
+            read.partition
+                .scan(Offset::ZERO)
+                .next()
+                .unwrap()
+                .map(|_| false)
+        },
+        |read| {
+            let time = Timestamp::from_millis(NOON);
+            read.partition.offset_for_time(time).map(|_| false)
+        },
+        |read| read.partition.delete_records(Offset::new(5)).map(|_| false),
+        |read| {
+            let earliest = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+            let consumer = read.logs[0].consumer().options(earliest);
+            let mut consumer = consumer.assign([&read.partition])?;
+            consumer.poll(Duration::ZERO).map(|_| false)
+        },
+    ];
+    for (number, using) in uses.into_iter().enumerate() {
+        let read = Arc::new(read(false));
+        let (result, user) = (Arc::new(Mutex::new(None)), Arc::clone(&read));
+        let of_hook = Arc::clone(&result);
+        read.storage.before_opening("topics", move || {
+            *of_hook.lock().unwrap() = Some(begun(move || using(&user)));
+        });
+        read.logs[0].delete_topic("t").unwrap();
+        let result = result.lock().unwrap().take().unwrap().join().unwrap();
+        match result {
+            Ok(sound) => assert!(sound, "{number}"),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{number}: {error}"),
+        }
+    }
+}
+
 /// Two looked at once what the owner had done. One had listed fewer files, was overtaken, and put its list in
 /// the place of the other's: the reader knew of records and not of the file they were in.
 #[test]
@@ -300,14 +360,7 @@ fn an_older_look_at_the_owner_never_replaces_a_younger_one() {
         let owner = common::try_open(again, &clock()).unwrap();
         send(&owner.topic("t").unwrap(), 20);
         owner.close().unwrap();
-        let thread = std::thread::spawn(move || drop(consumer.poll(Duration::ZERO)));
-        for _look in 0..5000 {
-            if thread.is_finished() {
-                break;
-            }
-            std::thread::yield_now();
-        }
-        *of_hook.lock().unwrap() = Some(thread);
+        *of_hook.lock().unwrap() = Some(begun(move || drop(consumer.poll(Duration::ZERO))));
     });
     let _first = beside.topic("t").unwrap();
     other.lock().unwrap().take().unwrap().join().unwrap();
@@ -406,5 +459,42 @@ fn what_was_never_known_to_be_on_disk_is_not_missed_by_a_check() {
         let log = common::open(&killed, &clock);
         assert!(!is_damaged(&log));
         assert!(log.verify().unwrap().records < 11);
+    }
+}
+
+/// Beside the owner a topic that was deleted, or made again, was a file that is not there or damage for good,
+/// to all but those who read record after record.
+#[test]
+fn a_topic_that_the_owner_has_deleted_is_not_found() {
+    type Use = fn(&Partition) -> Option<Error>;
+    let uses: [Use; 4] = [
+        |partition| {
+            partition
+                .offset_for_time(Timestamp::from_millis(NOON))
+                .err()
+        },
+        |partition| partition.offset_of_max_timestamp().err(),
+        |partition| partition.read(Offset::ZERO).err(),
+        |partition| partition.scan(Offset::ZERO).find_map(Result::err),
+    ];
+    for remade in [false, true] {
+        for (number, using) in uses.into_iter().enumerate() {
+            let read = read(true);
+            let owner = &read.logs[0];
+            owner.delete_topic("t").unwrap();
+            if remade {
+                let topic = owner.create_topic("t", options(Durability::Disk)).unwrap();
+                send(&topic, 20);
+                let partition = topic.partition(0).unwrap();
+                partition.delete_records(Offset::new(10)).unwrap();
+            }
+            let error = using(&read.partition).unwrap();
+            let what = format!("{number}, remade {remade}: {error}");
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{what}");
+            if remade {
+                let topic = read.logs[1].topic("t").unwrap();
+                assert_eq!(topic.partition(0).unwrap().offsets().log_start, 10);
+            }
+        }
     }
 }
