@@ -135,13 +135,14 @@ impl Log {
             file => file.map_err(fail)?,
         };
         let mut tried = None;
-        while let Err(problem) = self.check_file(&*file, base, length, check) {
+        while let Err(mut problem) = self.check_file(&*file, base, length, check) {
             if self.is_read_only() {
                 // What looks wrong may be a batch on its way.
                 if last && matches!(problem, Problem::Format(_)) {
-                    let proof = self.proof_behind(&*file, base, check).map_err(fail)?;
-                    if proof <= check.next {
-                        break;
+                    match self.proof_behind(&*file, base, check) {
+                        Ok(proof) if proof <= check.next => break,
+                        Ok(_) => {}
+                        Err(error) => problem = error.into(),
                     }
                 }
                 // And that may have come meanwhile, or zeros behind the last one may have gone.

@@ -568,14 +568,15 @@ impl Catalog {
                     // What is missing in it is missing by right.
                     break;
                 }
+                let refusal = log.refusal().filter(|_| !self.read_only);
+                // Looked at last: it is set before any log takes no more.
+                self.check_open()?;
                 let mut checked = checked?;
                 report.partitions += 1;
                 report.records += checked.records;
                 report.bytes += checked.bytes;
-                if let Some(refusal) = log.refusal().filter(|_| !self.read_only)
-                    && checked.problems.is_empty()
-                {
-                    checked.problems.push(refusal);
+                if checked.problems.is_empty() {
+                    checked.problems.extend(refusal);
                 }
                 let name = |error: Error| error.in_partition(log.partition());
                 report

@@ -159,7 +159,8 @@ impl Partition {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a negative timestamp.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a negative timestamp; else those of
+    /// [`read`](Self::read) for what is there.
     pub fn offset_for_time(
         &self,
         timestamp: Timestamp,
@@ -197,7 +198,7 @@ impl Partition {
     ///
     /// # Errors
     ///
-    /// [`Corrupt`](crate::ErrorKind::Corrupt) where a record is damaged.
+    /// Those of [`read`](Self::read) for what is there.
     pub fn offset_of_max_timestamp(&self) -> Result<Option<(Offset, Timestamp)>, Error> {
         self.check_readable()?;
         let found = self.log.offset_of_max_timestamp();

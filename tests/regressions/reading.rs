@@ -21,7 +21,8 @@ use super::{EIO, is_damaged, options, send};
 /// What is done once, and the end of the path that brings it about.
 type Act = Arc<Mutex<Option<(String, Box<dyn FnOnce() + Send>)>>>;
 
-/// Does something when a file is about to be opened for reading, or a directory to be synced.
+/// Does something when a file is about to be opened for reading, or a directory to be synced, or the length of
+/// a file has been told.
 #[derive(Clone)]
 struct Acts {
     storage: SimulatedStorage,
@@ -59,7 +60,8 @@ impl Debug for Acts {
 impl Storage for Acts {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn StorageFile>> {
         self.act_if(|file| mode == OpenMode::Read && path.ends_with(file));
-        self.storage.open(path, mode)
+        let (file, acts) = (self.storage.open(path, mode)?, self.clone());
+        Ok(Arc::new(ActsFile { file, acts }))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
@@ -89,6 +91,43 @@ impl Storage for Acts {
 
     fn lock(&self, path: &Path, note: &str) -> io::Result<Box<dyn StorageLock>> {
         self.storage.lock(path, note)
+    }
+}
+
+#[derive(Debug)]
+struct ActsFile {
+    file: Arc<dyn StorageFile>,
+    acts: Acts,
+}
+
+/// What stands for the path where something is done once the length of a file has been told.
+const LENGTH: &str = "length";
+
+impl StorageFile for ActsFile {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, position)
+    }
+
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<usize> {
+        self.file.write_at(bytes, position)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        let length = self.file.len();
+        self.acts.act_if(|what| what == LENGTH);
+        length
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.file.set_len(length)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.file.sync_all()
     }
 }
 
@@ -495,6 +534,47 @@ fn a_topic_that_the_owner_has_deleted_is_not_found() {
                 let topic = read.logs[1].topic("t").unwrap();
                 assert_eq!(topic.partition(0).unwrap().offsets().log_start, 10);
             }
+        }
+    }
+}
+
+/// The owner cut off what was behind its last batch while a check looked there for proofs: the whole check
+/// failed, of a file that ended too early.
+#[test]
+fn what_is_cut_off_while_a_check_looks_for_proofs_fails_no_check() {
+    let read = read(true);
+    let storage = &read.storage;
+    let last = files(storage, ".log").pop().unwrap();
+    let path = Path::new("topics/t/0").join(&last);
+    let file = storage.storage.open(&path, OpenMode::ReadWrite).unwrap();
+    let end = file.len().unwrap();
+    file.write_at(&[7; 200], end).unwrap();
+    file.set_len(end + 4096).unwrap();
+    // Its length is asked for to check it, and again to look for proofs.
+    let (first, second) = (storage.clone(), storage.clone());
+    storage.before_opening(&last, move || {
+        first.before_opening(LENGTH, move || {
+            second.before_opening(LENGTH, move || file.set_len(end).unwrap());
+        });
+    });
+    let report = read.logs[1].verify().unwrap();
+    assert!(storage.has_acted() && report.is_sound(), "{report:?}");
+    assert_eq!(report.records, 20);
+}
+
+/// A log that was closed while it was checked was told to have a problem in each partition still to come.
+#[test]
+fn a_log_that_is_closed_while_it_is_checked_is_closed() {
+    for beside in [false, true] {
+        for number in [0, 2] {
+            let read = read(beside);
+            let log = read.logs.last().unwrap().clone();
+            let file = &files(&read.storage, ".log")[number];
+            read.storage
+                .before_opening(file, move || log.close().unwrap());
+            let error = read.logs.last().unwrap().verify().unwrap_err();
+            assert!(read.storage.has_acted());
+            assert_eq!(error.kind(), ErrorKind::Closed);
         }
     }
 }
