@@ -93,6 +93,25 @@ impl Consumer {
     }
 
     fn read_slot(&mut self, number: usize, left: usize) -> Result<Option<PartitionRecords>, Error> {
+        match (self.read_known(number, left), self.slots.get(&number)) {
+            (Err(_), Some(slot)) if self.groups.catalog().is_gone(&slot.topic) => {
+                // In a group the next rebalance takes it away.
+                if self.membership.is_some() {
+                    Ok(None)
+                } else {
+                    Err(slot.topic.gone())
+                }
+            }
+            (read, _) => read,
+        }
+    }
+
+    /// As far as the topic is there: after an error it may have been deleted.
+    fn read_known(
+        &mut self,
+        number: usize,
+        left: usize,
+    ) -> Result<Option<PartitionRecords>, Error> {
         let fetch_bytes = self.options.fetch_size();
         loop {
             self.resolve(number)?;
@@ -100,12 +119,7 @@ impl Consumer {
                 return Ok(None);
             };
             if slot.topic.is_deleted() {
-                // In a group the next rebalance takes it away.
-                return if self.membership.is_some() {
-                    Ok(None)
-                } else {
-                    Err(slot.topic.gone())
-                };
+                return Err(slot.topic.gone());
             }
             let read = match slot.reader.next(left, fetch_bytes) {
                 Ok(None) => {
@@ -427,10 +441,12 @@ impl Consumer {
             return Err(InputError::Timestamp { timestamp, problem }.into());
         }
         for place in self.assignment() {
-            let log = Arc::clone(self.slot(&place)?.reader.log());
-            log.settle_all()?;
-            self.groups.catalog().follow_log(&log)?;
-            let found = log.offset_for_time(timestamp)?;
+            let slot = self.slot(&place)?;
+            let (log, topic) = (Arc::clone(slot.reader.log()), Arc::clone(&slot.topic));
+            let catalog = self.groups.catalog();
+            let settled = log.settle_all().and_then(|()| catalog.follow_log(&log));
+            let found = settled.and_then(|()| log.offset_for_time(timestamp));
+            let found = found.map_err(|error| catalog.explain(&topic, error))?;
             self.seek(
                 &place,
                 found.map_or_else(|| log.high_watermark(), |(offset, _)| offset),

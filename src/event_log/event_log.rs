@@ -330,7 +330,8 @@ impl EventLog {
     ///
     /// # Errors
     ///
-    /// What the storage gives; damage is not an error but part of the report.
+    /// What the storage gives; damage is not an error but part of the report. [`Closed`](ErrorKind::Closed)
+    /// also if the log is closed meanwhile.
     pub fn verify(&self) -> Result<VerifyReport, Error> {
         self.owned.catalog.verify()
     }

@@ -261,11 +261,16 @@ impl Log {
         let _retention = self.retention.lock();
         let (storage, directory) = (&*self.place.storage, &self.place.directory);
         let checkpoint = read_checkpoint(storage, directory, &self.place.identity);
+        let closed = mark.map_or(Offset::ZERO, |mark| mark.end);
         let high_watermark = checkpoint
             .map_or(Offset::ZERO, |checkpoint| checkpoint.high_watermark)
-            .max(mark.map_or(Offset::ZERO, |mark| mark.end));
+            .max(closed);
+        let recovery_point = checkpoint
+            .map_or(Offset::ZERO, |checkpoint| checkpoint.recovery_point)
+            .max(closed);
         let start = read_start_offset(storage, directory, &self.place.identity)
             .map_err(|error| self.name(error))?;
+        self.marks.raise_recovery_point(recovery_point);
         if high_watermark <= self.marks.high_watermark() && start <= self.marks.log_start() {
             return Ok(());
         }

@@ -111,12 +111,14 @@ pub(super) fn recover(place: &Place, mark: Option<CleanMark>) -> Result<Recovere
         bases
     };
     let found = open_segments(place, &bases)?;
-    match mark {
-        Some(mark) if is_as_marked(&found, &mark) && start_error.is_none() => {
-            take_as_closed(place, &found, start, &mark)
-        }
-        _ => scan_and_mend(place, &found, start, mark, start_error),
+    if let Some(mark) = mark
+        && is_as_marked(&found, &mark)
+        && start_error.is_none()
+        && let Some(recovered) = take_as_closed(place, &found, start, &mark)?
+    {
+        return Ok(recovered);
     }
+    scan_and_mend(place, &found, start, mark, start_error)
 }
 
 /// Makes durable what names there are, the partition's own among them.
@@ -191,13 +193,14 @@ fn is_as_marked(found: &[Found], mark: &CleanMark) -> bool {
         && found.last().map(|segment| (segment.base, segment.length)) == mark.segment
 }
 
-/// After a clean close nothing has to be scanned: the mark says where everything ends.
+/// After a clean close nothing has to be scanned: the mark says where everything ends. None if the records of
+/// the last segment end elsewhere.
 fn take_as_closed(
     place: &Place,
     found: &[Found],
     start: Offset,
     mark: &CleanMark,
-) -> Result<Recovered, Error> {
+) -> Result<Option<Recovered>, Error> {
     let segments = segments(place, found);
     let active = match segments.last() {
         Some(last) => {
@@ -215,11 +218,15 @@ fn take_as_closed(
                 };
                 last.settle(last.length(), summary);
             }
+            let summary = last.summary(&*place.storage)?;
+            if summary.end_offset != mark.end {
+                return Ok(None);
+            }
             let scan_from = ScanFrom {
                 segment: last.base_offset(),
                 position: last.length(),
                 offset: mark.end,
-                max_timestamp: last.summary(&*place.storage)?.max_timestamp,
+                max_timestamp: summary.max_timestamp,
             };
             Some(open_active(place, last, scan_from)?)
         }
@@ -243,7 +250,7 @@ fn take_as_closed(
         let error = Error::from(missing()).at_offset(start);
         recovered.refuse(error.at_path(&segment_path(&place.directory, first.base)));
     }
-    Ok(recovered)
+    Ok(Some(recovered))
 }
 
 pub(super) fn segments(place: &Place, found: &[Found]) -> Vec<Arc<Segment>> {

@@ -51,7 +51,10 @@ impl Log {
     /// else writes to it, or nobody does any more, of all files that are there, to their ends.
     pub(crate) fn verify(&self) -> Result<Checked, Error> {
         let (storage, directory) = (&*self.place.storage, &self.place.directory);
-        let segments: Vec<_> = if self.is_read_only() || self.refusal().is_some() {
+        let all_files = self.is_read_only() || self.refusal().is_some();
+        // Looked up before the segments, so that they go as far.
+        let end = self.known_end(all_files);
+        let segments: Vec<_> = if all_files {
             let bases = list_segments(storage, directory)?;
             bases.into_iter().map(|base| (base, u64::MAX)).collect()
         } else {
@@ -75,6 +78,7 @@ impl Log {
         });
         let following = segments.iter().skip(1);
         let deleted = following.take_while(|(base, _)| *base <= start).count();
+        let before = check.checked.problems.len();
         let mut passed_over = true;
         for (index, (base, length)) in segments.iter().enumerate().skip(deleted) {
             if passed_over {
@@ -83,7 +87,30 @@ impl Log {
             let last = index + 1 == segments.len();
             passed_over = !self.check_segment(*base, *length, last, &mut check)?;
         }
+        let last = segments.last();
+        let last = last.map(|(base, _)| segment_path(directory, *base));
+        if last.is_none() {
+            (check.next, passed_over) = (start, false);
+        }
+        // If the last one was deleted meanwhile, there is another behind it.
+        if !passed_over && check.checked.problems.len() == before && check.next < end {
+            check.note(missing(), last.as_deref().unwrap_or(directory));
+        }
         Ok(check.checked)
+    }
+
+    /// Up to where the log must go: to its end, or as far as it is known to be on disk if what comes behind
+    /// that may be on its way, or torn.
+    fn known_end(&self, all_files: bool) -> Offset {
+        if self.is_read_only() {
+            let _older_at_worst = self.follow(None);
+        }
+        let offsets = self.offsets();
+        if all_files {
+            offsets.recovery_point.max(offsets.log_start)
+        } else {
+            offsets.log_end
+        }
     }
 
     /// Checks one segment. Returns whether it was there: one may have been deleted meanwhile.
@@ -108,13 +135,14 @@ impl Log {
             file => file.map_err(fail)?,
         };
         let mut tried = None;
-        while let Err(problem) = self.check_file(&*file, base, length, check) {
+        while let Err(mut problem) = self.check_file(&*file, base, length, check) {
             if self.is_read_only() {
                 // What looks wrong may be a batch on its way.
                 if last && matches!(problem, Problem::Format(_)) {
-                    let proof = self.proof_behind(&*file, base, check).map_err(fail)?;
-                    if proof <= check.next {
-                        break;
+                    match self.proof_behind(&*file, base, check) {
+                        Ok(proof) if proof <= check.next => break,
+                        Ok(_) => {}
+                        Err(error) => problem = error.into(),
                     }
                 }
                 // And that may have come meanwhile, or zeros behind the last one may have gone.
@@ -138,11 +166,11 @@ impl Log {
         base: Offset,
         check: &Check,
     ) -> io::Result<Offset> {
-        let _older_at_worst = self.follow(None);
+        let end = self.known_end(true);
         let seed = self.place.identity.segment_seed(base);
         let mut scanner = Scanner::new(file, seed, START)?;
         let durable = scanner.durable_upto(check.position.max(START), check.next)?;
-        Ok(durable.max(self.high_watermark()))
+        Ok(durable.max(end))
     }
 
     fn check_file(

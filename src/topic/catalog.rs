@@ -240,6 +240,25 @@ impl Catalog {
         Ok(())
     }
 
+    /// Whether a topic is not there any more, which may be why something has failed. Waits for a deletion that
+    /// is at work, and looks whether the owner has deleted it.
+    pub(crate) fn is_gone(&self, topic: &TopicState) -> bool {
+        if self.read_only {
+            let _older_at_worst = self.follow();
+        } else {
+            drop(self.changes.lock());
+        }
+        topic.is_deleted()
+    }
+
+    /// What to tell of a failure: that the topic is gone or the log closed, if that may be the reason.
+    pub(crate) fn explain(&self, topic: &TopicState, error: Error) -> Error {
+        if self.is_gone(topic) {
+            return topic.gone();
+        }
+        self.check_open().err().unwrap_or(error)
+    }
+
     /// Whoever has a handle on the topic gets the partitions it has grown.
     fn follow_topic(
         &self,
@@ -545,21 +564,19 @@ impl Catalog {
                 }
                 let checked = log.verify();
                 let sound = checked.as_ref().is_ok_and(|it| it.problems.is_empty());
-                if self.read_only && !sound {
-                    let _older_at_worst = self.follow();
-                }
-                if topic.is_deleted() {
+                if topic.is_deleted() || !sound && self.is_gone(&topic) {
                     // What is missing in it is missing by right.
                     break;
                 }
+                let refusal = log.refusal().filter(|_| !self.read_only);
+                // Looked at last: it is set before any log takes no more.
+                self.check_open()?;
                 let mut checked = checked?;
                 report.partitions += 1;
                 report.records += checked.records;
                 report.bytes += checked.bytes;
-                if let Some(refusal) = log.refusal().filter(|_| !self.read_only)
-                    && checked.problems.is_empty()
-                {
-                    checked.problems.push(refusal);
+                if checked.problems.is_empty() {
+                    checked.problems.extend(refusal);
                 }
                 let name = |error: Error| error.in_partition(log.partition());
                 report

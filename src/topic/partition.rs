@@ -121,11 +121,8 @@ impl Partition {
 
     fn read_next(&self, reader: &mut PartitionReader) -> Result<Option<PartitionRecords>, Error> {
         self.check_there()?;
-        reader.next(usize::MAX, READ_BYTES).map_err(|error| {
-            // The owner may have deleted the topic, and with it what was to be read.
-            let _older_at_worst = self.catalog.follow();
-            self.check_there().err().unwrap_or(error)
-        })
+        let read = reader.next(usize::MAX, READ_BYTES);
+        read.map_err(|error| self.explain(error))
     }
 
     /// Reads from an offset to the end that the partition has at this moment, piece by piece.
@@ -162,7 +159,8 @@ impl Partition {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a negative timestamp.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a negative timestamp; else those of
+    /// [`read`](Self::read) for what is there.
     pub fn offset_for_time(
         &self,
         timestamp: Timestamp,
@@ -172,7 +170,8 @@ impl Partition {
             let (timestamp, problem) = (timestamp.as_millis(), "must not be negative");
             return Err(InputError::Timestamp { timestamp, problem }.into());
         }
-        self.log.offset_for_time(timestamp)
+        let found = self.log.offset_for_time(timestamp);
+        found.map_err(|error| self.explain(error))
     }
 
     /// The record with the largest timestamp, the first of them if there are several: its offset and time;
@@ -199,10 +198,11 @@ impl Partition {
     ///
     /// # Errors
     ///
-    /// [`Corrupt`](crate::ErrorKind::Corrupt) where a record is damaged.
+    /// Those of [`read`](Self::read) for what is there.
     pub fn offset_of_max_timestamp(&self) -> Result<Option<(Offset, Timestamp)>, Error> {
         self.check_readable()?;
-        self.log.offset_of_max_timestamp()
+        let found = self.log.offset_of_max_timestamp();
+        found.map_err(|error| self.explain(error))
     }
 
     /// Removes all records below an offset, which becomes the log start; segments that lie wholly below
@@ -221,7 +221,8 @@ impl Partition {
     pub fn delete_records(&self, upto: Offset) -> Result<Offset, Error> {
         self.check_there()?;
         self.topic.check_changeable()?;
-        self.log.delete_records(upto)
+        let start = self.log.delete_records(upto);
+        start.map_err(|error| self.explain(error))
     }
 
     /// Makes everything written so far durable, whatever the topic's level.
@@ -231,7 +232,7 @@ impl Partition {
     /// If the sync fails the partition is [`Poisoned`](crate::ErrorKind::Poisoned) until it is reopened.
     pub fn sync(&self) -> Result<(), Error> {
         self.check_there()?;
-        self.log.sync()
+        self.log.sync().map_err(|error| self.explain(error))
     }
 
     /// Of a partition that somebody else writes to, what it holds is only known by looking. Where that
@@ -242,7 +243,13 @@ impl Partition {
 
     fn check_readable(&self) -> Result<(), Error> {
         self.check_there()?;
-        self.catalog.follow_log(&self.log)
+        let followed = self.catalog.follow_log(&self.log);
+        followed.map_err(|error| self.explain(error))
+    }
+
+    /// The topic may have been deleted, and with it what was to be read.
+    fn explain(&self, error: Error) -> Error {
+        self.catalog.explain(&self.topic, error)
     }
 
     fn check_there(&self) -> Result<(), Error> {

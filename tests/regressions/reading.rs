@@ -4,6 +4,7 @@ use std::fmt::{self, Debug};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use topiclog::storage::{
@@ -15,12 +16,13 @@ use topiclog::{
 };
 
 use super::common::{self, NOON, clock};
-use super::{EIO, options, send};
+use super::{EIO, is_damaged, options, send};
 
 /// What is done once, and the end of the path that brings it about.
 type Act = Arc<Mutex<Option<(String, Box<dyn FnOnce() + Send>)>>>;
 
-/// Does something when a file is about to be opened for reading.
+/// Does something when a file is about to be opened for reading, or a directory to be synced, or the length of
+/// a file has been told.
 #[derive(Clone)]
 struct Acts {
     storage: SimulatedStorage,
@@ -37,6 +39,13 @@ impl Acts {
         *self.act.lock().unwrap() = Some((file.to_owned(), Box::new(act)));
     }
 
+    fn act_if(&self, is_it: impl FnOnce(&str) -> bool) {
+        let act = self.act.lock().unwrap().take_if(|act| is_it(&act.0));
+        if let Some((_, act)) = act {
+            act();
+        }
+    }
+
     fn has_acted(&self) -> bool {
         self.act.lock().unwrap().is_none()
     }
@@ -50,12 +59,9 @@ impl Debug for Acts {
 
 impl Storage for Acts {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn StorageFile>> {
-        let named = |act: &mut (String, _)| mode == OpenMode::Read && path.ends_with(&act.0);
-        let act = self.act.lock().unwrap().take_if(named);
-        if let Some((_, act)) = act {
-            act();
-        }
-        self.storage.open(path, mode)
+        self.act_if(|file| mode == OpenMode::Read && path.ends_with(file));
+        let (file, acts) = (self.storage.open(path, mode)?, self.clone());
+        Ok(Arc::new(ActsFile { file, acts }))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
@@ -79,11 +85,49 @@ impl Storage for Acts {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.act_if(|directory| path.ends_with(directory));
         self.storage.sync_dir(path)
     }
 
     fn lock(&self, path: &Path, note: &str) -> io::Result<Box<dyn StorageLock>> {
         self.storage.lock(path, note)
+    }
+}
+
+#[derive(Debug)]
+struct ActsFile {
+    file: Arc<dyn StorageFile>,
+    acts: Acts,
+}
+
+/// What stands for the path where something is done once the length of a file has been told.
+const LENGTH: &str = "length";
+
+impl StorageFile for ActsFile {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, position)
+    }
+
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<usize> {
+        self.file.write_at(bytes, position)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        let length = self.file.len();
+        self.acts.act_if(|what| what == LENGTH);
+        length
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.file.set_len(length)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.file.sync_all()
     }
 }
 
@@ -279,6 +323,61 @@ fn a_topic_deleted_while_the_log_is_checked_is_no_damage() {
     }
 }
 
+/// Begins something on another thread and lets it come as far as it does by itself.
+fn begun<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    let thread = std::thread::spawn(work);
+    for _look in 0..5000 {
+        if thread.is_finished() {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    thread
+}
+
+/// The directory of a topic had its new name, and the topic was not marked as deleted yet: a check called it
+/// damaged, and whoever read from it was told of a file that is not there.
+#[test]
+fn a_topic_that_is_being_deleted_is_as_one_that_was() {
+    type Use = fn(&Read) -> Result<bool, Error>;
+    let uses: [Use; 6] = [
+        |read| read.logs[0].verify().map(|report| report.is_sound()),
+        |read| read.partition.read(Offset::ZERO).map(|_| false),
+        |read| {
+            read.partition
+                .scan(Offset::ZERO)
+                .next()
+                .unwrap()
+                .map(|_| false)
+        },
+        |read| {
+            let time = Timestamp::from_millis(NOON);
+            read.partition.offset_for_time(time).map(|_| false)
+        },
+        |read| read.partition.delete_records(Offset::new(5)).map(|_| false),
+        |read| {
+            let earliest = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+            let consumer = read.logs[0].consumer().options(earliest);
+            let mut consumer = consumer.assign([&read.partition])?;
+            consumer.poll(Duration::ZERO).map(|_| false)
+        },
+    ];
+    for (number, using) in uses.into_iter().enumerate() {
+        let read = Arc::new(read(false));
+        let (result, user) = (Arc::new(Mutex::new(None)), Arc::clone(&read));
+        let of_hook = Arc::clone(&result);
+        read.storage.before_opening("topics", move || {
+            *of_hook.lock().unwrap() = Some(begun(move || using(&user)));
+        });
+        read.logs[0].delete_topic("t").unwrap();
+        let result = result.lock().unwrap().take().unwrap().join().unwrap();
+        match result {
+            Ok(sound) => assert!(sound, "{number}"),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{number}: {error}"),
+        }
+    }
+}
+
 /// Two looked at once what the owner had done. One had listed fewer files, was overtaken, and put its list in
 /// the place of the other's: the reader knew of records and not of the file they were in.
 #[test]
@@ -300,14 +399,7 @@ fn an_older_look_at_the_owner_never_replaces_a_younger_one() {
         let owner = common::try_open(again, &clock()).unwrap();
         send(&owner.topic("t").unwrap(), 20);
         owner.close().unwrap();
-        let thread = std::thread::spawn(move || drop(consumer.poll(Duration::ZERO)));
-        for _look in 0..5000 {
-            if thread.is_finished() {
-                break;
-            }
-            std::thread::yield_now();
-        }
-        *of_hook.lock().unwrap() = Some(thread);
+        *of_hook.lock().unwrap() = Some(begun(move || drop(consumer.poll(Duration::ZERO))));
     });
     let _first = beside.topic("t").unwrap();
     other.lock().unwrap().take().unwrap().join().unwrap();
@@ -340,4 +432,149 @@ fn a_consumer_that_is_overtaken_twice_begins_at_what_is_left() {
     let records = consumer.poll(Duration::ZERO).unwrap();
     assert!(there.storage.has_acted());
     assert_eq!(records.iter().next().unwrap().offset(), Offset::new(second));
+}
+
+/// The last records were gone from their file, or zeros were in their place, or the file was gone: a check
+/// found nothing wrong.
+#[test]
+fn the_end_of_a_log_that_is_lost_is_found_by_a_check() {
+    let bare = |mut bytes: Vec<u8>| {
+        bytes.truncate(SEGMENT_HEADER);
+        Some(bytes)
+    };
+    let zeroed = |mut bytes: Vec<u8>| {
+        bytes[SEGMENT_HEADER..].fill(0);
+        Some(bytes)
+    };
+    let losses: [fn(Vec<u8>) -> Option<Vec<u8>>; 3] = [bare, zeroed, |_| None];
+    for (loss, lose) in losses.iter().enumerate() {
+        for (beside, all) in [(false, false), (true, false), (true, true)] {
+            let read = read(beside);
+            let storage = &read.storage.storage;
+            let segments = files(&read.storage, ".log");
+            let lost = if all { 0 } else { segments.len() - 1 };
+            for name in segments.iter().skip(lost) {
+                let path = Path::new("topics/t/0").join(name);
+                match lose(storage.read_file(&path).unwrap()) {
+                    Some(bytes) => storage.write_file(&path, bytes).unwrap(),
+                    None => storage.remove_file(&path).unwrap(),
+                }
+            }
+            let report = read.logs.last().unwrap().verify().unwrap();
+            let what = format!("loss {loss}, beside {beside}, all {all}: {report:?}");
+            assert!(!report.is_sound(), "{what}");
+            assert_eq!(report.problems[0].kind(), ErrorKind::Corrupt, "{what}");
+            assert!(report.problems[0].path().is_some(), "{what}");
+        }
+    }
+}
+
+/// Where the header of a segment ends.
+const SEGMENT_HEADER: usize = 80;
+
+/// What a power cut had taken from a topic of level `Os`, and the next opening for writing cuts off, was called
+/// damage where readers had seen it.
+#[test]
+fn what_was_never_known_to_be_on_disk_is_not_missed_by_a_check() {
+    for cut in [0, 30] {
+        let storage = Acts::on(&SimulatedStorage::new());
+        let clock = clock();
+        let log = common::try_open(storage.clone(), &clock).unwrap();
+        let one_segment = options(Durability::Os).segment_bytes(64 * 1024);
+        let topic = log.create_topic("t", one_segment).unwrap();
+        send(&topic, 11);
+        clock.advance(Duration::from_secs(1));
+        log.run_housekeeping();
+        let killed = storage.storage.kill();
+        let last = Path::new("topics/t/0").join(files(&storage, ".log").pop().unwrap());
+        let mut bytes = killed.read_file(&last).unwrap();
+        bytes.truncate(SEGMENT_HEADER + cut);
+        killed.write_file(&last, bytes).unwrap();
+        let beside = opened_beside(&Acts::on(&killed));
+        let end = beside.topic("t").unwrap().partition(0).unwrap().offsets();
+        assert_eq!(end.high_watermark, 11);
+        let report = beside.verify().unwrap();
+        assert!(report.is_sound(), "{report:?}");
+        let log = common::open(&killed, &clock);
+        assert!(!is_damaged(&log));
+        assert!(log.verify().unwrap().records < 11);
+    }
+}
+
+/// Beside the owner a topic that was deleted, or made again, was a file that is not there or damage for good,
+/// to all but those who read record after record.
+#[test]
+fn a_topic_that_the_owner_has_deleted_is_not_found() {
+    type Use = fn(&Partition) -> Option<Error>;
+    let uses: [Use; 4] = [
+        |partition| {
+            partition
+                .offset_for_time(Timestamp::from_millis(NOON))
+                .err()
+        },
+        |partition| partition.offset_of_max_timestamp().err(),
+        |partition| partition.read(Offset::ZERO).err(),
+        |partition| partition.scan(Offset::ZERO).find_map(Result::err),
+    ];
+    for remade in [false, true] {
+        for (number, using) in uses.into_iter().enumerate() {
+            let read = read(true);
+            let owner = &read.logs[0];
+            owner.delete_topic("t").unwrap();
+            if remade {
+                let topic = owner.create_topic("t", options(Durability::Disk)).unwrap();
+                send(&topic, 20);
+                let partition = topic.partition(0).unwrap();
+                partition.delete_records(Offset::new(10)).unwrap();
+            }
+            let error = using(&read.partition).unwrap();
+            let what = format!("{number}, remade {remade}: {error}");
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{what}");
+            if remade {
+                let topic = read.logs[1].topic("t").unwrap();
+                assert_eq!(topic.partition(0).unwrap().offsets().log_start, 10);
+            }
+        }
+    }
+}
+
+/// The owner cut off what was behind its last batch while a check looked there for proofs: the whole check
+/// failed, of a file that ended too early.
+#[test]
+fn what_is_cut_off_while_a_check_looks_for_proofs_fails_no_check() {
+    let read = read(true);
+    let storage = &read.storage;
+    let last = files(storage, ".log").pop().unwrap();
+    let path = Path::new("topics/t/0").join(&last);
+    let file = storage.storage.open(&path, OpenMode::ReadWrite).unwrap();
+    let end = file.len().unwrap();
+    file.write_at(&[7; 200], end).unwrap();
+    file.set_len(end + 4096).unwrap();
+    // Its length is asked for to check it, and again to look for proofs.
+    let (first, second) = (storage.clone(), storage.clone());
+    storage.before_opening(&last, move || {
+        first.before_opening(LENGTH, move || {
+            second.before_opening(LENGTH, move || file.set_len(end).unwrap());
+        });
+    });
+    let report = read.logs[1].verify().unwrap();
+    assert!(storage.has_acted() && report.is_sound(), "{report:?}");
+    assert_eq!(report.records, 20);
+}
+
+/// A log that was closed while it was checked was told to have a problem in each partition still to come.
+#[test]
+fn a_log_that_is_closed_while_it_is_checked_is_closed() {
+    for beside in [false, true] {
+        for number in [0, 2] {
+            let read = read(beside);
+            let log = read.logs.last().unwrap().clone();
+            let file = &files(&read.storage, ".log")[number];
+            read.storage
+                .before_opening(file, move || log.close().unwrap());
+            let error = read.logs.last().unwrap().verify().unwrap_err();
+            assert!(read.storage.has_acted());
+            assert_eq!(error.kind(), ErrorKind::Closed);
+        }
+    }
 }

@@ -352,3 +352,34 @@ fn a_file_that_cannot_be_removed_keeps_no_log_from_being_opened() {
     }
     assert!(stayed > 0);
 }
+
+/// Zeros had taken the place of the last records of a log that was closed: they were its end, what was sent
+/// next went behind them, and the opening after that cut it off.
+#[test]
+fn zeros_in_the_place_of_the_last_records_of_a_closed_log_are_damage() {
+    for zeroed in 1..=3 {
+        let (storage, log, topic) = log_with(Durability::Disk, 0);
+        topic.alter(|it| it.segment_bytes(64 * 1024)).unwrap();
+        let mut ends = vec![80];
+        for _record in 0..3 {
+            super::send(&topic, 1);
+            ends.push(topic.partition(0).unwrap().size_bytes());
+        }
+        log.close().unwrap();
+        let path = Path::new("topics/t/0/00000000000000000000.log");
+        let mut bytes = storage.read_file(path).unwrap();
+        let kept = usize::try_from(ends[3 - zeroed]).unwrap();
+        bytes[kept..].fill(0);
+        storage.write_file(path, bytes.clone()).unwrap();
+        for cache in ["checkpoint", "00000000000000000000.index"] {
+            storage.remove_file(&path.with_file_name(cache)).unwrap();
+        }
+        let (log, partition) = reopened(&storage);
+        assert!(is_damaged(&log), "{zeroed}");
+        let sent = log.topic("t").unwrap().producer();
+        let error = sent.send_and_wait(Record::new("x")).unwrap_err();
+        assert_eq!(error.error().kind(), ErrorKind::Corrupt);
+        assert_eq!(storage.read_file(path).unwrap(), bytes);
+        assert_eq!(whole(&partition), (0, u64::try_from(3 - zeroed).unwrap()));
+    }
+}
