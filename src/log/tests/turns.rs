@@ -96,7 +96,7 @@ fn a_flush_forgets_nothing_that_waits_for_its_sync() {
     });
 }
 
-/// A sender who met the close put the partition back on the housekeeping's list, and with it itself, for good.
+/// A sender who met the close put the partition back on the housekeeping's list, where it stayed for good.
 #[test]
 fn a_partition_that_is_closed_is_on_no_list() {
     for _ in 0..100 {
