@@ -240,8 +240,8 @@ impl Catalog {
         Ok(())
     }
 
-    /// Whether a topic is not there any more, which may be why something has failed. Waits for a deletion that
-    /// is at work, and looks whether the owner has deleted it.
+    /// Whether a topic is not there any more, which may be why something has failed. Waits for a deletion
+    /// that is at work, and looks whether the owner has deleted it.
     pub(crate) fn is_gone(&self, topic: &TopicState) -> bool {
         if self.read_only {
             let _older_at_worst = self.follow();

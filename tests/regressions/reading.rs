@@ -21,8 +21,8 @@ use super::{EIO, is_damaged, options, send};
 /// What is done once, and the end of the path that brings it about.
 type Act = Arc<Mutex<Option<(String, Box<dyn FnOnce() + Send>)>>>;
 
-/// Does something when a file is about to be opened for reading, or a directory to be synced, or the length of
-/// a file has been told.
+/// Does something when a file is about to be opened for reading, or a directory to be synced, or the length
+/// of a file has been told.
 #[derive(Clone)]
 struct Acts {
     storage: SimulatedStorage,
@@ -340,7 +340,7 @@ fn begun<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHa
 #[test]
 fn a_topic_that_is_being_deleted_is_as_one_that_was() {
     type Use = fn(&Read) -> Result<bool, Error>;
-    let uses: [Use; 6] = [
+    let ways: [Use; 6] = [
         |read| read.logs[0].verify().map(|report| report.is_sound()),
         |read| read.partition.read(Offset::ZERO).map(|_| false),
         |read| {
@@ -362,7 +362,7 @@ fn a_topic_that_is_being_deleted_is_as_one_that_was() {
             consumer.poll(Duration::ZERO).map(|_| false)
         },
     ];
-    for (number, using) in uses.into_iter().enumerate() {
+    for (number, using) in ways.into_iter().enumerate() {
         let read = Arc::new(read(false));
         let (result, user) = (Arc::new(Mutex::new(None)), Arc::clone(&read));
         let of_hook = Arc::clone(&result);
@@ -438,6 +438,7 @@ fn a_consumer_that_is_overtaken_twice_begins_at_what_is_left() {
 /// found nothing wrong.
 #[test]
 fn the_end_of_a_log_that_is_lost_is_found_by_a_check() {
+    type Loss = fn(Vec<u8>) -> Option<Vec<u8>>;
     let bare = |mut bytes: Vec<u8>| {
         bytes.truncate(SEGMENT_HEADER);
         Some(bytes)
@@ -446,7 +447,7 @@ fn the_end_of_a_log_that_is_lost_is_found_by_a_check() {
         bytes[SEGMENT_HEADER..].fill(0);
         Some(bytes)
     };
-    let losses: [fn(Vec<u8>) -> Option<Vec<u8>>; 3] = [bare, zeroed, |_| None];
+    let losses: [Loss; 3] = [bare, zeroed, |_| None];
     for (loss, lose) in losses.iter().enumerate() {
         for (beside, all) in [(false, false), (true, false), (true, true)] {
             let read = read(beside);
@@ -472,8 +473,8 @@ fn the_end_of_a_log_that_is_lost_is_found_by_a_check() {
 /// Where the header of a segment ends.
 const SEGMENT_HEADER: usize = 80;
 
-/// What a power cut had taken from a topic of level `Os`, and the next opening for writing cuts off, was called
-/// damage where readers had seen it.
+/// What a power cut had left of a topic of level `Os`, and the next opening for writing mends, was called
+/// damage where readers had seen what was lost.
 #[test]
 fn what_was_never_known_to_be_on_disk_is_not_missed_by_a_check() {
     for cut in [0, 30] {
@@ -506,7 +507,7 @@ fn what_was_never_known_to_be_on_disk_is_not_missed_by_a_check() {
 #[test]
 fn a_topic_that_the_owner_has_deleted_is_not_found() {
     type Use = fn(&Partition) -> Option<Error>;
-    let uses: [Use; 4] = [
+    let ways: [Use; 4] = [
         |partition| {
             partition
                 .offset_for_time(Timestamp::from_millis(NOON))
@@ -517,7 +518,7 @@ fn a_topic_that_the_owner_has_deleted_is_not_found() {
         |partition| partition.scan(Offset::ZERO).find_map(Result::err),
     ];
     for remade in [false, true] {
-        for (number, using) in uses.into_iter().enumerate() {
+        for (number, using) in ways.into_iter().enumerate() {
             let read = read(true);
             let owner = &read.logs[0];
             owner.delete_topic("t").unwrap();
