@@ -593,8 +593,8 @@ fn a_log_that_is_closed_while_it_is_checked_is_closed() {
     }
 }
 
-/// Segments were begun while a check beside the owner listed their directory: it had the second one and not the
-/// first, and took that for lost.
+/// Segments were begun while a check beside the owner listed their directory: it had the second one and not
+/// the first, and took that for lost.
 #[test]
 fn what_is_begun_while_a_check_lists_a_directory_is_not_missing() {
     let read = read(true);
