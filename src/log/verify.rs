@@ -55,8 +55,11 @@ impl Log {
         // Looked up before the segments, so that they go as far.
         let end = self.known_end(all_files);
         let segments: Vec<_> = if all_files {
-            let bases = list_segments(storage, directory)?;
-            bases.into_iter().map(|base| (base, u64::MAX)).collect()
+            let last = list_segments(storage, directory)?.pop();
+            // Of files that are made while a directory is listed it may have the later and not the earlier.
+            let bases = list_segments(storage, directory)?.into_iter();
+            let bases = bases.filter(|base| Some(*base) <= last);
+            bases.map(|base| (base, u64::MAX)).collect()
         } else {
             let segments = self.segments();
             let known = segments.iter();

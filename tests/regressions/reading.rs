@@ -27,12 +27,19 @@ type Act = Arc<Mutex<Option<(String, Box<dyn FnOnce() + Send>)>>>;
 struct Acts {
     storage: SimulatedStorage,
     act: Act,
+    /// The name of a file that the next listing which has it leaves out.
+    unlisted: Arc<Mutex<Option<String>>>,
 }
 
 impl Acts {
     fn on(storage: &SimulatedStorage) -> Self {
         let (storage, act) = (storage.clone(), Act::default());
-        Self { storage, act }
+        let unlisted = Arc::default();
+        Self {
+            storage,
+            act,
+            unlisted,
+        }
     }
 
     fn before_opening(&self, file: &str, act: impl FnOnce() + Send + 'static) {
@@ -81,7 +88,13 @@ impl Storage for Acts {
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
-        self.storage.list(path)
+        let mut entries = self.storage.list(path)?;
+        let mut unlisted = self.unlisted.lock().unwrap();
+        let leaves_out = |name: &mut String| entries.iter().any(|entry| entry.name == *name);
+        if let Some(name) = unlisted.take_if(leaves_out) {
+            entries.retain(|entry| entry.name != name);
+        }
+        Ok(entries)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
@@ -577,5 +590,19 @@ fn a_log_that_is_closed_while_it_is_checked_is_closed() {
             assert!(read.storage.has_acted());
             assert_eq!(error.kind(), ErrorKind::Closed);
         }
+    }
+}
+
+/// Segments were begun while a check beside the owner listed their directory: it had the second one and not
+/// the first, and took that for lost.
+#[test]
+fn what_is_begun_while_a_check_lists_a_directory_is_not_missing() {
+    let read = read(true);
+    let names = files(&read.storage, ".log");
+    for name in &names[1..names.len() - 1] {
+        *read.storage.unlisted.lock().unwrap() = Some(name.clone());
+        let report = read.logs[1].verify().unwrap();
+        assert!(report.is_sound(), "{name}: {report:?}");
+        assert!(read.storage.unlisted.lock().unwrap().is_none());
     }
 }
