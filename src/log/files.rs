@@ -7,6 +7,7 @@
 //! | `00000000000000000042-4096.cut` | what recovery cut off that segment at byte 4096 |
 //! | `start-offset` | the log start offset, written before anything below it is removed |
 //! | `checkpoint` | how far the partition is known to be on disk, a cache |
+//! | `last-close` | what a clean close had, of a partition that was found damaged since |
 //!
 //! Anything else in the directory is left alone.
 
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::Place;
 use crate::error::Error;
 use crate::format::{
     CHECKPOINT_BYTES, Checkpoint, Document, Identity, open_document, seal_document,
@@ -26,6 +28,7 @@ use crate::storage::{
 
 pub(super) const START_OFFSET: &str = "start-offset";
 pub(super) const CHECKPOINT: &str = "checkpoint";
+const LAST_CLOSE: &str = "last-close";
 
 /// The longest small file that is read; ours are far shorter.
 const SMALL_BYTES_MAX: u64 = 4096;
@@ -39,6 +42,25 @@ struct StartOffset {
 impl Document for StartOffset {
     const KIND: u16 = 1;
     const WHAT: &'static str = "start offset";
+}
+
+/// Where a partition began and ended when it was closed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Closed {
+    pub(super) start: Offset,
+    pub(super) end: Offset,
+}
+
+/// The same, as kept in its file.
+#[derive(Serialize, Deserialize)]
+struct LastClose {
+    start: u64,
+    end: u64,
+}
+
+impl Document for LastClose {
+    const KIND: u16 = 5;
+    const WHAT: &'static str = "last-close";
 }
 
 pub(super) fn segment_path(directory: &Path, base_offset: Offset) -> PathBuf {
@@ -121,6 +143,42 @@ pub(super) fn write_start_offset(
             error,
         )
     })
+}
+
+/// What was kept of the last clean close, if the partition was found damaged after it.
+pub(super) fn read_last_close(place: &Place) -> Result<Option<Closed>, Error> {
+    let path = place.directory.join(LAST_CLOSE);
+    let bytes = match read_all(&*place.storage, &path, SMALL_BYTES_MAX) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::storage("read the last close", &path, error)),
+    };
+    match open_document::<LastClose>(&bytes, place.identity.seed()) {
+        Ok(LastClose { start, end }) => Ok(Some(Closed {
+            start: Offset::new(start),
+            end: Offset::new(end),
+        })),
+        Err(error) => Err(Error::from(error).at_path(&path)),
+    }
+}
+
+/// Keeps it so that it survives a power cut.
+pub(super) fn write_last_close(place: &Place, closed: Closed) -> Result<(), Error> {
+    let last_close = LastClose {
+        start: closed.start.value(),
+        end: closed.end.value(),
+    };
+    let bytes = seal_document(&last_close, place.identity.seed())?;
+    place.make_directory(true)?;
+    write_file_durably(&*place.storage, &place.directory, LAST_CLOSE, &bytes).map_err(|error| {
+        let path = place.directory.join(LAST_CLOSE);
+        Error::storage("keep the last close", &path, error)
+    })
+}
+
+/// Forgets it. One that stays says nothing that is not true.
+pub(super) fn remove_last_close(place: &Place) {
+    let _stays = place.storage.remove_file(&place.directory.join(LAST_CLOSE));
 }
 
 /// The last checkpoint; `None` if it is absent, torn or of another partition.

@@ -13,7 +13,10 @@
 use std::sync::Arc;
 
 use super::Place;
-use super::files::{START_OFFSET, list_segments, read_checkpoint, read_start_offset, segment_path};
+use super::files::{
+    Closed, START_OFFSET, list_segments, read_checkpoint, read_last_close, read_start_offset,
+    remove_last_close, segment_path, write_last_close,
+};
 use super::mend::mend;
 use super::offsets::LogOffsets;
 use super::report::Recovery;
@@ -93,15 +96,18 @@ pub(super) fn recover(place: &Place, mark: Option<CleanMark>) -> Result<Recovere
             }
             Err(error) => return Err(error),
         };
+    let known = match mark {
+        Some(CleanMark { start, end, .. }) => Closed { start, end },
+        None => kept_close(place)?,
+    };
     // The records below the start that the log was closed with were deleted: they must not come back.
-    let closed_start = mark.map_or(Offset::ZERO, |mark| mark.start);
-    let (start, start_error) = if start < closed_start && start_error.is_none() {
+    let (start, start_error) = if start < known.start && start_error.is_none() {
         let error = FormatError::Damaged {
             what: "start offset",
             problem: "it is missing, or older than the last close",
         };
         let path = place.directory.join(START_OFFSET);
-        (closed_start, Some(Error::from(error).at_path(&path)))
+        (known.start, Some(Error::from(error).at_path(&path)))
     } else {
         (start, start_error)
     };
@@ -111,14 +117,32 @@ pub(super) fn recover(place: &Place, mark: Option<CleanMark>) -> Result<Recovere
         bases
     };
     let found = open_segments(place, &bases)?;
-    if let Some(mark) = mark
-        && is_as_marked(&found, &mark)
-        && start_error.is_none()
-        && let Some(recovered) = take_as_closed(place, &found, start, &mark)?
-    {
-        return Ok(recovered);
+    let as_marked = mark.filter(|mark| is_as_marked(&found, mark) && start_error.is_none());
+    let as_closed = match &as_marked {
+        Some(mark) => take_as_closed(place, &found, start, mark)?,
+        None => None,
+    };
+    let recovered = match as_closed {
+        Some(recovered) => recovered,
+        None => scan_and_mend(place, &found, start, known.end, start_error)?,
+    };
+    let damaged = recovered.refusal.is_some();
+    if damaged && mark.is_some() {
+        // The mark goes once the log is open; what it proves is kept beside the files, until they are whole.
+        write_last_close(place, known)?;
+    } else if !damaged && mark.is_none() && known != Closed::default() {
+        remove_last_close(place);
     }
-    scan_and_mend(place, &found, start, mark, start_error)
+    Ok(recovered)
+}
+
+/// What the close had after which the partition was found damaged. Nothing has been written since.
+fn kept_close(place: &Place) -> Result<Closed, Error> {
+    match read_last_close(place) {
+        // Then there is only what the other files say.
+        Err(error) if is_damage(&error) => Ok(Closed::default()),
+        kept => Ok(kept?.unwrap_or_default()),
+    }
 }
 
 /// Makes durable what names there are, the partition's own among them.
@@ -300,12 +324,12 @@ fn scan_and_mend(
     place: &Place,
     found: &[Found],
     start: Offset,
-    mark: Option<CleanMark>,
+    closed_end: Offset,
     start_error: Option<Error>,
 ) -> Result<Recovered, Error> {
     let checkpoint = read_checkpoint(&*place.storage, &place.directory, &place.identity);
     let proof = start
-        .max(mark.map_or(Offset::ZERO, |mark| mark.end))
+        .max(closed_end)
         .max(checkpoint.map_or(Offset::ZERO, |checkpoint| checkpoint.recovery_point));
     // A checkpoint saves scanning what it covers, if the files are as it says.
     let from = checkpoint.and_then(|checkpoint| {

@@ -138,13 +138,14 @@ impl Catalog {
             sync_names(&*storage, &topics)?;
         }
         let marks = marks(close.unwrap_or_default());
-        remove_clean_close(&*storage)?;
         for leftover in leftovers {
             remove_tree(&*storage, &leftover);
         }
         for meta in topics {
             catalog.open_topic(meta, &marks, Some(&mut report))?;
         }
+        // Nothing was written yet that it does not tell of; what it proves of damage is kept elsewhere.
+        remove_clean_close(&*storage)?;
         Ok((catalog, report))
     }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use topiclog::storage::{Fault, OpenMode, OperationKind, SimulatedStorage, Storage};
+use topiclog::storage::{Fault, OpenMode, OperationKind, SimulatedStorage, Storage, Survival};
 use topiclog::{
     Durability, ErrorKind, Offset, Record, Timestamp, TimestampType, Topic, TopicOptions,
 };
@@ -381,5 +381,65 @@ fn zeros_in_the_place_of_the_last_records_of_a_closed_log_are_damage() {
         assert_eq!(error.error().kind(), ErrorKind::Corrupt);
         assert_eq!(storage.read_file(path).unwrap(), bytes);
         assert_eq!(whole(&partition), (0, u64::try_from(3 - zeroed).unwrap()));
+    }
+}
+
+/// What only the mark of a clean close proved to be missing was reported once: the mark went with the
+/// opening, and the next one took it for a torn tail and gave the offsets again.
+#[test]
+fn what_a_clean_close_proves_is_not_forgotten() {
+    type Damage = fn(&SimulatedStorage);
+    fn remove(storage: &SimulatedStorage, name: &str) {
+        let path = Path::new("topics/t/0").join(name);
+        storage.remove_file(&path).unwrap();
+    }
+    let damages: [Damage; 2] = [
+        |storage| {
+            let mut files = storage.files().into_iter().map(|(path, _)| path);
+            let last = files.rfind(|path| path.extension().is_some_and(|end| end == "log"));
+            let mut bytes = storage.read_file(last.as_ref().unwrap()).unwrap();
+            bytes.truncate(80);
+            storage.write_file(last.unwrap(), bytes).unwrap();
+            remove(storage, "checkpoint");
+        },
+        |storage| remove(storage, "start-offset"),
+    ];
+    for damage in damages {
+        for closes in [true, false] {
+            let (storage, log, topic) = log_with(Durability::Disk, 20);
+            topic
+                .partition(0)
+                .unwrap()
+                .delete_records(Offset::new(3))
+                .unwrap();
+            log.close().unwrap();
+            let whole_log = storage.deep_copy();
+            damage(&storage);
+            let mut storage = storage.deep_copy();
+            for opening in 0..3 {
+                let (log, partition) = reopened(&storage);
+                assert!(is_damaged(&log), "opening {opening}");
+                assert_eq!(partition.offsets().log_start, 3, "opening {opening}");
+                common::send_next(&log.topic("t").unwrap(), 1, 0).unwrap_err();
+                if closes {
+                    log.close().unwrap();
+                } else {
+                    storage = storage.crash(Survival::Nothing, 0);
+                }
+            }
+            // Whoever has a copy of the files puts it in their place.
+            for (path, _) in whole_log.files() {
+                if path.starts_with("topics/t/0") {
+                    let bytes = whole_log.read_file(&path).unwrap();
+                    storage.write_file(&path, bytes).unwrap();
+                }
+            }
+            for _ in 0..2 {
+                let (log, partition) = reopened(&storage);
+                assert_eq!(whole(&partition), (3, 20));
+                assert!(!is_damaged(&log));
+                log.close().unwrap();
+            }
+        }
     }
 }
