@@ -96,6 +96,30 @@ fn a_flush_forgets_nothing_that_waits_for_its_sync() {
     });
 }
 
+/// What is in the hands of somebody who only writes it is synced by whoever flushes.
+#[test]
+fn a_flush_syncs_what_somebody_else_is_writing() {
+    let world = World::new(Durability::Disk);
+    let no_linger = |options: TopicOptions| options.linger(Duration::ZERO);
+    world.topic.alter(no_linger).unwrap();
+    let log = &world.partition.log;
+    let held = log.writer.lock();
+    std::thread::scope(|scope| {
+        let producer = world.topic.producer();
+        let sending = scope.spawn(move || producer.send(Record::new("x")).unwrap());
+        while !log.queue.lock().busy {
+            std::thread::yield_now();
+        }
+        let flushing = scope.spawn(|| world.topic.flush());
+        while log.queue.lock().watchers == 0 {
+            std::thread::yield_now();
+        }
+        drop(held);
+        flushing.join().unwrap().unwrap();
+        assert!(sending.join().unwrap().try_result().is_some());
+    });
+}
+
 /// A sender who met the close put the partition back on the housekeeping's list, where it stayed for good.
 #[test]
 fn a_partition_that_is_closed_is_on_no_list() {
