@@ -299,18 +299,8 @@ impl Consumer {
         finished
     }
 
-    /// Lets go of the commits that nobody waits for. Those that are kept count.
-    pub(super) fn drop_async_commits(&mut self) {
-        for commit in self.async_commits.drain(..) {
-            if Groups::is_settled(&commit.staged) {
-                let _nobody_asks = Groups::finish(commit.staged);
-            } else {
-                Groups::abandon(&commit.staged);
-            }
-        }
-    }
-
-    /// What the group has committed for a partition, by whomever. Kafka: `committed`.
+    /// What the group has committed for a partition, by whomever, with what is on its way. Kafka:
+    /// `committed`.
     ///
     /// # Errors
     ///

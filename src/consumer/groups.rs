@@ -51,7 +51,7 @@ impl Cells {
     /// ever. Whoever holds one is counted, since there is no other way to one than through this map.
     fn sweep(&mut self) {
         self.by_id
-            .retain(|_, cell| Arc::strong_count(cell) > 1 || !cell.state.lock().group.is_idle());
+            .retain(|_, cell| Arc::strong_count(cell) > 1 || !cell.state.lock().is_idle());
         self.sweep_at = (2 * self.by_id.len()).max(SWEEP_MIN);
     }
 }
@@ -211,7 +211,7 @@ impl Groups {
     /// A group that has members or offsets.
     fn existing(&self, id: &GroupId) -> Result<Arc<GroupCell>, Error> {
         let cell = self.cells.lock().by_id.get(id).cloned();
-        cell.filter(|cell| !cell.state.lock().group.is_idle())
+        cell.filter(|cell| !cell.state.lock().is_idle())
             .ok_or_else(|| GroupError::GroupNotFound.into())
     }
 
@@ -222,7 +222,7 @@ impl Groups {
     /// All groups that have members or offsets.
     pub(super) fn list(&self) -> Vec<Arc<GroupCell>> {
         let mut cells = self.all();
-        cells.retain(|cell| !cell.state.lock().group.is_idle());
+        cells.retain(|cell| !cell.state.lock().is_idle());
         cells
     }
 
@@ -238,7 +238,7 @@ impl Groups {
             self.expire_members(cell);
             self.with(cell, |state, now| {
                 state.group.look(now);
-                !state.group.is_idle() && states.contains(&state.group.state())
+                !state.is_idle() && states.contains(&state.group.state())
             })
         });
         cells.iter().map(|cell| cell.id.clone()).collect()
@@ -266,6 +266,7 @@ impl Groups {
     ) -> T {
         let now = self.now();
         let mut state = cell.state.lock();
+        state.take_in();
         let result = act(&mut state, now);
         self.follow_up(cell, &mut state);
         result
@@ -365,7 +366,7 @@ impl Groups {
     pub(super) fn bury(&self, cell: &GroupCell) {
         let mut cells = self.cells.lock();
         let mut state = cell.state.lock();
-        if state.in_flight.is_empty() && state.group.bury() {
+        if state.is_idle() && state.group.bury() {
             cells.by_id.remove(&cell.id);
         }
     }

@@ -383,3 +383,53 @@ fn who_outlives_a_deleted_group_goes_on_in_the_next_one() {
     assert!(left.poll(Duration::ZERO).unwrap().is_empty());
     assert_eq!(left.position(place).unwrap(), 6);
 }
+
+fn count(consumer: &mut Consumer) -> usize {
+    let polls = std::iter::repeat_with(|| consumer.poll(Duration::ZERO).unwrap().len());
+    polls.take_while(|&records| records > 0).sum()
+}
+
+/// A member hung with a commit on its way that nobody had waited for: whoever had its partitions next knew
+/// nothing of it, and began at the end. What had come meanwhile reached nobody.
+#[test]
+fn a_commit_that_nobody_waits_for_counts_although_its_member_is_removed() {
+    for way in ["expired", "removed", "taken over", "dropped"] {
+        let clock = clock();
+        let log = common::open(&SimulatedStorage::new(), &clock);
+        let topic = log.create_topic("t", options(Durability::Disk)).unwrap();
+        let mut options = ConsumerOptions::new().auto_commit(None);
+        if way == "taken over" {
+            options = options.instance_id("one");
+        }
+        let group = log.consumer_group("g").unwrap().options(options);
+        let mut first = group.subscribe([&topic]).unwrap();
+        assert_eq!(count(&mut first), 0);
+        send(&topic, 10);
+        assert_eq!(count(&mut first), 10, "{way}");
+        let (answer, answers) = mpsc::channel();
+        let callback = move |result: Result<(), Error>| answer.send(result.is_ok()).unwrap();
+        first.commit_async(callback).unwrap();
+        let mut first = Some(first);
+        match way {
+            "expired" => {
+                clock.advance(Duration::from_secs(1));
+                log.run_housekeeping();
+                clock.advance(Duration::from_secs(301));
+                log.run_housekeeping();
+                assert_eq!(committed(&group), [10], "kept since the first round");
+            }
+            "removed" => group.remove_all_members(),
+            "dropped" => first = None,
+            _ => {}
+        }
+        let mut second = group.subscribe([&topic]).unwrap();
+        send(&topic, 5);
+        assert_eq!(count(&mut second), 5, "{way}");
+        assert_eq!(committed(&group), [10], "{way}");
+        assert_eq!(answers.try_iter().count(), 0, "not by somebody else");
+        if let Some(mut first) = first {
+            let _whatever_it_is_told = first.poll(Duration::ZERO);
+            assert_eq!(answers.try_iter().collect::<Vec<_>>(), [true], "{way}");
+        }
+    }
+}

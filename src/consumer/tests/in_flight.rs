@@ -49,9 +49,7 @@ fn filled(storage: &MemoryStorage) -> (Arc<Catalog>, Groups) {
     let note = "n".repeat(4000);
     let mut last = None;
     for number in 0..2200 {
-        if let Some(before) = last.replace(stage(&groups, &old, number, &note)) {
-            Groups::abandon(&before);
-        }
+        last = Some(stage(&groups, &old, number, &note));
     }
     Groups::finish(last.unwrap()).unwrap();
     assert!(groups.store.wants_rewrite(1));
