@@ -71,6 +71,8 @@ pub struct Consumer {
     pub(super) in_listener: bool,
     pub(super) async_commits: VecDeque<AsyncCommit>,
     pub(super) next_auto_commit: Option<Duration>,
+    /// When automatic commits take along what was committed before, so that it does not expire.
+    pub(super) next_renewal: Duration,
     /// Whether somebody else has its instance id: then it is good for nothing any more.
     pub(super) fenced: bool,
 }
@@ -108,6 +110,7 @@ impl Consumer {
             in_listener: false,
             async_commits: VecDeque::new(),
             next_auto_commit: None,
+            next_renewal: Duration::ZERO,
             fenced: false,
         })
     }

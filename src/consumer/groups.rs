@@ -22,6 +22,9 @@ use crate::topic::Catalog;
 /// How often offsets are looked at that may have expired. Kafka: `offsets.retention.check.interval.ms`.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
 
+/// In so many parts of the time for which offsets are kept, those that are in use are committed again once.
+const RENEWALS: u32 = 7;
+
 /// As many groups are kept without a look at who needs them.
 const SWEEP_MIN: usize = 64;
 
@@ -165,6 +168,12 @@ impl Groups {
 
     pub(super) fn wall(&self) -> Timestamp {
         self.catalog.environment.clock.wall()
+    }
+
+    /// After how long an offset that is in use is committed again, lest it expire: by default a day.
+    pub(super) fn renewal_interval(&self) -> Duration {
+        let retention = self.options.offsets_retention;
+        retention.map_or(Duration::MAX, |retention| retention / RENEWALS)
     }
 
     /// The topics as they are now.
