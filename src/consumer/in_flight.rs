@@ -111,6 +111,9 @@ impl Groups {
         let topics = self.topics();
         let mut state = cell.state.lock();
         state.group.topics_changed(self.now(), &topics);
+        // What that asks for first: a tombstone for an old topic must not come behind a commit for the next
+        // of its name.
+        self.follow_up(cell, &mut state);
         state.group.check_commit(committer, &commits)?;
         let mut queued = Vec::with_capacity(commits.len());
         for OffsetCommit {
@@ -147,9 +150,7 @@ impl Groups {
                 }
             }
         }
-        let staged = state.in_flight.send_off(cell, queued);
-        self.follow_up(cell, &mut state);
-        Ok(staged)
+        Ok(state.in_flight.send_off(cell, queued))
     }
 
     pub(super) fn stage_removals(
