@@ -177,8 +177,12 @@ impl Groups {
         cell: &Arc<GroupCell>,
         check: impl FnOnce(&Group) -> Result<Vec<TopicPartition>, Error>,
     ) -> Result<(), Error> {
+        // What nobody is going to finish has to be seen as well: else it stays in the log, without a
+        // tombstone.
+        Self::await_commits(cell, |_| true);
         let staged = {
             let mut state = cell.state.lock();
+            state.take_in();
             let places = check(&state.group)?;
             self.stage_removals(cell, &mut state, places)?
         };

@@ -433,3 +433,26 @@ fn a_commit_that_nobody_waits_for_counts_although_its_member_is_removed() {
         }
     }
 }
+
+/// A consumer was dropped with a commit on its way, and the group deleted: the commit was written after that,
+/// and the group was there again when the log was opened the next time.
+#[test]
+fn a_deleted_group_does_not_come_back_with_a_commit_that_was_on_its_way() {
+    let storage = SimulatedStorage::new();
+    let log = common::open(&storage, &clock());
+    let topic = log
+        .create_topic("t", TopicOptions::new().partitions(2))
+        .unwrap();
+    let group = log.consumer_group("g").unwrap();
+    let places = topic_places(&topic);
+    let mut consumer = group.member().assign(&topic.partitions()).unwrap();
+    let commit = |number: usize| [(&places[number], Offset::new(1).into())];
+    consumer.commit_offsets(commit(0)).unwrap();
+    consumer.commit_offsets_async(commit(1), |_| {}).unwrap();
+    drop(consumer);
+    group.delete().unwrap();
+    assert!(log.consumer_groups().is_empty());
+    log.close().unwrap();
+    let log = common::open(&storage, &clock());
+    assert!(log.consumer_groups().is_empty());
+}
