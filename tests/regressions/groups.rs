@@ -456,3 +456,34 @@ fn a_deleted_group_does_not_come_back_with_a_commit_that_was_on_its_way() {
     let log = common::open(&storage, &clock());
     assert!(log.consumer_groups().is_empty());
 }
+
+/// A group waited for its first members, and so did a drain, whoever woke it or closed the log.
+#[test]
+fn a_drain_that_waits_for_its_group_can_be_woken_and_closed() {
+    for closes in [false, true] {
+        let log = EventLog::builder()
+            .in_memory()
+            .group_initial_rebalance_delay(Duration::from_secs(3600))
+            .open()
+            .unwrap();
+        let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+        let group = log.consumer_group("g").unwrap();
+        let mut consumer = group.subscribe([&topic]).unwrap();
+        let waker = consumer.waker();
+        let (done, finished) = mpsc::channel();
+        // On a failure it is left behind, asleep, until the process ends.
+        std::thread::spawn(move || {
+            let drained = consumer.drain().map(|_| ());
+            done.send(drained.map_err(|error| error.kind())).unwrap();
+        });
+        let expected = if closes {
+            log.close().unwrap();
+            ErrorKind::Closed
+        } else {
+            waker.wake();
+            ErrorKind::Interrupted
+        };
+        let drained = finished.recv_timeout(Duration::from_secs(40));
+        assert_eq!(drained.unwrap(), Err(expected));
+    }
+}
