@@ -72,6 +72,8 @@ pub(super) struct CellState {
     pub(super) members: HashMap<MemberId, Arc<MemberSeat>>,
     /// Commits handed to the log and not yet applied, in the log's order.
     pub(super) in_flight: InFlight,
+    /// Until when no member's time is up, if nothing happens before: whoever polls only moves that on.
+    quiet_until: Option<Duration>,
 }
 
 /// What the coordinator's side and the member's side of one membership share.
@@ -208,6 +210,7 @@ impl Groups {
                 group,
                 members: HashMap::new(),
                 in_flight: InFlight::default(),
+                quiet_until: None,
             };
             Arc::new(GroupCell {
                 id: id.clone(),
@@ -276,6 +279,7 @@ impl Groups {
         let now = self.now();
         let mut state = cell.state.lock();
         state.take_in();
+        state.quiet_until = None;
         let result = act(&mut state, now);
         self.follow_up(cell, &mut state);
         result
@@ -347,15 +351,21 @@ impl Groups {
 
     /// Removes members that have stopped polling. Returns when to look again.
     pub(super) fn expire_members(&self, cell: &GroupCell) -> Option<Duration> {
+        let now = self.now();
+        // Who polls in vain must not pay for a look at all members.
+        let quiet = cell.state.lock().quiet_until.filter(|until| *until > now);
+        if quiet.is_some() {
+            return quiet;
+        }
         self.with(cell, |state, now| {
-            if state.group.next_deadline()? > now {
-                return state.group.next_deadline();
+            if state.group.next_deadline()? <= now {
+                for (member, seat) in &state.members {
+                    state.group.touch(seat.last_poll(now), member);
+                }
+                let _woken_by_what_follows = state.group.expire(now);
             }
-            for (member, seat) in &state.members {
-                state.group.touch(seat.last_poll(now), member);
-            }
-            let _woken_by_what_follows = state.group.expire(now);
-            state.group.next_deadline()
+            state.quiet_until = state.group.next_deadline();
+            state.quiet_until
         })
     }
 
