@@ -33,10 +33,16 @@ impl Consumer {
     pub(super) fn await_auto_commit(&mut self) {
         let commits = self.group.is_some() && !self.groups.catalog().is_read_only();
         if commits && self.next_auto_commit.is_none() {
-            let interval = self.options.auto_commit;
-            self.next_auto_commit =
-                interval.map(|interval| self.groups.now().saturating_add(interval));
+            let (now, interval) = (self.groups.now(), self.options.auto_commit);
+            self.next_auto_commit = interval.map(|interval| now.saturating_add(interval));
+            self.next_renewal = now.saturating_add(self.groups.renewal_interval());
         }
+    }
+
+    /// Whether it is time to commit positions that have not changed too: of a group without members each
+    /// offset is kept so long from its own commit. Those of members do not expire.
+    fn is_renewal_due(&self) -> bool {
+        self.membership.is_none() && self.groups.now() >= self.next_renewal
     }
 
     /// Commits if it is time to.
@@ -80,7 +86,8 @@ impl Consumer {
     }
 
     fn commit_all(&mut self, only_new: bool) -> Result<(), Error> {
-        let positions = self.positions(only_new);
+        let all = !only_new || self.is_renewal_due();
+        let positions = self.positions(!all);
         if positions.is_empty() && only_new {
             return Ok(());
         }
@@ -93,6 +100,10 @@ impl Consumer {
         let staged = self.stage(commits)?;
         Groups::finish(staged)?;
         self.note_committed(&positions);
+        if all {
+            let interval = self.groups.renewal_interval();
+            self.next_renewal = self.groups.now().saturating_add(interval);
+        }
         Ok(())
     }
 
@@ -299,18 +310,8 @@ impl Consumer {
         finished
     }
 
-    /// Lets go of the commits that nobody waits for. Those that are kept count.
-    pub(super) fn drop_async_commits(&mut self) {
-        for commit in self.async_commits.drain(..) {
-            if Groups::is_settled(&commit.staged) {
-                let _nobody_asks = Groups::finish(commit.staged);
-            } else {
-                Groups::abandon(&commit.staged);
-            }
-        }
-    }
-
-    /// What the group has committed for a partition, by whomever. Kafka: `committed`.
+    /// What the group has committed for a partition, by whomever, with what is on its way. Kafka:
+    /// `committed`.
     ///
     /// # Errors
     ///

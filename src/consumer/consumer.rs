@@ -71,6 +71,8 @@ pub struct Consumer {
     pub(super) in_listener: bool,
     pub(super) async_commits: VecDeque<AsyncCommit>,
     pub(super) next_auto_commit: Option<Duration>,
+    /// When automatic commits take along what was committed before, so that it does not expire.
+    pub(super) next_renewal: Duration,
     /// Whether somebody else has its instance id: then it is good for nothing any more.
     pub(super) fenced: bool,
 }
@@ -108,6 +110,7 @@ impl Consumer {
             in_listener: false,
             async_commits: VecDeque::new(),
             next_auto_commit: None,
+            next_renewal: Duration::ZERO,
             fenced: false,
         })
     }
@@ -176,12 +179,7 @@ impl Consumer {
         }
         self.auto_commit(now)?;
         loop {
-            if self.inbox.take_interrupt() {
-                return Err(GroupError::Interrupted.into());
-            }
-            if self.groups.catalog().is_closed() {
-                return Err(LogError::Closed.into());
-            }
+            self.check_undisturbed()?;
             self.reconcile(told)?;
             if self.membership.is_none() && self.by_place.is_empty() {
                 // Its listener has left the group.
@@ -202,6 +200,17 @@ impl Consumer {
             }
             self.sleep(until.saturating_sub(now), now);
         }
+    }
+
+    /// Whether nobody has woken it or closed the log.
+    fn check_undisturbed(&self) -> Result<(), Error> {
+        if self.inbox.take_interrupt() {
+            return Err(GroupError::Interrupted.into());
+        }
+        if self.groups.catalog().is_closed() {
+            return Err(LogError::Closed.into());
+        }
+        Ok(())
     }
 
     /// Waits for news, at most so long, and not beyond the moment when the group has to look around.
@@ -306,6 +315,7 @@ impl Consumer {
             if !self.is_gathering() || self.groups.catalog().environment.clock.is_manual() {
                 break;
             }
+            self.check_undisturbed()?;
             self.sleep(Duration::MAX, now);
         }
         self.follow(false);

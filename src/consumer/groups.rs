@@ -22,6 +22,9 @@ use crate::topic::Catalog;
 /// How often offsets are looked at that may have expired. Kafka: `offsets.retention.check.interval.ms`.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
 
+/// In so many parts of the time for which offsets are kept, those that are in use are committed again once.
+const RENEWALS: u32 = 7;
+
 /// As many groups are kept without a look at who needs them.
 const SWEEP_MIN: usize = 64;
 
@@ -51,7 +54,7 @@ impl Cells {
     /// ever. Whoever holds one is counted, since there is no other way to one than through this map.
     fn sweep(&mut self) {
         self.by_id
-            .retain(|_, cell| Arc::strong_count(cell) > 1 || !cell.state.lock().group.is_idle());
+            .retain(|_, cell| Arc::strong_count(cell) > 1 || !cell.state.lock().is_idle());
         self.sweep_at = (2 * self.by_id.len()).max(SWEEP_MIN);
     }
 }
@@ -69,6 +72,8 @@ pub(super) struct CellState {
     pub(super) members: HashMap<MemberId, Arc<MemberSeat>>,
     /// Commits handed to the log and not yet applied, in the log's order.
     pub(super) in_flight: InFlight,
+    /// Until when no member's time is up, if nothing happens before: whoever polls only moves that on.
+    quiet_until: Option<Duration>,
 }
 
 /// What the coordinator's side and the member's side of one membership share.
@@ -167,6 +172,12 @@ impl Groups {
         self.catalog.environment.clock.wall()
     }
 
+    /// After how long an offset that is in use is committed again, lest it expire: by default a day.
+    pub(super) fn renewal_interval(&self) -> Duration {
+        let retention = self.options.offsets_retention;
+        retention.map_or(Duration::MAX, |retention| retention / RENEWALS)
+    }
+
     /// The topics as they are now.
     pub(super) fn topics(&self) -> Arc<TopicCatalog> {
         let version = self.catalog.version();
@@ -199,6 +210,7 @@ impl Groups {
                 group,
                 members: HashMap::new(),
                 in_flight: InFlight::default(),
+                quiet_until: None,
             };
             Arc::new(GroupCell {
                 id: id.clone(),
@@ -211,7 +223,7 @@ impl Groups {
     /// A group that has members or offsets.
     fn existing(&self, id: &GroupId) -> Result<Arc<GroupCell>, Error> {
         let cell = self.cells.lock().by_id.get(id).cloned();
-        cell.filter(|cell| !cell.state.lock().group.is_idle())
+        cell.filter(|cell| !cell.state.lock().is_idle())
             .ok_or_else(|| GroupError::GroupNotFound.into())
     }
 
@@ -222,7 +234,7 @@ impl Groups {
     /// All groups that have members or offsets.
     pub(super) fn list(&self) -> Vec<Arc<GroupCell>> {
         let mut cells = self.all();
-        cells.retain(|cell| !cell.state.lock().group.is_idle());
+        cells.retain(|cell| !cell.state.lock().is_idle());
         cells
     }
 
@@ -238,7 +250,7 @@ impl Groups {
             self.expire_members(cell);
             self.with(cell, |state, now| {
                 state.group.look(now);
-                !state.group.is_idle() && states.contains(&state.group.state())
+                !state.is_idle() && states.contains(&state.group.state())
             })
         });
         cells.iter().map(|cell| cell.id.clone()).collect()
@@ -266,6 +278,8 @@ impl Groups {
     ) -> T {
         let now = self.now();
         let mut state = cell.state.lock();
+        state.take_in();
+        state.quiet_until = None;
         let result = act(&mut state, now);
         self.follow_up(cell, &mut state);
         result
@@ -337,15 +351,21 @@ impl Groups {
 
     /// Removes members that have stopped polling. Returns when to look again.
     pub(super) fn expire_members(&self, cell: &GroupCell) -> Option<Duration> {
+        let now = self.now();
+        // Who polls in vain must not pay for a look at all members.
+        let quiet = cell.state.lock().quiet_until.filter(|until| *until > now);
+        if quiet.is_some() {
+            return quiet;
+        }
         self.with(cell, |state, now| {
-            if state.group.next_deadline()? > now {
-                return state.group.next_deadline();
+            if state.group.next_deadline()? <= now {
+                for (member, seat) in &state.members {
+                    state.group.touch(seat.last_poll(now), member);
+                }
+                let _woken_by_what_follows = state.group.expire(now);
             }
-            for (member, seat) in &state.members {
-                state.group.touch(seat.last_poll(now), member);
-            }
-            let _woken_by_what_follows = state.group.expire(now);
-            state.group.next_deadline()
+            state.quiet_until = state.group.next_deadline();
+            state.quiet_until
         })
     }
 
@@ -365,7 +385,7 @@ impl Groups {
     pub(super) fn bury(&self, cell: &GroupCell) {
         let mut cells = self.cells.lock();
         let mut state = cell.state.lock();
-        if state.in_flight.is_empty() && state.group.bury() {
+        if state.is_idle() && state.group.bury() {
             cells.by_id.remove(&cell.id);
         }
     }

@@ -1,7 +1,7 @@
 //! Commits on their way: checked and handed to the log under the group's lock, waited for without it,
 //! then applied. And the rewriting of their log, which must not lose one that is on its way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::groups::{CellState, GroupCell, Groups};
@@ -16,37 +16,33 @@ use crate::offset::Offset;
 #[derive(Debug)]
 pub(super) struct Staged {
     cell: Arc<GroupCell>,
-    number: u64,
-    /// The place, what is to be there, and where it stands in the log.
-    commits: Vec<(TopicPartition, Option<Committed>, Queued)>,
+    commits: Vec<Queued>,
 }
 
-/// What a group's commits on their way are going to change.
+/// What a commit on its way is going to change.
+#[derive(Debug)]
+struct Change {
+    place: TopicPartition,
+    /// What is to be there; nothing after a removal.
+    committed: Option<Committed>,
+    queued: Queued,
+}
+
+/// What a group's commits on their way are going to change, in the log's order. Whoever meets one that has
+/// arrived takes it in: the one that made it may have hung, or be gone.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
-    next: u64,
-    /// The number of the commit, the place, and what is to be there, in the log's order.
-    changes: Vec<(u64, TopicPartition, Option<Committed>)>,
+    changes: VecDeque<Change>,
 }
 
 impl InFlight {
     /// Takes note of a commit that was handed to the log, with the group locked since before.
-    fn send_off(
-        &mut self,
-        cell: &Arc<GroupCell>,
-        commits: Vec<(TopicPartition, Option<Committed>, Queued)>,
-    ) -> Staged {
-        let number = self.next;
-        self.next += 1;
-        let changes = commits.iter();
-        let changes = changes.map(|(place, change, _)| (number, place.clone(), change.clone()));
+    fn send_off(&mut self, cell: &Arc<GroupCell>, changes: Vec<Change>) -> Staged {
+        let commits = changes.iter().map(|change| change.queued.clone());
+        let commits = commits.collect();
         self.changes.extend(changes);
         let cell = Arc::clone(cell);
-        Staged {
-            cell,
-            number,
-            commits,
-        }
+        Staged { cell, commits }
     }
 
     /// Whether there is none.
@@ -56,18 +52,42 @@ impl InFlight {
 
     /// Whether one is going to change this place.
     pub(super) fn changes(&self, at: &TopicPartition) -> bool {
-        self.changes.iter().any(|(_, place, _)| place == at)
+        self.changes.iter().any(|change| change.place == *at)
     }
 
-    /// A commit has arrived, or nobody waits for it any more.
-    fn forget(&mut self, number: u64) {
-        self.changes.retain(|(other, _, _)| *other != number);
+    /// Gives the first of them, with its place in the log or why it is not kept, if that is known. Those
+    /// behind it wait for it, so that the log's order is kept.
+    fn next_arrived(&mut self) -> Option<(Change, Result<Offset, Error>)> {
+        let outcome = OffsetStore::outcome(&self.changes.front()?.queued)?;
+        Some((self.changes.pop_front()?, outcome))
+    }
+}
+
+impl CellState {
+    /// Lets everybody see the commits that have arrived, whoever made them.
+    pub(super) fn take_in(&mut self) {
+        while let Some((change, outcome)) = self.in_flight.next_arrived() {
+            // Whoever made it learns of a failure.
+            let Ok(log_offset) = outcome else {
+                continue;
+            };
+            match change.committed {
+                Some(committed) => {
+                    let committed = Committed {
+                        log_offset,
+                        ..committed
+                    };
+                    self.group.apply_commit(change.place, committed);
+                }
+                None => self.group.apply_removal(change.place, log_offset),
+            }
+        }
     }
 
-    /// What a commit that has arrived says of this place counts more than those before it.
-    fn overtake(&mut self, number: u64, at: &TopicPartition) {
-        self.changes
-            .retain(|(other, place, _)| *other > number || place != at);
+    /// Whether nobody would miss the group: no members, no offsets, and none on their way.
+    pub(super) fn is_idle(&mut self) -> bool {
+        self.take_in();
+        self.in_flight.is_empty() && self.group.is_idle()
     }
 }
 
@@ -91,6 +111,9 @@ impl Groups {
         let topics = self.topics();
         let mut state = cell.state.lock();
         state.group.topics_changed(self.now(), &topics);
+        // What that asks for first: a tombstone for an old topic must not come behind a commit for the next
+        // of its name.
+        self.follow_up(cell, &mut state);
         state.group.check_commit(committer, &commits)?;
         let mut queued = Vec::with_capacity(commits.len());
         for OffsetCommit {
@@ -112,7 +135,11 @@ impl Groups {
                 log_offset,
             };
             match self.store.append(&cell.id, &partition, Some(&offset_kept)) {
-                Ok(place) => queued.push((partition, Some(offset_kept), place)),
+                Ok(place) => queued.push(Change {
+                    place: partition,
+                    committed: Some(offset_kept),
+                    queued: place,
+                }),
                 Err(error) if queued.is_empty() => return Err(error),
                 Err(error) => {
                     // What is on its way stays so; whoever commits again commits it all.
@@ -123,9 +150,7 @@ impl Groups {
                 }
             }
         }
-        let staged = state.in_flight.send_off(cell, queued);
-        self.follow_up(cell, &mut state);
-        Ok(staged)
+        Ok(state.in_flight.send_off(cell, queued))
     }
 
     pub(super) fn stage_removals(
@@ -137,7 +162,11 @@ impl Groups {
         let mut queued = Vec::with_capacity(places.len());
         for place in places {
             let removal = self.store.append(&cell.id, &place, None)?;
-            queued.push((place, None, removal));
+            queued.push(Change {
+                place,
+                committed: None,
+                queued: removal,
+            });
         }
         Ok(state.in_flight.send_off(cell, queued))
     }
@@ -148,8 +177,12 @@ impl Groups {
         cell: &Arc<GroupCell>,
         check: impl FnOnce(&Group) -> Result<Vec<TopicPartition>, Error>,
     ) -> Result<(), Error> {
+        // What nobody is going to finish has to be seen as well: else it stays in the log, without a
+        // tombstone.
+        Self::await_commits(cell, |_| true);
         let staged = {
             let mut state = cell.state.lock();
+            state.take_in();
             let places = check(&state.group)?;
             self.stage_removals(cell, &mut state, places)?
         };
@@ -158,49 +191,39 @@ impl Groups {
 
     /// Waits until a commit is kept, then lets everybody see it.
     pub(super) fn finish(staged: Staged) -> Result<(), Error> {
+        let Staged { cell, commits } = staged;
         let mut failure = None;
-        let mut kept = Vec::with_capacity(staged.commits.len());
-        for (place, committed, queued) in staged.commits {
-            match OffsetStore::wait(&queued) {
-                Ok(log_offset) => kept.push((place, committed, log_offset)),
-                Err(error) => failure = Some(error),
+        for queued in &commits {
+            if let Err(error) = OffsetStore::wait(queued) {
+                failure = Some(error);
             }
         }
-        let mut state = staged.cell.state.lock();
-        state.in_flight.forget(staged.number);
-        for (place, committed, log_offset) in kept {
-            state.in_flight.overtake(staged.number, &place);
-            match committed {
-                Some(committed) => {
-                    state.group.apply_commit(
-                        place,
-                        Committed {
-                            log_offset,
-                            ..committed
-                        },
-                    );
-                }
-                None => state.group.apply_removal(place, log_offset),
-            }
-        }
+        cell.state.lock().take_in();
         failure.map_or(Ok(()), Err)
     }
 
-    /// Lets a commit go that nobody will finish: whether it counts is for the next opening to find out.
-    pub(super) fn abandon(staged: &Staged) {
-        let mut state = staged.cell.state.lock();
-        state.in_flight.forget(staged.number);
+    /// Waits for the commits on their way to such places, whoever made them.
+    fn await_commits(cell: &GroupCell, concerned: impl Fn(&TopicPartition) -> bool) {
+        let on_their_way: Vec<Queued> = {
+            let state = cell.state.lock();
+            let changes = state.in_flight.changes.iter();
+            let changes = changes.filter(|change| concerned(&change.place));
+            changes.map(|change| change.queued.clone()).collect()
+        };
+        for queued in &on_their_way {
+            // Whoever made it learns of a failure.
+            let _told = OffsetStore::wait(queued);
+        }
     }
 
     /// Whether a commit is settled, so that finishing it does not wait.
     pub(super) fn is_settled(staged: &Staged) -> bool {
-        staged
-            .commits
-            .iter()
-            .all(|(_, _, queued)| OffsetStore::outcome(queued).is_some())
+        let mut commits = staged.commits.iter();
+        commits.all(|queued| OffsetStore::outcome(queued).is_some())
     }
 
-    /// What a group has committed for a partition: where to go on.
+    /// What a group has committed for a partition: where to go on. Waits for what is on its way there, as
+    /// a former owner may have sent it and be gone.
     ///
     /// # Errors
     ///
@@ -211,6 +234,7 @@ impl Groups {
         place: &TopicPartition,
     ) -> Result<Option<Committed>, Error> {
         self.store.check()?;
+        Self::await_commits(cell, |at| at == place);
         let topics = self.topics();
         Ok(self.with(cell, |state, now| {
             state.group.topics_changed(now, &topics);
@@ -236,16 +260,23 @@ impl Groups {
         for cell in self.all() {
             let staged = {
                 let mut state = cell.state.lock();
+                state.take_in();
                 let kept = state.group.all_committed();
                 let kept = kept.map(|(place, kept)| (place.clone(), Some(kept.clone())));
                 let mut latest: BTreeMap<_, _> = kept.collect();
-                for (_, place, change) in &state.in_flight.changes {
-                    latest.insert(place.clone(), change.clone());
+                for change in &state.in_flight.changes {
+                    if !matches!(OffsetStore::outcome(&change.queued), Some(Err(_))) {
+                        latest.insert(change.place.clone(), change.committed.clone());
+                    }
                 }
                 let mut queued = Vec::with_capacity(latest.len());
-                for (place, change) in latest {
-                    let again = self.store.append(&cell.id, &place, change.as_ref())?;
-                    queued.push((place, change, again));
+                for (place, committed) in latest {
+                    let again = self.store.append(&cell.id, &place, committed.as_ref())?;
+                    queued.push(Change {
+                        place,
+                        committed,
+                        queued: again,
+                    });
                 }
                 // Behind the offsets: a group without any is not kept while the log is read.
                 if let Some(since) = state.group.empty_since() {

@@ -594,7 +594,6 @@ impl Consumer {
 impl Drop for Consumer {
     fn drop(&mut self) {
         // As if the process had died, but without the wait: nothing more is committed, nobody is told.
-        self.drop_async_commits();
         self.remove_all();
         self.depart(Departure::Default);
     }

@@ -16,6 +16,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::assignor::RebalanceProtocol;
 use super::catalog::{PartitionMap, TopicCatalog};
 use super::generation::Generation;
 use super::member::{JoinRequest, Member, MemberId, MemberKey, Presence, Subscription};
@@ -272,7 +273,7 @@ impl Group {
         };
         let same_wishes = topics == member.topics
             && member.subscription.is_same(&request.subscription)
-            && names(&member.assignors).eq(names(&request.assignors));
+            && votes(&member.assignors).eq(votes(&request.assignors));
         if member.id != request.member_id {
             let (old_id, was_here) = (member.id.clone(), member.is_here());
             self.roster.depart(key, now);
@@ -534,4 +535,12 @@ pub(super) fn names(
     assignors: &[Arc<dyn super::assignor::Assignor>],
 ) -> impl Iterator<Item = &str> {
     assignors.iter().map(|assignor| assignor.name())
+}
+
+/// What a member says of the assignors it accepts: their names, and the protocol of each.
+fn votes(
+    assignors: &[Arc<dyn super::assignor::Assignor>],
+) -> impl Iterator<Item = (&str, RebalanceProtocol)> {
+    let vote = |assignor: &Arc<dyn super::assignor::Assignor>| assignor.protocol();
+    names(assignors).zip(assignors.iter().map(vote))
 }

@@ -460,3 +460,31 @@ fn what_a_sender_could_not_write_fails_no_reader() {
     );
     assert!(failed.wait().is_err());
 }
+
+/// A consumer with assigned partitions polled on and on where nothing was sent: its automatic commits left
+/// out what had not changed, and after seven days its offset was dropped.
+#[test]
+fn the_offset_of_a_quiet_partition_is_kept_while_its_reader_polls() {
+    let (log, clock) = memory();
+    let topic = topic(&log, "t", 2);
+    put(&topic, 0, &["a", "b"]);
+    put(&topic, 1, &["a"]);
+    let group = group(&log, Some(EVERY));
+    let mut reader = group.member().assign(&topic.partitions()).unwrap();
+    assert_eq!(poll(&mut reader).len(), 3);
+    clock.advance(EVERY);
+    assert!(poll(&mut reader).is_empty());
+    assert_eq!(committed(&group), ["t-0: 2", "t-1: 1"]);
+    for day in 0..8 {
+        clock.advance(Duration::from_secs(24 * 3600));
+        put(&topic, 1, &["more"]);
+        assert_eq!(poll(&mut reader), ["more"], "{day}");
+        log.run_housekeeping();
+    }
+    assert_eq!(committed(&group), ["t-0: 2", "t-1: 8"]);
+    // Who has no reader any more is still forgotten.
+    reader.close().unwrap();
+    clock.advance(Duration::from_secs(8 * 24 * 3600));
+    log.run_housekeeping();
+    assert!(committed(&group).is_empty());
+}

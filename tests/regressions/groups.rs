@@ -383,3 +383,107 @@ fn who_outlives_a_deleted_group_goes_on_in_the_next_one() {
     assert!(left.poll(Duration::ZERO).unwrap().is_empty());
     assert_eq!(left.position(place).unwrap(), 6);
 }
+
+fn count(consumer: &mut Consumer) -> usize {
+    let polls = std::iter::repeat_with(|| consumer.poll(Duration::ZERO).unwrap().len());
+    polls.take_while(|&records| records > 0).sum()
+}
+
+/// A member hung with a commit on its way that nobody had waited for: whoever had its partitions next knew
+/// nothing of it, and began at the end. What had come meanwhile reached nobody.
+#[test]
+fn a_commit_that_nobody_waits_for_counts_although_its_member_is_removed() {
+    for way in ["expired", "removed", "taken over", "dropped"] {
+        let clock = clock();
+        let log = common::open(&SimulatedStorage::new(), &clock);
+        let topic = log.create_topic("t", options(Durability::Disk)).unwrap();
+        let mut options = ConsumerOptions::new().auto_commit(None);
+        if way == "taken over" {
+            options = options.instance_id("one");
+        }
+        let group = log.consumer_group("g").unwrap().options(options);
+        let mut first = group.subscribe([&topic]).unwrap();
+        assert_eq!(count(&mut first), 0);
+        send(&topic, 10);
+        assert_eq!(count(&mut first), 10, "{way}");
+        let (answer, answers) = mpsc::channel();
+        let callback = move |result: Result<(), Error>| answer.send(result.is_ok()).unwrap();
+        first.commit_async(callback).unwrap();
+        let mut first = Some(first);
+        match way {
+            "expired" => {
+                clock.advance(Duration::from_secs(1));
+                log.run_housekeeping();
+                clock.advance(Duration::from_secs(301));
+                log.run_housekeeping();
+                assert_eq!(committed(&group), [10], "kept since the first round");
+            }
+            "removed" => group.remove_all_members(),
+            "dropped" => first = None,
+            _ => {}
+        }
+        let mut second = group.subscribe([&topic]).unwrap();
+        send(&topic, 5);
+        assert_eq!(count(&mut second), 5, "{way}");
+        assert_eq!(committed(&group), [10], "{way}");
+        assert_eq!(answers.try_iter().count(), 0, "not by somebody else");
+        if let Some(mut first) = first {
+            let _whatever_it_is_told = first.poll(Duration::ZERO);
+            assert_eq!(answers.try_iter().collect::<Vec<_>>(), [true], "{way}");
+        }
+    }
+}
+
+/// A consumer was dropped with a commit on its way, and the group deleted: the commit was written after that,
+/// and the group was there again when the log was opened the next time.
+#[test]
+fn a_deleted_group_does_not_come_back_with_a_commit_that_was_on_its_way() {
+    let storage = SimulatedStorage::new();
+    let log = common::open(&storage, &clock());
+    let topic = log
+        .create_topic("t", TopicOptions::new().partitions(2))
+        .unwrap();
+    let group = log.consumer_group("g").unwrap();
+    let places = topic_places(&topic);
+    let mut consumer = group.member().assign(&topic.partitions()).unwrap();
+    let commit = |number: usize| [(&places[number], Offset::new(1).into())];
+    consumer.commit_offsets(commit(0)).unwrap();
+    consumer.commit_offsets_async(commit(1), |_| {}).unwrap();
+    drop(consumer);
+    group.delete().unwrap();
+    assert!(log.consumer_groups().is_empty());
+    log.close().unwrap();
+    let log = common::open(&storage, &clock());
+    assert!(log.consumer_groups().is_empty());
+}
+
+/// A group waited for its first members, and so did a drain, whoever woke it or closed the log.
+#[test]
+fn a_drain_that_waits_for_its_group_can_be_woken_and_closed() {
+    for closes in [false, true] {
+        let log = EventLog::builder()
+            .in_memory()
+            .group_initial_rebalance_delay(Duration::from_secs(3600))
+            .open()
+            .unwrap();
+        let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+        let group = log.consumer_group("g").unwrap();
+        let mut consumer = group.subscribe([&topic]).unwrap();
+        let waker = consumer.waker();
+        let (done, finished) = mpsc::channel();
+        // On a failure it is left behind, asleep, until the process ends.
+        std::thread::spawn(move || {
+            let drained = consumer.drain().map(|_| ());
+            done.send(drained.map_err(|error| error.kind())).unwrap();
+        });
+        let expected = if closes {
+            log.close().unwrap();
+            ErrorKind::Closed
+        } else {
+            waker.wake();
+            ErrorKind::Interrupted
+        };
+        let drained = finished.recv_timeout(Duration::from_secs(40));
+        assert_eq!(drained.unwrap(), Err(expected));
+    }
+}

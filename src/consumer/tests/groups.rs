@@ -71,3 +71,36 @@ fn groups_that_have_nothing_and_nobody_do_not_stay_in_memory() {
     assert_eq!(left, ["committed", "held", "member"]);
     drop((held, member));
 }
+
+/// When the next member's time is up is known from the look before, until somebody comes or goes.
+#[test]
+fn a_group_looks_around_in_time_for_whoever_has_come_or_gone_away() {
+    let (catalog, groups) = open(&MemoryStorage::new());
+    let groups = Arc::new(groups);
+    let t = TopicName::new("t").unwrap();
+    let topic = catalog.create(t, TopicOptions::new()).unwrap();
+    let topic = Topic::new(&catalog, topic);
+    let cell = groups.cell(&id("g"));
+    let group = ConsumerGroup::new(&groups, &id("g"));
+    let next = || groups.expire_members(&cell).map(|at| at.as_secs());
+    assert_eq!(next(), None);
+    let first = group.subscribe([&topic]).unwrap();
+    assert_eq!((next(), next()), (Some(300), Some(300)));
+    let hasty = ConsumerOptions::new().max_poll_interval(Duration::from_secs(100));
+    let second = group.clone().options(hasty).subscribe([&topic]).unwrap();
+    assert_eq!((next(), next()), (Some(100), Some(100)));
+    let options = ConsumerOptions::new().instance_id("i");
+    let fixed = group.clone().options(options).subscribe([&topic]).unwrap();
+    assert_eq!(next(), Some(100));
+    drop(fixed);
+    assert_eq!(
+        (next(), next()),
+        (Some(45), Some(45)),
+        "its session timeout"
+    );
+    group.remove_instance("i").unwrap();
+    drop(second);
+    assert_eq!(next(), Some(300));
+    drop(first);
+    assert_eq!(next(), None);
+}

@@ -49,9 +49,7 @@ fn filled(storage: &MemoryStorage) -> (Arc<Catalog>, Groups) {
     let note = "n".repeat(4000);
     let mut last = None;
     for number in 0..2200 {
-        if let Some(before) = last.replace(stage(&groups, &old, number, &note)) {
-            Groups::abandon(&before);
-        }
+        last = Some(stage(&groups, &old, number, &note));
     }
     Groups::finish(last.unwrap()).unwrap();
     assert!(groups.store.wants_rewrite(1));
@@ -182,4 +180,36 @@ fn a_commit_that_arrives_while_its_group_is_deleted_is_kept() {
     catalog.close().unwrap();
     let (_, groups) = open(&storage);
     assert_eq!(offset(&groups, "old"), Some(3000));
+}
+
+/// A topic was made again, and the group learned of it by a commit: the tombstone for what was committed in
+/// the old one came behind that commit, which was gone at the next open.
+#[test]
+fn the_tombstone_of_an_old_topic_comes_before_a_commit_for_the_next_of_its_name() {
+    for refused_first in [false, true] {
+        let storage = MemoryStorage::new();
+        let (catalog, groups) = open(&storage);
+        let t = TopicName::new("t").unwrap();
+        let create = || catalog.create(t.clone(), TopicOptions::new()).unwrap();
+        let old = create();
+        let g = cell(&groups, "g");
+        Groups::finish(stage(&groups, &g, 5, "")).unwrap();
+        catalog.delete(&old).unwrap();
+        create();
+        if refused_first {
+            let nowhere = OffsetCommit {
+                partition: TopicPartition::new(t.clone(), 9),
+                topic_id: None,
+                offset: Offset::ZERO,
+                metadata: "".into(),
+            };
+            let refused = groups.stage(&g, Committer::Outsider, vec![nowhere]);
+            assert_eq!(refused.unwrap_err().kind(), ErrorKind::NotFound);
+        }
+        Groups::finish(stage(&groups, &g, 7, "")).unwrap();
+        assert_eq!(offset(&groups, "g"), Some(7));
+        catalog.close().unwrap();
+        let (_, groups) = open(&storage);
+        assert_eq!(offset(&groups, "g"), Some(7), "{refused_first}");
+    }
 }

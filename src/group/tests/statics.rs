@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Departure, GroupState, Script, cause, member, secs};
-use crate::group::{CooperativeStickyAssignor, ExpiryReason};
+use crate::group::{CooperativeStickyAssignor, Eager, ExpiryReason, RangeAssignor};
 
 fn two_statics() -> Script {
     let mut group = Script::new("t:4 u:1");
@@ -47,6 +47,26 @@ fn a_restart_with_other_wishes_is_a_rebalance() {
         .unwrap();
     assert_eq!(group.generation(), 3);
     assert_eq!(group.settle(), "a2: t-0 t-1 u-0 | b1: t-2 t-3");
+}
+
+/// A static member came back under the eager protocol: the group went on as a cooperative one, and gave it
+/// partitions while others kept theirs.
+#[test]
+fn a_restart_under_another_protocol_is_a_rebalance() {
+    let mut group = two_statics();
+    group.leave("a1").unwrap();
+    let mut request = Script::static_request("a2", "i", "t");
+    request.assignors = vec![Arc::new(Eager::new(RangeAssignor))];
+    group.join(request).unwrap();
+    assert_eq!(group.asks("a2"), "", "not before the other has given up");
+    assert_eq!(group.asks("b1"), "revoke [t-2 t-3]");
+    assert_eq!(group.settle(), "a2: t-0 t-1 | b1: t-2 t-3");
+    group.leave("a2").unwrap();
+    group.join(Script::static_request("a3", "i", "t")).unwrap();
+    assert_eq!(group.asks("b1"), "");
+    assert_eq!(group.settle(), "a3: t-0 t-1 | b1: t-2 t-3");
+    group.admit("c", "t");
+    assert_eq!(group.asks("b1"), "revoke [t-3]", "cooperative again");
 }
 
 #[test]
