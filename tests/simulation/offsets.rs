@@ -85,7 +85,8 @@ impl Commits {
             Outcome::Kept => {
                 for (place, offset) in &store.offsets {
                     let line = self.lines.entry((group, *place)).or_default();
-                    if commit >= line.last.0 {
+                    // One that was seen before its committer was told is known better from there.
+                    if commit > line.last.0 || line.last.1.is_none() {
                         line.past.insert(line.last.1);
                         line.last = (commit, Some(*offset));
                     }
