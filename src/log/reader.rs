@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Log;
 use super::offsets::LogOffsets;
-use super::segment::{START, Segment, Summary, is_cut_short, segment_for};
+use super::segment::{START, Segment, Summary, is_cut_short, missing, segment_for};
 use crate::error::{Error, FormatError, LogError};
 use crate::format::{BATCH_HEADER_BYTES, Batch, Batches, Frame};
 use crate::limits::{saturating_usize, to_u64};
@@ -158,11 +158,7 @@ impl Log {
 
     /// The log says that there are records here, but no file has them.
     fn gap(&self, offset: Offset) -> Error {
-        let error = FormatError::Damaged {
-            what: "log",
-            problem: "a segment is missing or cut short",
-        };
-        self.name(error.into())
+        self.name(missing().into())
             .at_offset(offset)
             .at_path(&self.place.directory)
     }
@@ -326,7 +322,7 @@ impl Log {
                 continue;
             }
             let mut found = None;
-            let position = segment.position_of_time(&*self.place.storage, timestamp);
+            let position = self.position_of_time(segment, timestamp)?;
             self.visit(
                 segment,
                 position,
@@ -362,9 +358,9 @@ impl Log {
             let whole =
                 segment.base_offset() >= start && summary.end_offset <= self.marks.high_watermark();
             let position = if whole {
-                segment.position_of_time(&*self.place.storage, max_timestamp)
+                self.position_of_time(segment, max_timestamp)?
             } else {
-                Ok(START)
+                START
             };
             self.visit(
                 segment,
@@ -396,12 +392,17 @@ impl Log {
         Ok(summary)
     }
 
+    fn position_of_time(&self, segment: &Segment, timestamp: Timestamp) -> Result<u64, Error> {
+        let position = segment.position_of_time(&*self.place.storage, timestamp);
+        position.map_err(|error| self.name(error))
+    }
+
     /// Shows offsets and times of a segment's records from a position on, as long as more are wanted; of
     /// those that may be read.
     fn visit(
         &self,
         segment: &Arc<Segment>,
-        position: Result<u64, Error>,
+        position: u64,
         end: Offset,
         buffer: &mut Vec<u8>,
         mut wants_more: impl FnMut(Offset, Timestamp) -> bool,
@@ -412,7 +413,7 @@ impl Log {
         let mut at = At {
             segment: Arc::clone(segment),
             file: file.map_err(|error| self.name(error))?,
-            position: position.map_err(|error| self.name(error))?,
+            position,
         };
         let mut next = segment.base_offset();
         while next < high_watermark.min(end)

@@ -21,7 +21,7 @@ use super::mend::mend;
 use super::offsets::LogOffsets;
 use super::report::Recovery;
 use super::scan::{Scanner, Step};
-use super::segment::{START, Segment, Summary};
+use super::segment::{START, Segment, Summary, missing};
 use super::writer::ScanFrom;
 use crate::error::{Error, ErrorKind, FormatError};
 use crate::format::{BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
@@ -310,13 +310,6 @@ pub(super) fn open_active(
         first_timestamp,
         scan_from,
     })
-}
-
-fn missing() -> FormatError {
-    FormatError::Damaged {
-        what: "log",
-        problem: "a segment is missing or cut short",
-    }
 }
 
 /// After anything but a clean close: finds where the log ends, and whether it should.

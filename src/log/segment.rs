@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use super::files::{index_name, index_path, segment_path};
 use super::scan::{Scanner, Step};
-use crate::error::Error;
+use crate::error::{Error, FormatError};
 use crate::format::{
     BATCH_HEADER_BYTES, Batch, BatchHeader, INDEX_ENTRY_BYTES, INDEX_HEADER_BYTES, Identity,
     IndexEntry, IndexFile, SEGMENT_HEADER_BYTES, decode_index, encode_index, index_entries,
@@ -447,6 +447,14 @@ const _: () = assert!(WALK_INTERVAL_BYTES > START);
 
 /// The segments of a log in order, as readers see them: replaced as a whole, never changed.
 pub(super) type Segments = Arc<Vec<Arc<Segment>>>;
+
+/// What is wrong where a log should go on, and no file does.
+pub(super) fn missing() -> FormatError {
+    FormatError::Damaged {
+        what: "log",
+        problem: "a segment is missing or cut short",
+    }
+}
 
 /// The segment that holds `offset`, or would: the last that begins at or before it.
 pub(super) fn segment_for(segments: &[Arc<Segment>], offset: Offset) -> Option<usize> {

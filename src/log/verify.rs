@@ -5,7 +5,7 @@ use std::io;
 use super::Log;
 use super::files::{list_segments, read_start_offset, segment_path};
 use super::scan::{Scanner, Step};
-use super::segment::START;
+use super::segment::{START, missing};
 use crate::error::{Error, FormatError};
 use crate::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::offset::Offset;
@@ -223,12 +223,5 @@ impl Check {
         let error = Error::from(error).at_offset(self.next).at_path(path);
         let error = error.at_position(self.position);
         self.checked.problems.push(error);
-    }
-}
-
-fn missing() -> FormatError {
-    FormatError::Damaged {
-        what: "log",
-        problem: "a segment is missing or cut short",
     }
 }
