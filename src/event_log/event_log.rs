@@ -233,13 +233,8 @@ impl EventLog {
         name: impl AsRef<str>,
         options: &TopicOptions,
     ) -> Result<(), Error> {
-        let (name, catalog) = (user_name(name.as_ref())?, &self.owned.catalog);
-        catalog.check_writable()?;
-        options.check().map_err(|error| error.in_topic(&name))?;
-        match catalog.find(&name) {
-            Some(_) => Err(Error::from(TopicError::AlreadyExists).in_topic(&name)),
-            None => Ok(()),
-        }
+        let name = user_name(name.as_ref())?;
+        self.owned.catalog.check_new(&name, options)
     }
 
     /// A topic that is there.

@@ -367,7 +367,7 @@ impl Catalog {
         Ok(changes)
     }
 
-    pub(crate) fn check_writable(&self) -> Result<(), Error> {
+    fn check_writable(&self) -> Result<(), Error> {
         self.check_open()?;
         if self.read_only {
             return Err(LogError::ReadOnly.into());
@@ -404,17 +404,24 @@ impl Catalog {
         self.topics.read().values().cloned().collect()
     }
 
+    /// Whether a topic like this could be made.
+    pub(crate) fn check_new(&self, name: &TopicName, options: &TopicOptions) -> Result<(), Error> {
+        self.check_writable()?;
+        options.check().map_err(|error| error.in_topic(name))?;
+        if self.find(name).is_some() {
+            return Err(Error::from(TopicError::AlreadyExists).in_topic(name));
+        }
+        Ok(())
+    }
+
     /// Makes a topic.
     pub(crate) fn create(
         &self,
         name: TopicName,
         options: TopicOptions,
     ) -> Result<Arc<TopicState>, Error> {
-        options.check().map_err(|error| error.in_topic(&name))?;
         let mut changes = self.change()?;
-        if self.find(&name).is_some() {
-            return Err(Error::from(TopicError::AlreadyExists).in_topic(&name));
-        }
+        self.check_new(&name, &options)?;
         let id = self.environment.random.id();
         let directory = topic_directory(&name);
         let meta = TopicMeta {
