@@ -93,6 +93,20 @@ pub fn plain_reads_by_two(directory: &Path) {
     });
 }
 
+/// How far behind the beginning of a cache line an allocator puts a large block: its own books come before.
+pub const AS_ALLOCATED: usize = 16;
+
+const CACHE_LINE: usize = 64;
+
+/// A megabyte that begins so far behind the beginning of a cache line. The kernel copies a fifth faster where
+/// bytes lie in memory as they lie in their page.
+pub fn placed(buffer: &mut Vec<u8>, behind: usize) -> &mut [u8] {
+    buffer.resize(MIB + CACHE_LINE, 0);
+    let address = buffer.as_ptr().addr();
+    let start = (behind + CACHE_LINE - address % CACHE_LINE) % CACHE_LINE;
+    &mut buffer[start..start + MIB]
+}
+
 /// The files of a directory in pieces of 1 MiB, in order.
 pub fn plain_reads(directory: &Path, buffer: &mut [u8]) -> usize {
     let mut total = 0;

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use topiclog::{Durability, EventLog, Record, Topic};
 
-use crate::MIB;
 use crate::common::{Arguments, Directory, Table, Values, thousands, time};
-use crate::machine::{plain_reads, plain_reads_by_two};
+use crate::machine::{AS_ALLOCATED, placed, plain_reads, plain_reads_by_two};
 use crate::work::{consume, from_start, options};
 
 pub fn read(arguments: &Arguments) {
@@ -39,16 +38,20 @@ pub fn read(arguments: &Arguments) {
                 .find(|path| path.to_string_lossy().contains(&name))
                 .expect("the topic's directory")
         };
-        let (path, mut buffer) = (topic_directory(&one), vec![0; MIB]);
+        let path = &topic_directory(&one);
         let mut table = Table::new(format!(
             "read: {} records of {size} B from the page cache, checksums verified",
             thousands(count as f64)
         ));
-        table.baseline("1 MiB reads", count, bytes, || {
-            time(|| assert!(plain_reads(&path, &mut buffer) > bytes / 3 * 3))
-        });
+        for (name, behind) in [("1 MiB reads", AS_ALLOCATED), ("aligned 1 MiB reads", 0)] {
+            let mut buffer = Vec::new();
+            table.baseline(name, count, bytes, move || {
+                let buffer = placed(&mut buffer, behind);
+                time(|| assert!(plain_reads(path, buffer) > bytes / 3 * 3))
+            });
+        }
         table.cell("1 MiB reads, two threads", "-", count, bytes, || {
-            time(|| plain_reads_by_two(&path))
+            time(|| plain_reads_by_two(path))
         });
         let long_polls = from_start().max_poll_records(5000);
         for (name, topic, options) in [

@@ -55,7 +55,7 @@ impl Consumer {
         }
         self.next_auto_commit = Some(now.saturating_add(interval));
         let committed = self.try_auto_commit();
-        self.say_alive(self.groups.now());
+        self.still_alive();
         committed
     }
 

@@ -1,6 +1,6 @@
 //! [`Consumer`]: reads partitions and keeps its place in each.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +54,7 @@ pub struct Consumer {
     pub(super) groups: Arc<Groups>,
     pub(super) options: ConsumerOptions,
     pub(super) inbox: Arc<Inbox>,
-    pub(super) slots: HashMap<usize, Slot>,
+    pub(super) slots: BTreeMap<usize, Slot>,
     pub(super) by_place: BTreeMap<TopicPartition, usize>,
     /// Numbers of slots that may have records, in the order of their turns.
     pub(super) ready: VecDeque<usize>,
@@ -97,7 +97,7 @@ impl Consumer {
             groups: Arc::clone(groups),
             options,
             inbox: groups.inbox(),
-            slots: HashMap::new(),
+            slots: BTreeMap::new(),
             by_place: BTreeMap::new(),
             ready: VecDeque::new(),
             arrived: Vec::new(),
@@ -162,7 +162,7 @@ impl Consumer {
         self.say_alive(now);
         let result = self.poll_until(now, now.saturating_add(timeout), told);
         if !timeout.is_zero() {
-            self.say_alive(self.groups.now());
+            self.still_alive();
         }
         result
     }
@@ -175,7 +175,7 @@ impl Consumer {
     ) -> Result<Records, Error> {
         if self.finish_async_commits(false) {
             // What the callbacks took is over.
-            self.say_alive(self.groups.now());
+            self.still_alive();
         }
         self.auto_commit(now)?;
         loop {
@@ -230,7 +230,7 @@ impl Consumer {
             membership.seat.alive(now, true);
         }
         self.inbox.sleep(at_most);
-        self.say_alive(self.groups.now());
+        self.still_alive();
     }
 
     /// Looks how far the owner of a log opened read-only has come, after a failure also which topics there

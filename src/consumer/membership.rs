@@ -155,6 +155,13 @@ impl Consumer {
         }
     }
 
+    /// The same after something that may have taken time.
+    pub(super) fn still_alive(&self) {
+        if self.membership.is_some() {
+            self.say_alive(self.groups.now());
+        }
+    }
+
     /// Gives up and gains what the group has decided.
     pub(super) fn reconcile(&mut self, told: &mut Told<'_>) -> Result<(), Error> {
         let mut failure = Failure::default();

@@ -293,7 +293,7 @@ where
                 outcome
                     .map_err(|error| Error::handler(error).in_partition(place).at_offset(offset))?;
                 *next = offset.next();
-                consumer.say_alive(consumer.groups.now());
+                consumer.still_alive();
                 if self.run.stop.is_asked() || consumer.inbox.has_group() {
                     consumer.seek(place, *next)?;
                     for later in parts {

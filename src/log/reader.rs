@@ -1,6 +1,7 @@
 //! Reading: whole checked batches from a place in the log into a buffer of the reader's.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::Log;
@@ -12,6 +13,9 @@ use crate::limits::{saturating_usize, to_u64};
 use crate::offset::Offset;
 use crate::storage::{StorageFile, read_up_to_at};
 use crate::timestamp::Timestamp;
+
+/// What processors move at once.
+const CACHE_LINE_BYTES: usize = 64;
 
 /// A reader's place in a log. Going on from where the last read ended looks nothing up.
 #[derive(Debug)]
@@ -35,11 +39,11 @@ impl ReadPosition {
     }
 }
 
-/// What a read brought: whole batches at the start of the buffer.
-#[derive(Clone, Copy, Debug, Default)]
+/// What a read brought: whole batches.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Fetched {
-    /// How much of the buffer they take.
-    pub(crate) bytes: usize,
+    /// Where in the buffer they are.
+    pub(crate) range: Range<usize>,
     /// The first batch may begin with records before the one that was asked for.
     pub(crate) from: Offset,
 }
@@ -66,7 +70,7 @@ impl Log {
                 return Err(self.out_of_range(from, offsets));
             }
             if from >= offsets.high_watermark {
-                return Ok(Fetched { bytes: 0, from });
+                return Ok(Fetched { range: 0..0, from });
             }
             // It may have risen between the two looks, and only the later one says that there is something.
             high_watermark = offsets.high_watermark;
@@ -107,10 +111,10 @@ impl Log {
         };
         loop {
             match self.fetch_at(&mut at, from, high_watermark, buffer, bytes_max)? {
-                Read::Batches { bytes, next } => {
+                Read::Batches { range, next } => {
                     place.offset = next;
                     place.at = Some(at);
-                    return Ok(Fetched { bytes, from });
+                    return Ok(Fetched { range, from });
                 }
                 Read::SegmentEnd => at = self.next_segment(&at, from)?,
             }
@@ -179,12 +183,13 @@ impl Log {
             }
             let size = saturating_usize(left).min(wanted);
             let filled = self.read_at(at, buffer, size)?;
-            if filled == 0 {
+            if filled.is_empty() {
                 return Err(self.damaged(at, from, cut_short()));
             }
-            match self.take_batches(at, from, high_watermark, buffer, filled)? {
+            let read = buffer.get(filled.clone()).unwrap_or_default();
+            match self.take_batches(at, from, high_watermark, read)? {
                 Taken::Nothing(Frame::Incomplete(needed)) => {
-                    if to_u64(needed) > left || filled < size {
+                    if to_u64(needed) > left || filled.len() < size {
                         return Err(self.damaged(at, from, cut_short()));
                     }
                     wanted = needed;
@@ -192,38 +197,45 @@ impl Log {
                 Taken::Nothing(Frame::Bad(error)) => return Err(self.damaged(at, from, error)),
                 Taken::Nothing(_) => return Ok(Read::SegmentEnd),
                 Taken::Skipped => {}
-                Taken::Batches { bytes, next } => return Ok(Read::Batches { bytes, next }),
+                Taken::Batches { within, next } => {
+                    let range = filled.start + within.start..filled.start + within.end;
+                    return Ok(Read::Batches { range, next });
+                }
             }
         }
     }
 
-    /// Reads so many bytes, or those that there are, into a buffer that grows if it has to.
-    fn read_at(&self, at: &At, buffer: &mut Vec<u8>, size: usize) -> Result<usize, Error> {
+    /// Reads so many bytes, or those that there are, into a buffer that grows if it has to. Says where in
+    /// the buffer they are.
+    fn read_at(&self, at: &At, buffer: &mut Vec<u8>, size: usize) -> Result<Range<usize>, Error> {
         let fail = |error| self.name(Error::storage("read a batch", at.segment.path(), error));
-        if buffer.len() < size {
-            let more = size - buffer.len();
+        let needed = size.saturating_add(CACHE_LINE_BYTES);
+        if buffer.len() < needed {
+            let more = needed - buffer.len();
             buffer
                 .try_reserve_exact(more)
                 .map_err(|_| fail(io::ErrorKind::OutOfMemory.into()))?;
-            buffer.resize(size, 0);
+            buffer.resize(needed, 0);
         }
-        let target = buffer.get_mut(..size).unwrap_or_default();
-        read_up_to_at(&*at.file, target, at.position).map_err(fail)
+        // Bytes that lie in memory as they lie in their page: those are copied up to a fifth faster.
+        let distance = at.position.wrapping_sub(to_u64(buffer.as_ptr().addr()));
+        let start = saturating_usize(distance % to_u64(CACHE_LINE_BYTES));
+        let target = buffer.get_mut(start..start + size).unwrap_or_default();
+        let filled = read_up_to_at(&*at.file, target, at.position).map_err(fail)?;
+        Ok(start..start + filled)
     }
 
-    /// Checks what was read, and moves all whole batches that are asked for to the buffer's start.
+    /// Checks what was read, and finds all whole batches that are asked for.
     fn take_batches<'b>(
         &self,
         at: &mut At,
         from: Offset,
         high_watermark: Offset,
-        buffer: &'b mut [u8],
-        filled: usize,
+        read: &'b [u8],
     ) -> Result<Taken<'b>, Error> {
-        let read = buffer.get(..filled).unwrap_or_default();
         let mut batches = Batches::new(read, at.segment.seed());
         let (mut skipped, mut end, mut next) = (0, 0, from);
-        while next < high_watermark && end < filled {
+        while next < high_watermark && end < read.len() {
             match batches.step() {
                 Frame::Batch(batch) => {
                     end += batch.len();
@@ -251,14 +263,9 @@ impl Log {
             at.position += to_u64(skipped);
             return Ok(Taken::Skipped);
         }
-        if skipped > 0 {
-            buffer.copy_within(skipped..end, 0);
-        }
         at.position += to_u64(end);
-        Ok(Taken::Batches {
-            bytes: end - skipped,
-            next,
-        })
+        let within = skipped..end;
+        Ok(Taken::Batches { within, next })
     }
 
     fn damaged(&self, at: &At, offset: Offset, error: FormatError) -> Error {
@@ -417,9 +424,9 @@ impl Log {
         };
         let mut next = segment.base_offset();
         while next < high_watermark.min(end)
-            && let Some((bytes, behind)) = self.fetch_any(&mut at, high_watermark, buffer)?
+            && let Some((range, behind)) = self.fetch_any(&mut at, high_watermark, buffer)?
         {
-            let mut rest = buffer.get(..bytes).unwrap_or_default();
+            let mut rest = buffer.get(range).unwrap_or_default();
             while let Some((batch, after)) = Batch::trusted(rest) {
                 rest = after;
                 let header = batch.header();
@@ -443,7 +450,7 @@ impl Log {
         at: &mut At,
         high_watermark: Offset,
         buffer: &mut Vec<u8>,
-    ) -> Result<Option<(usize, Offset)>, Error> {
+    ) -> Result<Option<(Range<usize>, Offset)>, Error> {
         let seed = at.segment.seed();
         let mut wanted = 64 * 1024;
         loop {
@@ -453,19 +460,20 @@ impl Log {
             }
             let size = left.min(wanted);
             let filled = self.read_at(at, buffer, size)?;
-            if filled == 0 {
+            if filled.is_empty() {
                 return Err(self.damaged(at, at.segment.base_offset(), cut_short()));
             }
             let (mut end, mut next) = (0, at.segment.base_offset());
             loop {
-                let rest = buffer.get(end..filled).unwrap_or_default();
+                let place = filled.start + end;
+                let rest = buffer.get(place..filled.end).unwrap_or_default();
                 match Batch::parse(rest, seed) {
                     Frame::Batch(batch) if batch.header().base_offset < high_watermark => {
                         end += batch.len();
                         next = batch.header().end_offset();
                     }
                     Frame::Incomplete(needed) if end == 0 => {
-                        if needed > left || filled < size {
+                        if needed > left || filled.len() < size {
                             return Err(self.damaged(at, next, cut_short()));
                         }
                         wanted = needed;
@@ -480,7 +488,7 @@ impl Log {
                     Frame::Batch(_) if end == 0 => return Ok(None),
                     _ => {
                         at.position += to_u64(end);
-                        return Ok(Some((end, next)));
+                        return Ok(Some((filled.start..place, next)));
                     }
                 }
             }
@@ -496,13 +504,13 @@ fn cut_short() -> FormatError {
 }
 
 enum Read {
-    Batches { bytes: usize, next: Offset },
+    Batches { range: Range<usize>, next: Offset },
     SegmentEnd,
 }
 
 enum Taken<'b> {
-    /// Whole batches.
-    Batches { bytes: usize, next: Offset },
+    /// Whole batches, and where in what was read they are.
+    Batches { within: Range<usize>, next: Offset },
     /// Only batches before the one asked for: read on.
     Skipped,
     /// No batch at the very beginning.

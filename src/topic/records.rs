@@ -281,10 +281,10 @@ impl PartitionReader {
                     return Ok(None);
                 };
                 let fetched = self.log.fetch(&mut self.place, buffer, bytes_max)?;
-                if fetched.bytes == 0 {
+                if fetched.range.is_empty() {
                     return Ok(None);
                 }
-                self.ready = 0..fetched.bytes;
+                self.ready = fetched.range;
                 // After a seek into the middle of a batch the records before it are passed over.
                 self.position = self.position.max(fetched.from);
             }
