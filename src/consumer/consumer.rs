@@ -17,7 +17,7 @@ use crate::error::{Cause, Error, ErrorKind, GroupError, InputError, LogError};
 use crate::group::Assignor;
 use crate::log::Listener;
 use crate::name::TopicPartition;
-use crate::topic::Records;
+use crate::topic::{ReadBuffers, Records};
 
 /// How often a consumer of a log opened read-only looks whether its owner has come further.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(10);
@@ -59,6 +59,7 @@ pub struct Consumer {
     /// Numbers of slots that may have records, in the order of their turns.
     pub(super) ready: VecDeque<usize>,
     pub(super) arrived: Vec<usize>,
+    pub(super) buffers: ReadBuffers,
     /// Numbers of slots whose position is not known yet.
     pub(super) unresolved: Vec<usize>,
     pub(super) next_number: usize,
@@ -101,6 +102,7 @@ impl Consumer {
             by_place: BTreeMap::new(),
             ready: VecDeque::new(),
             arrived: Vec::new(),
+            buffers: ReadBuffers::default(),
             unresolved: Vec::new(),
             next_number: 0,
             group,

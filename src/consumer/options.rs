@@ -60,7 +60,7 @@ impl ConsumerOptions {
             offset_reset: OffsetReset::Latest,
             auto_commit: Some(Duration::from_secs(5)),
             max_poll_records: 500,
-            fetch_bytes: 256 * 1024,
+            fetch_bytes: 512 * 1024,
             max_poll_interval: MAX_POLL_INTERVAL_DEFAULT,
             session_timeout: SESSION_TIMEOUT_DEFAULT,
             client_id: "consumer".to_owned(),
@@ -94,11 +94,13 @@ impl ConsumerOptions {
         self
     }
 
-    /// How much is read from a partition at once. Defaults to 256 KiB; a larger batch is read whole all
+    /// How much is read from a partition at once. Defaults to 512 KiB; a larger batch is read whole all
     /// the same. Kafka: `max.partition.fetch.bytes`, 1 MiB there, where it saves round trips; here a
     /// smaller piece stays in the processor's cache.
     ///
-    /// This is also the memory that each assigned partition holds on to while it is being read.
+    /// A partition goes on, poll by poll, until what was read of it is handed out, and only then is it
+    /// another's turn, as with Kafka. So a consumer holds the memory of about one such piece, and more only
+    /// where one poll takes records from several partitions or somebody keeps [`Records`](crate::Records).
     pub fn fetch_bytes(mut self, bytes: u32) -> Self {
         self.fetch_bytes = bytes;
         self

@@ -47,6 +47,7 @@ impl Consumer {
                 self.ready.push_back(number);
             }
         }
+        self.buffers.begin_turn();
         let mut records = Records::default();
         let mut left = self.options.max_poll_records;
         for _turn in 0..self.ready.len() {
@@ -84,11 +85,17 @@ impl Consumer {
         Ok(records)
     }
 
+    /// Gives a partition a turn. One of which more was read ahead goes on until that is handed out, as with
+    /// Kafka, and only then is it another's turn.
     fn make_ready(&mut self, number: usize) {
         if let Some(slot) = self.slots.get_mut(&number)
             && !std::mem::replace(&mut slot.in_ready, true)
         {
-            self.ready.push_back(number);
+            if slot.reader.is_ahead() {
+                self.ready.push_front(number);
+            } else {
+                self.ready.push_back(number);
+            }
         }
     }
 
@@ -121,10 +128,11 @@ impl Consumer {
             if slot.topic.is_deleted() {
                 return Err(slot.topic.gone());
             }
-            let read = match slot.reader.next(left, fetch_bytes) {
+            let buffers = &mut self.buffers;
+            let read = match slot.reader.next(buffers, left, fetch_bytes) {
                 Ok(None) => {
                     slot.reader.log().write_for_reader();
-                    slot.reader.next(left, fetch_bytes)
+                    slot.reader.next(buffers, left, fetch_bytes)
                 }
                 read => read,
             };

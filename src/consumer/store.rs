@@ -22,7 +22,7 @@ use crate::options::{Durability, TopicOptions};
 use crate::record::{Record, RecordRef};
 use crate::sync::Mutex;
 use crate::timestamp::Timestamp;
-use crate::topic::{Catalog, PartitionReader, Records};
+use crate::topic::{Catalog, PartitionReader, ReadBuffers, Records};
 
 const TOPIC: &str = "__consumer_offsets";
 
@@ -241,7 +241,9 @@ impl OffsetStore {
 
     fn read(log: &Arc<Log>, mut apply: impl FnMut(&GroupId, Entry)) -> Result<(), Error> {
         let mut reader = PartitionReader::new(Arc::clone(log), log.offsets().log_start);
-        while let Some(part) = reader.next(usize::MAX, 256 * 1024)? {
+        let mut buffers = ReadBuffers::default();
+        while let Some(part) = reader.next(&mut buffers, usize::MAX, 256 * 1024)? {
+            buffers.begin_turn();
             let mut records = Records::default();
             records.push(part);
             for record in &records {

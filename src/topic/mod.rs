@@ -3,6 +3,7 @@
 //! - `catalog`: the topics there are; creating, changing and deleting them.
 //! - `directory`: the files at the root, and how a topic's name becomes that of a directory.
 //! - `topic`, `partition`: the handles.
+//! - `reader`: goes through a partition.
 //! - `records`: what a read returns.
 //! - `housekeeper`: what has to be done from time to time, and the thread that does it.
 //!
@@ -13,6 +14,7 @@ mod catalog;
 mod directory;
 mod housekeeper;
 mod partition;
+mod reader;
 mod records;
 mod report;
 mod state;
@@ -22,7 +24,8 @@ mod topic;
 pub(crate) use catalog::{Catalog, Environment};
 pub(crate) use housekeeper::{Bell, Housekeeper, HousekeepingThread};
 pub use partition::Partition;
-pub(crate) use records::{PartitionReader, PartitionRecords};
+pub(crate) use reader::{PartitionReader, ReadBuffers};
+pub(crate) use records::PartitionRecords;
 pub use records::{PartitionView, Records, RecordsIter};
 pub use report::{PartitionRecovery, RecoveryReport, VerifyReport};
 pub(crate) use state::TopicState;

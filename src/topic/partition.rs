@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::catalog::Catalog;
-use super::records::{PartitionReader, PartitionRecords, Records};
+use super::reader::{PartitionReader, ReadBuffers};
+use super::records::{PartitionRecords, Records};
 use super::state::TopicState;
 use crate::error::{Error, InputError};
 use crate::log::{Log, LogOffsets};
@@ -113,15 +114,20 @@ impl Partition {
         self.check_readable()?;
         let mut records = Records::default();
         let mut reader = PartitionReader::new(Arc::clone(&self.log), from);
-        if let Some(part) = self.read_next(&mut reader)? {
+        if let Some(part) = self.read_next(&mut reader, &mut ReadBuffers::default())? {
             records.push(part);
         }
         Ok(records)
     }
 
-    fn read_next(&self, reader: &mut PartitionReader) -> Result<Option<PartitionRecords>, Error> {
+    fn read_next(
+        &self,
+        reader: &mut PartitionReader,
+        buffers: &mut ReadBuffers,
+    ) -> Result<Option<PartitionRecords>, Error> {
         self.check_there()?;
-        let read = reader.next(usize::MAX, READ_BYTES);
+        buffers.begin_turn();
+        let read = reader.next(buffers, usize::MAX, READ_BYTES);
         read.map_err(|error| self.explain(error))
     }
 
@@ -133,13 +139,14 @@ impl Partition {
         let reader = PartitionReader::new(Arc::clone(&self.log), from);
         let mut next = Some(self.check_readable().map(|()| reader));
         let end = self.log.high_watermark();
+        let mut buffers = ReadBuffers::default();
         std::iter::from_fn(move || {
             let mut piece = || {
                 let mut reader = next.take().transpose()?.filter(|it| it.position() < end);
                 let Some(current) = &mut reader else {
                     return Ok(None);
                 };
-                let Some(part) = partition.read_next(current)? else {
+                let Some(part) = partition.read_next(current, &mut buffers)? else {
                     return Ok(None);
                 };
                 next = reader.map(Ok);

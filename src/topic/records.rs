@@ -1,12 +1,9 @@
-//! [`Records`]: what a read returns; and [`PartitionReader`], which goes through a partition.
+//! [`Records`]: what a read returns.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::error::Error;
-use crate::format::{BATCH_HEADER_BYTES, Batch, BatchHeader, RawRecords};
-use crate::limits::{saturating_usize, to_u64, to_usize};
-use crate::log::{Log, ReadPosition};
+use crate::format::{Batch, BatchHeader, RawRecords};
 use crate::name::TopicPartition;
 use crate::offset::Offset;
 use crate::record::RecordRef;
@@ -47,15 +44,15 @@ pub struct Records {
 /// Records of one partition, out of batches in a buffer.
 #[derive(Clone, Debug)]
 pub(crate) struct PartitionRecords {
-    place: TopicPartition,
-    buffer: Arc<Vec<u8>>,
+    pub(super) place: TopicPartition,
+    pub(super) buffer: Arc<Vec<u8>>,
     /// From the beginning of a batch to the end of the last record; the last batch may go on behind it.
-    range: Range<usize>,
+    pub(super) range: Range<usize>,
     /// So many bytes of the first batch's records come before the first one.
-    skipped: usize,
+    pub(super) skipped: usize,
     /// The offset behind the last record.
-    upto: Offset,
-    count: usize,
+    pub(super) upto: Offset,
+    pub(super) count: usize,
 }
 
 impl PartitionRecords {
@@ -217,136 +214,6 @@ impl<'a> Iterator for RecordsIter<'a> {
                 });
             }
             self.next_batch()?;
-        }
-    }
-}
-
-/// Goes through a partition: reads ahead in large pieces, hands out small ones.
-#[derive(Debug)]
-pub(crate) struct PartitionReader {
-    log: Arc<Log>,
-    /// Where the next read from the log begins.
-    place: ReadPosition,
-    /// Used again as soon as nobody holds records in it.
-    buffer: Arc<Vec<u8>>,
-    /// What of the buffer has not been handed out, from the beginning of a batch on.
-    ready: Range<usize>,
-    /// So many bytes of that batch's records have been.
-    skipped: usize,
-    /// The next offset to hand out.
-    position: Offset,
-}
-
-impl PartitionReader {
-    pub(crate) fn new(log: Arc<Log>, position: Offset) -> Self {
-        Self {
-            log,
-            place: ReadPosition::new(position),
-            buffer: Arc::default(),
-            ready: 0..0,
-            skipped: 0,
-            position,
-        }
-    }
-
-    pub(crate) fn log(&self) -> &Arc<Log> {
-        &self.log
-    }
-
-    /// The next offset that will be handed out.
-    pub(crate) fn position(&self) -> Offset {
-        self.position
-    }
-
-    /// Goes on from another offset; what was read ahead is dropped.
-    pub(crate) fn seek(&mut self, position: Offset) {
-        self.place = ReadPosition::new(position);
-        (self.ready, self.skipped) = (0..0, 0);
-        self.position = position;
-    }
-
-    /// The next records, at most so many; `None` at the high watermark.
-    pub(crate) fn next(
-        &mut self,
-        records_max: usize,
-        bytes_max: usize,
-    ) -> Result<Option<PartitionRecords>, Error> {
-        loop {
-            if self.ready.is_empty() {
-                if Arc::get_mut(&mut self.buffer).is_none() {
-                    // The last records are still in somebody's hands.
-                    self.buffer = Arc::default();
-                }
-                let Some(buffer) = Arc::get_mut(&mut self.buffer) else {
-                    return Ok(None);
-                };
-                let fetched = self.log.fetch(&mut self.place, buffer, bytes_max)?;
-                if fetched.range.is_empty() {
-                    return Ok(None);
-                }
-                self.ready = fetched.range;
-                // After a seek into the middle of a batch the records before it are passed over.
-                self.position = self.position.max(fetched.from);
-            }
-            let taken = self.take(records_max);
-            if taken.count > 0 {
-                return Ok(Some(taken));
-            }
-        }
-    }
-
-    /// Hands out records that were read ahead.
-    fn take(&mut self, records_max: usize) -> PartitionRecords {
-        let (mut start, mut first) = (self.ready.start, self.skipped);
-        let (mut end, mut count) = (start, 0);
-        while count < records_max
-            && let Some((batch, _)) =
-                Batch::trusted(self.buffer.get(self.ready.clone()).unwrap_or_default())
-        {
-            let room = records_max - count;
-            let header = batch.header();
-            let left = if self.position <= header.base_offset {
-                Some(u64::from(header.record_count))
-            } else if header.is_dense() && self.skipped > 0 {
-                Some(header.end_offset() - self.position)
-            } else {
-                None
-            };
-            let mut rest = RawRecords::default();
-            if let Some(left) = left.filter(|left| *left <= to_u64(room)) {
-                count += saturating_usize(left);
-            } else {
-                rest = batch.records_behind(self.skipped);
-                // There are some only after a seek into the middle of the batch.
-                rest.pass_over(|delta| header.base_offset + u64::from(delta) < self.position);
-                if count == 0 {
-                    first = batch.bytes_before(&rest);
-                }
-                let taken = rest.by_ref().take(room);
-                let taken = taken.map(|record| {
-                    self.position = header.base_offset + u64::from(record.offset_delta) + 1;
-                });
-                count += taken.count();
-            }
-            if count < records_max || rest.is_empty() {
-                end = self.ready.start + to_usize(header.length);
-                (self.ready.start, self.skipped) = (end, 0);
-                self.position = header.end_offset();
-                if count == 0 {
-                    (start, first) = (end, 0);
-                }
-            } else {
-                self.skipped = batch.bytes_before(&rest);
-                end = self.ready.start + BATCH_HEADER_BYTES + self.skipped;
-            }
-        }
-        PartitionRecords {
-            place: self.log.partition().clone(),
-            buffer: Arc::clone(&self.buffer),
-            range: start..end,
-            skipped: first,
-            upto: self.position,
-            count,
         }
     }
 }

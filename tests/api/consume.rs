@@ -54,21 +54,51 @@ fn a_poll_returns_at_most_so_many_records_in_offset_order() {
 #[test]
 fn no_partition_starves_behind_a_long_one() {
     let (log, topic, _) = with_topic(3);
-    fill(&topic, 0, 1000);
+    for _batch in 0..10 {
+        fill(&topic, 0, 100);
+    }
     fill(&topic, 1, 5);
     fill(&topic, 2, 5);
-    let options = manual().max_poll_records(10);
+    let options = manual().max_poll_records(10).fetch_bytes(1);
     let mut reader = log
         .consumer()
         .options(options)
         .assign(&topic.partitions())
         .unwrap();
-    for _ in 0..4 {
+    for _batch_and_the_others in 0..12 {
         poll(&mut reader);
     }
     for partition in [1, 2] {
         assert_eq!(reader.position(&place(&topic, partition)).unwrap(), 5);
     }
+}
+
+#[test]
+fn a_partition_goes_on_until_what_was_read_ahead_is_handed_out() {
+    let (log, topic, _) = with_topic(2);
+    fill(&topic, 0, 25);
+    fill(&topic, 1, 25);
+    let options = manual().max_poll_records(10);
+    let reader = log.consumer().options(options);
+    let mut reader = reader.assign(&topic.partitions()).unwrap();
+    let mut turns = Vec::new();
+    loop {
+        let records = reader.poll(Duration::ZERO).unwrap();
+        if records.is_empty() {
+            break;
+        }
+        let parts = records.by_partition();
+        let parts = parts.map(|part| (part.topic_partition().partition(), part.len()));
+        turns.push(parts.collect::<Vec<_>>());
+    }
+    let expected = [
+        vec![(0, 10)],
+        vec![(0, 10)],
+        vec![(0, 5), (1, 5)],
+        vec![(1, 10)],
+        vec![(1, 10)],
+    ];
+    assert_eq!(turns, expected);
 }
 
 #[test]
