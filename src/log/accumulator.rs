@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::Log;
 use super::queue::{RUN_BYTES, Run};
-use crate::limits::to_u64;
+use crate::limits::{to_u32, to_u64};
 use crate::sync::{Condvar, Mutex};
 
 /// Runs kept for the next batches; more are given back to the allocator.
@@ -20,6 +20,12 @@ const FRESH_RUN_BYTES: usize = 1024;
 
 /// A run whose buffer grew larger than this, for one large record, is not kept.
 const SPARE_BUFFER_BYTES_MAX: usize = 2 * RUN_BYTES;
+
+/// The least time between two checkpoints that tell a reader in another process how far it may go.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The time to be had for each partition that writes some, so that they take a small part of it.
+const PUBLISH_SHARE: Duration = Duration::from_micros(100);
 
 /// How soon the housekeeping has to look at what waits to be written.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -161,9 +167,11 @@ impl Accumulator {
     /// Visits every listed partition; one that is idle leaves the list. Returns how soon to come again.
     pub(crate) fn tick(&self, now: Duration) -> Attention {
         let logs: Vec<_> = self.listed.lock().clone();
+        let shares = PUBLISH_SHARE.saturating_mul(to_u32(logs.len()));
+        let publish_interval = PUBLISH_INTERVAL.max(shares);
         let mut wanted = Attention::None;
         for log in logs {
-            wanted = wanted.max(log.tick(now));
+            wanted = wanted.max(log.tick(now, publish_interval));
         }
         if wanted == Attention::None && !self.listed.lock().is_empty() {
             // Somebody has come to the list meanwhile, and did not ring since it was not empty.
@@ -180,6 +188,43 @@ impl Accumulator {
             .position(|other| ptr::eq(&raw const **other, log))
         {
             listed.swap_remove(place);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::storage::MemoryStorage;
+    use crate::{EventLog, Housekeeping, Offset, Record, Timestamp, TopicOptions};
+
+    #[test]
+    fn many_partitions_tell_other_processes_less_often_how_far_they_may_read() {
+        const STEP: Duration = Duration::from_millis(60);
+        for (partitions, steps) in [(10, 1), (1000, 2)] {
+            let clock = ManualClock::new(Timestamp::from_millis(1_000_000));
+            let builder = EventLog::builder().storage(MemoryStorage::new());
+            let builder = builder.clock(clock.clone());
+            let log = builder.housekeeping(Housekeeping::Manual).open().unwrap();
+            let options = TopicOptions::new().partitions(partitions);
+            let topic = log.create_topic("t", options).unwrap();
+            let told = || {
+                let all = topic.partitions().into_iter();
+                all.filter(|it| it.log.published.lock().high_watermark > Offset::ZERO)
+                    .count()
+            };
+            for partition in 0..partitions {
+                let record = Record::new("x").partition(partition);
+                topic.producer().send(record).unwrap();
+            }
+            topic.flush().unwrap();
+            for step in 1..=steps {
+                assert_eq!(told(), 0, "before step {step}");
+                clock.advance(STEP);
+                log.run_housekeeping();
+            }
+            assert_eq!(told(), usize::try_from(partitions).unwrap());
         }
     }
 }

@@ -26,9 +26,6 @@ const SPARE_BYTES_MAX: usize = 2048;
 /// Ticks without work after which a partition leaves the list of those that are looked at.
 const IDLE_TICKS: u32 = 40;
 
-/// The time between two checkpoints that tell a reader in another process how far it may go.
-const PUBLISH_INTERVAL: Duration = Duration::from_millis(50);
-
 /// Where a record was put.
 #[derive(Clone, Debug)]
 pub(crate) struct Queued {
@@ -487,10 +484,10 @@ impl Log {
         }
     }
 
-    /// A moment of housekeeping: writes what has lingered, and tells other processes how far they may
-    /// read. Returns how soon this log wants another.
-    pub(super) fn tick(&self, now: Duration) -> Attention {
-        let published = self.publish(now);
+    /// A moment of housekeeping: writes what has lingered, and tells other processes, once in so long a time,
+    /// how far they may read. Returns how soon this log wants another.
+    pub(super) fn tick(&self, now: Duration, publish_interval: Duration) -> Attention {
+        let published = self.publish(now, publish_interval);
         let mut queue = self.queue.lock();
         let attention = if std::mem::take(&mut queue.watched.written_at_once) {
             Attention::Seldom
@@ -542,13 +539,13 @@ impl Log {
 
     /// Writes a checkpoint if the high watermark has moved since the last. Returns whether the last one
     /// is up to date. No sender waits for the file.
-    fn publish(&self, now: Duration) -> bool {
+    fn publish(&self, now: Duration, interval: Duration) -> bool {
         let high_watermark = self.marks.high_watermark();
         let mut published = self.published.lock();
         if published.high_watermark == high_watermark {
             return true;
         }
-        if now.saturating_sub(published.at) < PUBLISH_INTERVAL {
+        if now.saturating_sub(published.at) < interval {
             return false;
         }
         let checkpoint = {

@@ -40,7 +40,9 @@ fn who_is_still_at_work_leaves_the_partition_made_anew_alone() {
         old.log.apply_retention(Timestamp::MAX).unwrap_err();
         old.log.delete_records(Offset::new(4)).unwrap_err();
         assert!(!old.log.sync_beside_writing().unwrap());
-        let _publishes = old.log.tick(std::time::Duration::from_secs(9));
+        let _publishes = old
+            .log
+            .tick(std::time::Duration::from_secs(9), std::time::Duration::ZERO);
 
         assert!(content() == before, "{level:?}");
         let again = world.cut();
