@@ -47,7 +47,7 @@ impl Consumer {
                 self.ready.push_back(number);
             }
         }
-        self.buffers.begin_turn();
+        self.buffers.begin_turn(self.options.fetch_size());
         let mut records = Records::default();
         let mut left = self.options.max_poll_records;
         for _turn in 0..self.ready.len() {

@@ -36,6 +36,9 @@ const REWRITE_RATIO: u64 = 4;
 /// About what one live commit takes.
 const COMMIT_BYTES: u64 = 160;
 
+/// How much of the log is read at once.
+const READ_BYTES: usize = 256 * 1024;
+
 const VERSION: u8 = 1;
 
 /// What the first byte of a key says: whose it is. Kafka tells its keys apart in the same way.
@@ -242,8 +245,7 @@ impl OffsetStore {
     fn read(log: &Arc<Log>, mut apply: impl FnMut(&GroupId, Entry)) -> Result<(), Error> {
         let mut reader = PartitionReader::new(Arc::clone(log), log.offsets().log_start);
         let mut buffers = ReadBuffers::default();
-        while let Some(part) = reader.next(&mut buffers, usize::MAX, 256 * 1024)? {
-            buffers.begin_turn();
+        while let Some(part) = reader.next(&mut buffers, usize::MAX, READ_BYTES)? {
             let mut records = Records::default();
             records.push(part);
             for record in &records {
@@ -251,6 +253,7 @@ impl OffsetStore {
                 let (group, entry) = entry_of(&record).map_err(at_record)?;
                 apply(&group, entry);
             }
+            buffers.begin_turn(READ_BYTES);
         }
         Ok(())
     }

@@ -126,7 +126,7 @@ impl Partition {
         buffers: &mut ReadBuffers,
     ) -> Result<Option<PartitionRecords>, Error> {
         self.check_there()?;
-        buffers.begin_turn();
+        buffers.begin_turn(READ_BYTES);
         let read = reader.next(buffers, usize::MAX, READ_BYTES);
         read.map_err(|error| self.explain(error))
     }

@@ -14,22 +14,42 @@ use crate::offset::Offset;
 /// while the processor has it in its cache, however many partitions are read.
 #[derive(Debug, Default)]
 pub(crate) struct ReadBuffers {
-    /// Free as soon as nobody holds records in them. The last one given back is the first to be taken.
+    /// Free as soon as nobody holds records in them. Taken from the end, so that few are used in turn.
     spare: Vec<Arc<Vec<u8>>>,
+    /// The bytes of those.
+    spare_bytes: usize,
     /// Given back since the last turn.
     returned: Vec<Arc<Vec<u8>>>,
 }
 
+/// What is kept to be used again has as many bytes as so many reads.
+const READS_KEPT: usize = 4;
+
+/// Reads of less count as much.
+const READ_BYTES_MIN: usize = 64 * 1024;
+
 impl ReadBuffers {
-    /// To be called when the records of the last turn are likely to be done with.
-    pub(crate) fn begin_turn(&mut self) {
-        self.spare.append(&mut self.returned);
+    /// To be called when the records of the last turn are likely to be done with. A read takes so many bytes
+    /// unless a batch is larger; what was needed for that, or for many partitions at once, is not kept.
+    pub(crate) fn begin_turn(&mut self, bytes_max: usize) {
+        let limit = bytes_max.max(READ_BYTES_MIN).saturating_mul(READS_KEPT);
+        while let Some(buffer) = self.returned.pop() {
+            if self.spare_bytes.saturating_add(buffer.len()) <= limit {
+                self.keep(buffer);
+            }
+        }
+    }
+
+    fn keep(&mut self, buffer: Arc<Vec<u8>>) {
+        self.spare_bytes += buffer.len();
+        self.spare.push(buffer);
     }
 
     /// One that nobody else holds.
     fn take(&mut self) -> Arc<Vec<u8>> {
         // Those in which somebody keeps records are left to them.
         while let Some(mut buffer) = self.spare.pop() {
+            self.spare_bytes -= buffer.len();
             if Arc::get_mut(&mut buffer).is_some() {
                 return buffer;
             }
@@ -78,7 +98,7 @@ impl PartitionReader {
     /// Goes on from another offset; what was read ahead is dropped.
     pub(crate) fn seek(&mut self, position: Offset) {
         self.place = ReadPosition::new(position);
-        (self.ready, self.skipped) = (0..0, 0);
+        (self.buffer, self.ready, self.skipped) = (Arc::default(), 0..0, 0);
         self.position = position;
     }
 
@@ -124,7 +144,7 @@ impl PartitionReader {
                 Ok(true)
             }
             nothing => {
-                buffers.spare.push(shared);
+                buffers.keep(shared);
                 nothing.map(|_| false)
             }
         }
@@ -210,7 +230,7 @@ mod tests {
         }
         let mut buffers = ReadBuffers::default();
         let mut read = |reader: &mut PartitionReader| {
-            buffers.begin_turn();
+            buffers.begin_turn(1024);
             let part = reader.next(&mut buffers, usize::MAX, 1024).unwrap();
             let part = part.unwrap();
             let memory = Arc::as_ptr(&part.buffer);
@@ -233,5 +253,27 @@ mod tests {
             (text(&kept), text(&records)),
             (b"1".to_vec(), b"2".to_vec())
         );
+    }
+
+    #[test]
+    fn what_one_large_batch_or_many_partitions_needed_is_not_kept() {
+        let mut buffers = ReadBuffers::default();
+        let lengths = |buffers: &ReadBuffers| {
+            let spare = buffers.spare.iter();
+            spare.map(|buffer| buffer.len()).collect::<Vec<_>>()
+        };
+        let limit = READS_KEPT * READ_BYTES_MIN;
+        buffers.returned.push(Arc::new(vec![0; limit + 1]));
+        buffers.begin_turn(1);
+        assert_eq!(lengths(&buffers), []);
+        for _partition in 0..=READS_KEPT {
+            buffers.returned.push(Arc::new(vec![0; READ_BYTES_MIN]));
+        }
+        buffers.begin_turn(1);
+        assert_eq!(lengths(&buffers), [READ_BYTES_MIN; READS_KEPT]);
+        drop(buffers.take());
+        buffers.returned.push(Arc::new(vec![0; READ_BYTES_MIN]));
+        buffers.begin_turn(1);
+        assert_eq!(lengths(&buffers), [READ_BYTES_MIN; READS_KEPT]);
     }
 }
