@@ -13,6 +13,8 @@
 )]
 
 mod common;
+#[path = "corruption/forged.rs"]
+mod forged;
 #[path = "corruption/offsets.rs"]
 mod offsets;
 

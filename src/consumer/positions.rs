@@ -120,6 +120,7 @@ impl Consumer {
         left: usize,
     ) -> Result<Option<PartitionRecords>, Error> {
         let fetch_bytes = self.options.fetch_size();
+        let mut reset_from = None;
         loop {
             self.resolve(number)?;
             let Some(slot) = self.slots.get_mut(&number) else {
@@ -128,7 +129,7 @@ impl Consumer {
             if slot.topic.is_deleted() {
                 return Err(slot.topic.gone());
             }
-            let buffers = &mut self.buffers;
+            let (from, buffers) = (slot.reader.position(), &mut self.buffers);
             let read = match slot.reader.next(buffers, left, fetch_bytes) {
                 Ok(None) => {
                     slot.reader.log().write_for_reader();
@@ -140,8 +141,10 @@ impl Consumer {
                 // Retention may overtake the reader again and again, each time less is left to remove.
                 Err(error)
                     if error.kind() == ErrorKind::OffsetOutOfRange
-                        && self.options.offset_reset != OffsetReset::None =>
+                        && self.options.offset_reset != OffsetReset::None
+                        && reset_from != Some(from) =>
                 {
+                    reset_from = Some(from);
                     slot.start = Some(Start::Reset);
                 }
                 read => return read,

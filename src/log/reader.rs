@@ -247,6 +247,10 @@ impl Log {
                     if header.base_offset > next && !header.skips() {
                         return Err(self.gap(next));
                     }
+                    if header.end_offset() > high_watermark {
+                        // The high watermark never lies inside a batch. Going on there would never end.
+                        return Err(self.damaged(at, next, beyond_the_end()));
+                    }
                     next = header.end_offset();
                 }
                 // What comes before a bad frame is served; the next read begins with it.
@@ -500,6 +504,13 @@ fn cut_short() -> FormatError {
     FormatError::Damaged {
         what: "batch",
         problem: "it goes on after the end of its segment",
+    }
+}
+
+fn beyond_the_end() -> FormatError {
+    FormatError::Damaged {
+        what: "batch",
+        problem: "it says that it ends after the end of the log",
     }
 }
 
