@@ -4,6 +4,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::as_conversions,
     reason = "a test may panic"
 )]
 
@@ -16,6 +17,8 @@ mod consumers;
 mod groups;
 #[path = "regressions/listeners.rs"]
 mod listeners;
+#[path = "regressions/passing.rs"]
+mod passing;
 #[path = "regressions/reading.rs"]
 mod reading;
 #[path = "regressions/recovery.rs"]

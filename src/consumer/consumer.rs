@@ -162,6 +162,7 @@ impl Consumer {
         }
         let now = self.groups.now();
         self.say_alive(now);
+        self.look_for_missing();
         let result = self.poll_until(now, now.saturating_add(timeout), told);
         if !timeout.is_zero() {
             self.still_alive();
@@ -213,6 +214,17 @@ impl Consumer {
             return Err(LogError::Closed.into());
         }
         Ok(())
+    }
+
+    /// Where no thread does, removes members of its group that have stopped polling: a poll that finds
+    /// records, or need not wait for any, does not sleep.
+    fn look_for_missing(&self) {
+        if self.membership.is_some()
+            && !self.groups.catalog().environment.has_thread
+            && let Some(cell) = &self.group
+        {
+            self.groups.expire_members(cell);
+        }
     }
 
     /// Waits for news, at most so long, and not beyond the moment when the group has to look around.

@@ -6,7 +6,7 @@ use super::consumer::Consumer;
 use super::inbox::Watch;
 use super::options::OffsetReset;
 use crate::error::{Error, ErrorKind, GroupError, InputError};
-use crate::log::Listener;
+use crate::log::{Listener, Log};
 use crate::name::TopicPartition;
 use crate::offset::Offset;
 use crate::timestamp::Timestamp;
@@ -127,6 +127,8 @@ impl Consumer {
                 return Ok(None);
             };
             if slot.topic.is_deleted() {
+                // With nothing read ahead it passes its turn on.
+                slot.reader.seek(slot.reader.position());
                 return Err(slot.topic.gone());
             }
             let (from, buffers) = (slot.reader.position(), &mut self.buffers);
@@ -178,7 +180,6 @@ impl Consumer {
         // Of a log that somebody else writes to, the end is only known by looking. Where that fails the
         // reader begins at the end it knows, and misses nothing.
         let _older_at_worst = self.groups.catalog().follow_log(log);
-        let offsets = log.offsets();
         let committed = match (start, &self.group) {
             (Start::Committed, Some(cell)) => {
                 let cell = self.groups.living(cell);
@@ -186,6 +187,11 @@ impl Consumer {
             }
             _ => None,
         };
+        let is_end = start == Start::End || self.options.offset_reset == OffsetReset::Latest;
+        if is_end && start != Start::Beginning && committed.is_none() {
+            write_all(log);
+        }
+        let offsets = log.offsets();
         let position = match (start, committed) {
             (_, Some(committed)) => committed.offset,
             (Start::Beginning, None) => offsets.log_start,
@@ -524,10 +530,7 @@ impl Consumer {
     /// The end of an assigned partition, with all that was sent to it so far.
     pub(super) fn end(&mut self, place: &TopicPartition) -> Result<Offset, Error> {
         let log = self.slot(place)?.reader.log();
-        if !log.is_read_only() {
-            // Whose record fails is told by it.
-            let _told = log.settle_all();
-        }
+        write_all(log);
         Ok(log.high_watermark())
     }
 
@@ -566,5 +569,13 @@ impl Consumer {
                 slot.committed = Some(*offset);
             }
         }
+    }
+}
+
+/// Has everything written that was sent so far: it comes before the end of the partition.
+fn write_all(log: &Log) {
+    if !log.is_read_only() {
+        // Whose record fails is told by it.
+        let _told = log.settle_all();
     }
 }

@@ -44,8 +44,7 @@ pub enum Housekeeping {
 #[derive(Debug)]
 #[must_use = "a builder does nothing until it opens a log"]
 pub struct EventLogBuilder {
-    path: Option<PathBuf>,
-    storage: Option<Arc<dyn Storage>>,
+    home: Option<Home>,
     clock: Option<Arc<dyn Clock>>,
     seed: Option<u64>,
     buffer_bytes: u64,
@@ -54,14 +53,19 @@ pub struct EventLogBuilder {
     offsets_durability: Durability,
     group_options: GroupOptions,
     read_only: bool,
-    in_memory: bool,
+}
+
+/// Where the log is kept.
+#[derive(Debug)]
+enum Home {
+    Directory(PathBuf),
+    Storage(Arc<dyn Storage>),
 }
 
 impl EventLogBuilder {
     pub(super) fn new() -> Self {
         Self {
-            path: None,
-            storage: None,
+            home: None,
             clock: None,
             seed: None,
             buffer_bytes: BUFFER_BYTES_DEFAULT,
@@ -70,27 +74,25 @@ impl EventLogBuilder {
             offsets_durability: Durability::Disk,
             group_options: GroupOptions::default(),
             read_only: false,
-            in_memory: false,
         }
     }
 
-    /// Keeps the log in this directory, which is made if absent.
+    /// Keeps the log in this directory, which is made if absent. Of this, [`storage`](Self::storage) and
+    /// [`in_memory`](Self::in_memory), the last one called counts.
     pub fn path(mut self, path: impl AsRef<Path>) -> Self {
-        self.path = Some(path.as_ref().to_path_buf());
+        self.home = Some(Home::Directory(path.as_ref().to_path_buf()));
         self
     }
 
     /// Keeps the log in a storage of one's own.
     pub fn storage(mut self, storage: impl Storage) -> Self {
-        self.storage = Some(Arc::new(storage));
+        self.home = Some(Home::Storage(Arc::new(storage)));
         self
     }
 
     /// Keeps the log in memory.
-    pub fn in_memory(mut self) -> Self {
-        self.storage = Some(Arc::new(MemoryStorage::new()));
-        self.in_memory = true;
-        self
+    pub fn in_memory(self) -> Self {
+        self.storage(MemoryStorage::new())
     }
 
     /// Takes the time from this clock. Defaults to the system's.
@@ -211,23 +213,22 @@ impl EventLogBuilder {
             }
             .into());
         }
-        let in_memory = self.in_memory;
-        let storage = match (self.storage, &self.path) {
-            (Some(storage), _) => storage,
-            (None, Some(path)) => {
+        let storage: Arc<dyn Storage> = match self.home {
+            Some(Home::Storage(storage)) => storage,
+            Some(Home::Directory(path)) => {
                 let storage = if self.read_only {
-                    DiskStorage::open_existing(path)
+                    DiskStorage::open_existing(&path)
                 } else {
-                    DiskStorage::create(path)
+                    DiskStorage::create(&path)
                 };
-                let storage = storage.map_err(|error| match error.kind() {
-                    std::io::ErrorKind::NotFound => Error::from(TopicError::NoLog).at_path(path),
-                    _ => Error::storage("open a log", path, error),
-                })?;
-                let storage: Arc<dyn Storage> = Arc::new(storage);
-                storage
+                Arc::new(storage.map_err(|error| match error.kind() {
+                    std::io::ErrorKind::NotFound if self.read_only => {
+                        Error::from(TopicError::NoLog).at_path(&path)
+                    }
+                    _ => Error::storage("open a log", &path, error),
+                })?)
             }
-            (None, None) => {
+            None => {
                 let (call, needs) = ("open", "a path or a storage");
                 return Err(InputError::State { call, needs }.into());
             }
@@ -237,7 +238,9 @@ impl EventLogBuilder {
             .map_or_else(Random::from_system, Random::from_seed);
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let has_thread = match self.housekeeping {
-            Housekeeping::Automatic => !in_memory && !clock.is_manual() && !self.read_only,
+            Housekeeping::Automatic => {
+                !storage.is_volatile() && !clock.is_manual() && !self.read_only
+            }
             Housekeeping::Manual => false,
             Housekeeping::Thread => !self.read_only,
         };

@@ -274,7 +274,10 @@ impl Log {
         if high_watermark <= self.marks.high_watermark() && start <= self.marks.log_start() {
             return Ok(());
         }
-        let bases = list_segments(storage, directory).map_err(|error| self.name(error))?;
+        let high_watermark = high_watermark.max(start);
+        let mut bases = list_segments(storage, directory).map_err(|error| self.name(error))?;
+        // A listing may leave out a segment begun meanwhile and show a later one; neither is to be read yet.
+        bases.retain(|base| *base <= high_watermark);
         let below = bases.iter().skip(1).take_while(|next| **next <= start);
         let below = below.count();
         let known = self.segments();
@@ -303,7 +306,6 @@ impl Log {
             }
             segments.push(segment);
         }
-        let high_watermark = high_watermark.max(start);
         // Whoever misses a segment looks at the log start, and whoever reads up to the high watermark looks
         // for its segment.
         self.marks.raise_log_end(high_watermark);

@@ -8,7 +8,7 @@ use super::Log;
 use super::offsets::LogOffsets;
 use super::segment::{START, Segment, Summary, is_cut_short, missing, segment_for};
 use crate::error::{Error, FormatError, LogError};
-use crate::format::{BATCH_HEADER_BYTES, Batch, Batches, Frame};
+use crate::format::{BATCH_HEADER_BYTES, Batch, BatchHeader, Batches, Frame};
 use crate::limits::{saturating_usize, to_u64};
 use crate::offset::Offset;
 use crate::storage::{StorageFile, read_up_to_at};
@@ -75,7 +75,12 @@ impl Log {
             // It may have risen between the two looks, and only the later one says that there is something.
             high_watermark = offsets.high_watermark;
         }
+        let kept = place.at.is_some();
         match self.fetch_below(high_watermark, place, buffer, bytes_max) {
+            // The owner has cut and removed the file that the place was in. It is found anew.
+            Err(_) if kept && self.is_read_only() && from >= self.log_start_now() => {
+                self.fetch_below(high_watermark, place, buffer, bytes_max)
+            }
             // Files that retention takes away while they are looked for are no damage.
             Err(_) if from < self.log_start_now() => Err(self.out_of_range(from, self.offsets())),
             read => read,
@@ -176,6 +181,7 @@ impl Log {
         bytes_max: usize,
     ) -> Result<Read, Error> {
         let mut wanted = bytes_max.max(BATCH_HEADER_BYTES);
+        let mut hopped = false;
         loop {
             let left = at.segment.length().saturating_sub(at.position);
             if left == 0 {
@@ -187,14 +193,21 @@ impl Log {
                 return Err(self.damaged(at, from, cut_short()));
             }
             let read = buffer.get(filled.clone()).unwrap_or_default();
-            match self.take_batches(at, from, high_watermark, read)? {
+            match self.take_batches(at, from, high_watermark, read, hopped)? {
                 Taken::Nothing(Frame::Incomplete(needed)) => {
                     if to_u64(needed) > left || filled.len() < size {
                         return Err(self.damaged(at, from, cut_short()));
                     }
                     wanted = needed;
                 }
-                Taken::Nothing(Frame::Bad(error)) => return Err(self.damaged(at, from, error)),
+                Taken::Nothing(Frame::Bad(error)) => match length_before(read, from) {
+                    // What comes behind it is checked like everything.
+                    Some(length) if length <= left => {
+                        at.position += length;
+                        hopped = true;
+                    }
+                    _ => return Err(self.damaged(at, from, error)),
+                },
                 Taken::Nothing(_) => return Ok(Read::SegmentEnd),
                 Taken::Skipped => {}
                 Taken::Batches { within, next } => {
@@ -232,6 +245,7 @@ impl Log {
         from: Offset,
         high_watermark: Offset,
         read: &'b [u8],
+        hopped: bool,
     ) -> Result<Taken<'b>, Error> {
         let mut batches = Batches::new(read, at.segment.seed());
         let (mut skipped, mut end, mut next) = (0, 0, from);
@@ -244,7 +258,10 @@ impl Log {
                         skipped = end;
                         continue;
                     }
-                    if header.base_offset > next && !header.skips() {
+                    // Behind a damaged batch, which may have had the offsets, nobody believes that they
+                    // were given up.
+                    let skips = header.skips() && !(hopped && next == from);
+                    if header.base_offset > next && !skips {
                         return Err(self.gap(next));
                     }
                     if header.end_offset() > high_watermark {
@@ -498,6 +515,15 @@ impl Log {
             }
         }
     }
+}
+
+/// The length of a damaged batch, if it says that it ends before an offset: then it need not keep anybody
+/// from what lies behind it.
+fn length_before(bytes: &[u8], offset: Offset) -> Option<u64> {
+    let header = BatchHeader::decode(bytes.first_chunk()?);
+    let is_before = Batch::may_begin(bytes) && header.end_offset() <= offset;
+    let length = u64::from(header.length);
+    (is_before && length >= to_u64(BATCH_HEADER_BYTES)).then_some(length)
 }
 
 fn cut_short() -> FormatError {

@@ -16,12 +16,22 @@ pub(crate) fn write_all_at(
         match file.write_at(bytes, position) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(count) => {
+                check_count(count, bytes.len())?;
                 bytes = bytes.get(count..).unwrap_or_default();
                 position += to_u64(count);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
+    }
+    Ok(())
+}
+
+/// A storage of the user's may be wrong; whoever believed it would go on for ever.
+fn check_count(moved: usize, asked: usize) -> io::Result<()> {
+    if moved > asked {
+        let problem = "the storage says that it moved more bytes than it was asked to";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
     }
     Ok(())
 }
@@ -36,7 +46,10 @@ pub(crate) fn read_up_to_at(
     while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         match file.read_at(rest, position + to_u64(filled)) {
             Ok(0) => break,
-            Ok(count) => filled += count,
+            Ok(count) => {
+                check_count(count, rest.len())?;
+                filled += count;
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
@@ -88,4 +101,47 @@ pub(crate) fn write_file_durably(
     drop(file);
     storage.rename(&temporary, &directory.join(name))?;
     storage.sync_dir(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Says that it has moved more than there was room for.
+    #[derive(Debug)]
+    struct Boasts;
+
+    impl StorageFile for Boasts {
+        fn read_at(&self, buffer: &mut [u8], _: u64) -> io::Result<usize> {
+            Ok(buffer.len() + 1)
+        }
+
+        fn write_at(&self, bytes: &[u8], _: u64) -> io::Result<usize> {
+            Ok(bytes.len() + 1)
+        }
+
+        fn len(&self) -> io::Result<u64> {
+            Ok(0)
+        }
+
+        fn set_len(&self, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn sync_all(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_storage_that_claims_more_than_it_was_asked_for_is_not_believed() {
+        let read = read_up_to_at(&Boasts, &mut [0; 4], 0).unwrap_err();
+        let written = write_all_at(&Boasts, &[0; 4], 0).unwrap_err();
+        let kinds = [read.kind(), written.kind()];
+        assert_eq!(kinds, [io::ErrorKind::InvalidData; 2]);
+    }
 }

@@ -203,6 +203,10 @@ impl Storage for MemoryStorage {
             file,
         }))
     }
+
+    fn is_volatile(&self) -> bool {
+        true
+    }
 }
 
 #[derive(Debug, Default)]

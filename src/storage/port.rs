@@ -56,6 +56,12 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// [`io::ErrorKind::WouldBlock`] at once if anybody else holds it, in this process or another; the
     /// error's text is then the other's note.
     fn lock(&self, path: &Path, note: &str) -> io::Result<Box<dyn StorageLock>>;
+
+    /// Whether it goes with the process, as [`MemoryStorage`](super::MemoryStorage) does. A log on such a one
+    /// starts no thread unless asked to. By default it does not.
+    fn is_volatile(&self) -> bool {
+        false
+    }
 }
 
 /// An open file.
@@ -63,6 +69,8 @@ pub trait Storage: Debug + Send + Sync + 'static {
 /// # Contract
 ///
 /// - Reads and writes may transfer less than asked, like the system calls; callers go on from there.
+/// - It must not panic. A partition whose write or sync panics accepts no more records; a consumer whose
+///   poll panics may have passed over records, and is to be dropped without a commit.
 /// - Bytes written are visible to later reads at once, but survive a power cut only once
 ///   [`sync_data`](Self::sync_data) has returned, called on the handle that wrote them or on one that was
 ///   opened for writing since.

@@ -143,10 +143,12 @@ impl PartitionReader {
                 self.position = self.position.max(fetched.from);
                 Ok(true)
             }
-            nothing => {
+            Ok(_nothing) => {
                 buffers.keep(shared);
-                nothing.map(|_| false)
+                Ok(false)
             }
+            // A length that is damaged may have made the buffer as large as a segment.
+            Err(error) => Err(error),
         }
     }
 

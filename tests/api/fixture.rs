@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use topiclog::storage::MemoryStorage;
 use topiclog::{EventLog, Record, TopicOptions};
 
 use super::harness::{drain, manual};
@@ -55,6 +56,15 @@ fn a_log_in_memory_has_no_thread_and_no_file() {
     assert_eq!(drain(&mut member), ["x"]);
     member.commit().unwrap();
     assert_eq!(threads(), before);
+    // So has one on a storage in memory that is handed in.
+    let dir = super::harness::Dir::new("fixture-other");
+    let builder = EventLog::builder()
+        .path(dir.path())
+        .storage(MemoryStorage::new());
+    let handed_in = builder.open().unwrap();
+    assert_eq!(threads(), before);
+    assert!(std::fs::read_dir(dir.path()).unwrap().next().is_none());
+    drop(handed_in);
     let dir = super::harness::Dir::new("fixture-counts");
     assert_eq!(open_files(), 0);
     // The same counts find what a log on disk has.

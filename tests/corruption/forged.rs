@@ -175,11 +175,11 @@ fn identity_of(storage: &SimulatedStorage, path: &Path) -> Vec<u8> {
     match name {
         "log.meta" => identity.clear(),
         "topic.meta" | "clean-close" => identity.truncate(16),
-        index if index.ends_with(".index") => {
-            let base: u64 = index.trim_end_matches(".index").parse().unwrap();
-            identity.extend(base.to_le_bytes());
+        other => {
+            if let Some(base) = other.strip_suffix(".index") {
+                identity.extend(base.parse::<u64>().unwrap().to_le_bytes());
+            }
         }
-        _ => {}
     }
     identity
 }
@@ -217,7 +217,7 @@ fn use_partitions(rng: &mut Rng, topic: &Topic) {
         for offset in [offsets.log_start, offsets.high_watermark, Offset::new(3)] {
             let _any = partition.read(offset).map(|records| records.iter().count());
         }
-        let any = rng.next() as i64;
+        let any = rng.next().cast_signed();
         for time in [
             0,
             i64::MAX,
@@ -270,8 +270,8 @@ fn use_everything(rng: &mut Rng, storage: &SimulatedStorage) {
     let _any = log.close();
 }
 
-/// A reader went to the end that a batch gave for itself, found that it was beyond the log's, was reset to the
-/// beginning, and so on for ever.
+/// A reader went to the end that a batch gave for itself, found that it was beyond the log's, was reset to
+/// the beginning, and so on for ever.
 #[test]
 fn a_batch_that_says_to_end_beyond_the_log_is_damage() {
     let (storage, log) = filled();

@@ -606,3 +606,35 @@ fn what_is_begun_while_a_check_lists_a_directory_is_not_missing() {
         assert!(read.storage.unlisted.lock().unwrap().is_none());
     }
 }
+
+/// The same while a reader went on: what it was to find by time was damaged, until the owner wrote again.
+#[test]
+fn what_is_begun_while_a_reader_lists_a_directory_is_not_missing() {
+    let (storage, clock) = (SimulatedStorage::new(), clock());
+    let log = common::open(&storage, &clock);
+    let topic = log.create_topic("t", options(Durability::Disk)).unwrap();
+    let tell = || {
+        clock.advance(Duration::from_secs(1));
+        log.run_housekeeping();
+    };
+    let large =
+        |offset| Record::new(vec![7; 1200]).timestamp(Timestamp::from_millis(NOON + offset));
+    let send = |offset| {
+        topic.producer().send_and_wait(large(offset)).unwrap();
+    };
+    send(0);
+    tell();
+    let acts = Acts::on(&storage);
+    let beside = EventLog::builder().storage(acts.clone()).read_only();
+    let beside = beside.open().unwrap();
+    let partition = beside.topic("t").unwrap().partition(0).unwrap();
+    send(1);
+    tell();
+    (2..4).for_each(send);
+    *acts.unlisted.lock().unwrap() = Some("00000000000000000002.log".to_owned());
+    assert_eq!(partition.read(Offset::new(1)).unwrap().len(), 1);
+    let none = partition
+        .offset_for_time(Timestamp::from_millis(NOON + 9))
+        .unwrap();
+    assert_eq!(none, None);
+}

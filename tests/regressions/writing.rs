@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use topiclog::storage::{Fault, MemoryStorage, OperationKind, SimulatedStorage, Survival};
+use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Survival};
 use topiclog::{
-    Durability, ErrorKind, EventLog, Offset, Record, Timestamp, TimestampType, TopicOptions,
+    Durability, ErrorKind, EventLog, Housekeeping, Offset, Record, Timestamp, TimestampType,
+    TopicOptions,
 };
 
 use super::{EIO, ENOSPC, common, log_with, options, reopened};
@@ -320,7 +321,8 @@ impl Clock for Startled {
 /// The housekeeping ended with the first panic of a clock or a storage under it, for all partitions.
 #[test]
 fn a_panic_under_the_housekeeping_does_not_end_it() {
-    let builder = EventLog::builder().storage(MemoryStorage::new());
+    let builder = EventLog::builder().in_memory();
+    let builder = builder.housekeeping(Housekeeping::Thread);
     let log = builder.clock(Startled::default()).open().unwrap();
     let topic = log
         .create_topic("t", TopicOptions::new().partitions(2))
