@@ -254,6 +254,15 @@ fn use_group(log: &EventLog, topic: &Topic) {
 
 fn use_everything(rng: &mut Rng, storage: &SimulatedStorage) {
     let clock = clock();
+    let builder = EventLog::builder().storage(storage.clone());
+    if let Ok(beside) = builder.clock(clock.clone()).read_only().open() {
+        let _any = beside.verify();
+        for described in beside.topics() {
+            if let Ok(topic) = beside.topic(&described.name) {
+                use_partitions(rng, &topic);
+            }
+        }
+    }
     let Ok(log) = common::try_open(storage.clone(), &clock) else {
         return;
     };
@@ -336,7 +345,7 @@ fn a_file_with_a_right_checksum_may_say_anything() {
     let killed = storage.kill();
     log.close().unwrap();
     let closed = storage.deep_copy();
-    for round in 0..common::scale() * 4000 {
+    for round in 0..common::scale() * 3000 {
         let seed = common::seed().wrapping_add(round);
         let context = Context(seed);
         let mut rng = Rng::new(seed);
