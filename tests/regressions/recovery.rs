@@ -210,6 +210,30 @@ fn a_batch_that_proves_a_bad_one_durable_is_found_whatever_its_length() {
     }
 }
 
+/// A batch of a later segment proves it too, also where it lies nearer to the beginning of its file.
+#[test]
+fn a_batch_of_a_later_segment_proves_a_bad_one_durable_wherever_it_lies() {
+    let storage = SimulatedStorage::new();
+    let log = common::open(&storage, &clock());
+    let topic = log
+        .create_topic("t", expiring().durability(Durability::Os))
+        .unwrap();
+    send_a_second_apart(&topic, 4);
+    topic.partition(0).unwrap().sync().unwrap();
+    send_a_second_apart(&topic, 1);
+    let killed = storage.kill();
+    let segments = segments(&killed);
+    assert_eq!(segments.len(), 2);
+    killed
+        .remove_file(Path::new("topics/t/0/checkpoint"))
+        .unwrap_or_default();
+    // In the last batch of the first segment, which is the longer one.
+    let (path, length) = &segments[0];
+    killed.flip_bit(path, 8 * (length - 50)).unwrap();
+    let log = common::open(&killed, &clock());
+    assert!(is_damaged(&log));
+}
+
 /// The age of a segment was counted from its first record, and after an opening from what its sender had said
 /// though the log's own time counted: it was too old for the next record.
 #[test]
