@@ -468,6 +468,10 @@ mod tests {
         assert_eq!(batch.header().end_offset(), 42);
         assert_eq!(batch.header().durable_upto, 38);
         assert_eq!(batch.header().max_timestamp, Timestamp::from_millis(1000));
+        // No producer is named, and no leader, as Kafka's -1 says it.
+        let header = batch.header();
+        assert_eq!((header.producer_id, header.producer_epoch), (-1, -1));
+        assert_eq!((header.base_sequence, header.leader_epoch), (-1, -1));
         let times: Vec<_> = batch
             .records()
             .map(|record| batch.header().timestamp(record.time_delta).as_millis())
