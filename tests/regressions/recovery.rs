@@ -234,6 +234,33 @@ fn a_batch_of_a_later_segment_proves_a_bad_one_durable_wherever_it_lies() {
     assert!(is_damaged(&log));
 }
 
+/// What a close left is checked against its files: a header that is not as it was, or bytes behind the end.
+#[test]
+fn files_that_differ_from_what_a_close_left_are_looked_at() {
+    let closed = || {
+        let (storage, log, _topic) = log_with(Durability::Disk, 9);
+        log.close().unwrap();
+        let files = segments(&storage);
+        assert!(files.len() > 2);
+        (storage, files)
+    };
+    let (storage, files) = closed();
+    storage.flip_bit(&files[0].0, 8 * 60).unwrap();
+    assert!(is_damaged(&reopened(&storage).0));
+
+    let (storage, files) = closed();
+    let (path, length) = files.last().unwrap();
+    let file = storage.open(Path::new(path), OpenMode::ReadWrite).unwrap();
+    file.write_at(&[9; 40], *length).unwrap();
+    drop(file);
+    let (log, _partition) = reopened(&storage);
+    assert_eq!(log.recovery_report().cut_bytes(), 40);
+    super::send(&log.topic("t").unwrap(), 1);
+    let (log, partition) = reopened(&storage.kill());
+    assert!(!is_damaged(&log));
+    assert_eq!(whole(&partition), (0, 10));
+}
+
 /// The age of a segment was counted from its first record, and after an opening from what its sender had said
 /// though the log's own time counted: it was too old for the next record.
 #[test]
