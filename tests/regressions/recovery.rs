@@ -234,6 +234,18 @@ fn a_batch_of_a_later_segment_proves_a_bad_one_durable_wherever_it_lies() {
     assert!(is_damaged(&log));
 }
 
+/// Records that were deleted before they were synced are no lost ones.
+#[test]
+fn a_log_whose_unsynced_records_were_deleted_is_whole_after_a_power_cut() {
+    let (storage, _log, topic) = log_with(Durability::Os, 3);
+    let partition = topic.partition(0).unwrap();
+    assert_eq!(partition.offsets().recovery_point, Offset::ZERO);
+    partition.delete_records(Offset::new(3)).unwrap();
+    let (log, partition) = reopened(&storage.crash(Survival::Nothing, 0));
+    assert!(!is_damaged(&log));
+    assert_eq!(whole(&partition), (3, 3));
+}
+
 /// What a close left is checked against its files: a header that is not as it was, or bytes behind the end.
 #[test]
 fn files_that_differ_from_what_a_close_left_are_looked_at() {
