@@ -561,9 +561,14 @@ mod tests {
     }
 
     #[test]
-    fn zeros_are_blank_and_a_newer_version_is_unsupported() {
+    fn only_zeros_are_blank_and_a_newer_version_is_unsupported() {
         assert!(matches!(Batch::parse(&[0; 200], 7), Frame::Blank));
         assert!(matches!(Batch::parse(&[0; 3], 7), Frame::Blank));
+        for zeros in [0..8, 8..10] {
+            let mut bad = sample();
+            bad[zeros].fill(0);
+            assert!(matches!(Batch::parse(&bad, 7), Frame::Bad(_)));
+        }
         let mut newer = sample();
         newer[10] = 2;
         let crc = checksum(7, &newer[4..]);
