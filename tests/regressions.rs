@@ -555,18 +555,26 @@ fn a_flush_tells_of_records_acknowledged_from_memory_and_lost_since() {
 #[test]
 fn what_a_failed_sync_lost_is_written_anew_at_every_level() {
     for level in [Durability::Disk, Durability::Os, Durability::Memory] {
-        let (storage, log, topic) = log_with(level, 3);
-        topic.producer().send(record(1, 0, 3)).unwrap();
-        storage.fail(Fault::error(EIO).only(OperationKind::Sync));
-        log.close().unwrap_err();
-        let killed = storage.kill();
-        let (log, partition) = reopened(&killed);
-        let (_, end) = whole(&partition);
-        assert!(end >= 3, "{level:?}");
-        log.close().unwrap();
-        let (log, partition) = reopened(&killed.crash(Survival::Nothing, 0));
-        assert!(!is_damaged(&log), "{level:?}");
-        assert_eq!(whole(&partition), (0, end), "{level:?}");
+        for closed in [false, true] {
+            let (storage, mut log, mut topic) = log_with(level, 3);
+            if closed {
+                // It leaves a checkpoint, from which recovery goes on.
+                log.close().unwrap();
+                log = reopened(&storage).0;
+                topic = log.topic("t").unwrap();
+            }
+            topic.producer().send(record(1, 0, 3)).unwrap();
+            storage.fail(Fault::error(EIO).only(OperationKind::Sync));
+            log.close().unwrap_err();
+            let killed = storage.kill();
+            let (log, partition) = reopened(&killed);
+            let (_, end) = whole(&partition);
+            assert!(end >= 3, "{level:?}, {closed}");
+            log.close().unwrap();
+            let (log, partition) = reopened(&killed.crash(Survival::Nothing, 0));
+            assert!(!is_damaged(&log), "{level:?}, {closed}");
+            assert_eq!(whole(&partition), (0, end), "{level:?}, {closed}");
+        }
     }
 }
 

@@ -468,6 +468,10 @@ mod tests {
         assert_eq!(batch.header().end_offset(), 42);
         assert_eq!(batch.header().durable_upto, 38);
         assert_eq!(batch.header().max_timestamp, Timestamp::from_millis(1000));
+        // No producer is named, and no leader, as Kafka's -1 says it.
+        let header = batch.header();
+        assert_eq!((header.producer_id, header.producer_epoch), (-1, -1));
+        assert_eq!((header.base_sequence, header.leader_epoch), (-1, -1));
         let times: Vec<_> = batch
             .records()
             .map(|record| batch.header().timestamp(record.time_delta).as_millis())
@@ -557,9 +561,14 @@ mod tests {
     }
 
     #[test]
-    fn zeros_are_blank_and_a_newer_version_is_unsupported() {
+    fn only_zeros_are_blank_and_a_newer_version_is_unsupported() {
         assert!(matches!(Batch::parse(&[0; 200], 7), Frame::Blank));
         assert!(matches!(Batch::parse(&[0; 3], 7), Frame::Blank));
+        for zeros in [0..8, 8..10] {
+            let mut bad = sample();
+            bad[zeros].fill(0);
+            assert!(matches!(Batch::parse(&bad, 7), Frame::Bad(_)));
+        }
         let mut newer = sample();
         newer[10] = 2;
         let crc = checksum(7, &newer[4..]);

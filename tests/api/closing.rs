@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use topiclog::storage::{Fault, OperationKind, SimulatedStorage};
-use topiclog::{ErrorKind, EventLog, Record, TopicOptions};
+use topiclog::{ErrorKind, EventLog, Record, Recovery, TopicOptions};
 
 use super::harness::{clock, drain, fill, manual, open_on, poll, put, refused, with_topic};
 
@@ -145,7 +145,15 @@ fn a_closed_log_has_nothing_to_recover_and_kept_what_lingered() {
     topic.producer().send(Record::new("lingers")).unwrap();
     drop(log);
     let log = open_on(storage, &clock());
-    assert!(log.recovery_report().closed_cleanly);
+    let report = log.recovery_report();
+    assert!(report.closed_cleanly);
+    let recoveries = report.partitions.iter().map(|known| &known.recovery);
+    assert!(recoveries.clone().count() > 0);
+    assert!(
+        recoveries
+            .clone()
+            .all(|recovery| matches!(recovery, Recovery::Clean))
+    );
     assert!(log.verify().unwrap().is_sound());
     let mut reader = log
         .consumer()

@@ -309,6 +309,20 @@ fn a_drain_ends_where_the_partitions_ended_when_it_began() {
 }
 
 #[test]
+fn a_drain_does_not_wait_for_a_topic_that_was_deleted_since() {
+    let (log, topic, _) = with_topic(1);
+    fill(&topic, 0, 10);
+    let mut reader = log
+        .consumer()
+        .options(manual())
+        .assign(&topic.partitions())
+        .unwrap();
+    let mut records = reader.drain().unwrap();
+    log.delete_topic(topic.name().as_str()).unwrap();
+    assert!(records.next().is_none());
+}
+
+#[test]
 fn without_a_commit_the_reset_policy_says_where_to_begin() {
     let (log, topic, clock) = with_topic(1);
     for _ in 0..4 {

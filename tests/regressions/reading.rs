@@ -286,6 +286,28 @@ fn what_happens_to_a_log_while_it_is_checked_is_no_damage() {
     }
 }
 
+/// A sync failed: what it was to make durable lies in the file behind what may be read, and hides nothing of
+/// that.
+#[test]
+fn a_time_is_found_before_what_may_not_be_read_yet() {
+    let storage = SimulatedStorage::new();
+    let log = common::open(&storage, &clock());
+    let topic = log.create_topic("t", options(Durability::Disk)).unwrap();
+    let time = |offset: i64| Timestamp::from_millis(NOON + offset);
+    let send = |offset| {
+        let record = Record::new("x").timestamp(time(offset));
+        topic.producer().send_and_wait(record)
+    };
+    send(0).unwrap();
+    storage.fail(Fault::error(EIO).only(OperationKind::Sync));
+    send(1).unwrap_err();
+    let partition = topic.partition(0).unwrap();
+    let first = Some((Offset::ZERO, time(0)));
+    assert_eq!(partition.offset_for_time(time(0)).unwrap(), first);
+    assert_eq!(partition.offset_for_time(time(1)).unwrap(), None);
+    assert_eq!(partition.offset_of_max_timestamp().unwrap(), first);
+}
+
 /// What proves damage comes later than what a reader beside the owner may see.
 #[test]
 fn damage_above_the_high_watermark_is_found_beside_the_owner() {

@@ -210,6 +210,69 @@ fn a_batch_that_proves_a_bad_one_durable_is_found_whatever_its_length() {
     }
 }
 
+/// A batch of a later segment proves it too, also where it lies nearer to the beginning of its file.
+#[test]
+fn a_batch_of_a_later_segment_proves_a_bad_one_durable_wherever_it_lies() {
+    let storage = SimulatedStorage::new();
+    let log = common::open(&storage, &clock());
+    let topic = log
+        .create_topic("t", expiring().durability(Durability::Os))
+        .unwrap();
+    send_a_second_apart(&topic, 4);
+    topic.partition(0).unwrap().sync().unwrap();
+    send_a_second_apart(&topic, 1);
+    let killed = storage.kill();
+    let segments = segments(&killed);
+    assert_eq!(segments.len(), 2);
+    killed
+        .remove_file(Path::new("topics/t/0/checkpoint"))
+        .unwrap_or_default();
+    // In the last batch of the first segment, which is the longer one.
+    let (path, length) = &segments[0];
+    killed.flip_bit(path, 8 * (length - 50)).unwrap();
+    let log = common::open(&killed, &clock());
+    assert!(is_damaged(&log));
+}
+
+/// Records that were deleted before they were synced are no lost ones.
+#[test]
+fn a_log_whose_unsynced_records_were_deleted_is_whole_after_a_power_cut() {
+    let (storage, _log, topic) = log_with(Durability::Os, 3);
+    let partition = topic.partition(0).unwrap();
+    assert_eq!(partition.offsets().recovery_point, Offset::ZERO);
+    partition.delete_records(Offset::new(3)).unwrap();
+    let (log, partition) = reopened(&storage.crash(Survival::Nothing, 0));
+    assert!(!is_damaged(&log));
+    assert_eq!(whole(&partition), (3, 3));
+}
+
+/// What a close left is checked against its files: a header that is not as it was, or bytes behind the end.
+#[test]
+fn files_that_differ_from_what_a_close_left_are_looked_at() {
+    let closed = || {
+        let (storage, log, _topic) = log_with(Durability::Disk, 9);
+        log.close().unwrap();
+        let files = segments(&storage);
+        assert!(files.len() > 2);
+        (storage, files)
+    };
+    let (storage, files) = closed();
+    storage.flip_bit(&files[0].0, 8 * 60).unwrap();
+    assert!(is_damaged(&reopened(&storage).0));
+
+    let (storage, files) = closed();
+    let (path, length) = files.last().unwrap();
+    let file = storage.open(Path::new(path), OpenMode::ReadWrite).unwrap();
+    file.write_at(&[9; 40], *length).unwrap();
+    drop(file);
+    let (log, _partition) = reopened(&storage);
+    assert_eq!(log.recovery_report().cut_bytes(), 40);
+    super::send(&log.topic("t").unwrap(), 1);
+    let (log, partition) = reopened(&storage.kill());
+    assert!(!is_damaged(&log));
+    assert_eq!(whole(&partition), (0, 10));
+}
+
 /// The age of a segment was counted from its first record, and after an opening from what its sender had said
 /// though the log's own time counted: it was too old for the next record.
 #[test]
