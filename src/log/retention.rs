@@ -40,30 +40,25 @@ impl Log {
         Ok(self.marks.log_start())
     }
 
-    /// Removes what the topic's retention no longer keeps. Returns how many segments went.
+    /// Removes what the topic's retention no longer keeps.
     ///
     /// Kafka's rules (`UnifiedLog.deleteOldSegments`), in its order: what lies below the log start, then
     /// by size, then by age; always from the oldest on, stopping at the first that stays.
-    pub(crate) fn apply_retention(&self, now: Timestamp) -> Result<usize, Error> {
+    pub(crate) fn apply_retention(&self, now: Timestamp) -> Result<(), Error> {
         let mut removed = self.retention.lock();
         self.check_writable()?;
         let taken = self.take_expired(&mut removed, now);
         let files = self.remove_files(&mut removed);
-        taken.and_then(|taken| files.map(|()| taken))
+        taken.and(files)
     }
 
-    fn take_expired(
-        &self,
-        removed: &mut Vec<Arc<Segment>>,
-        now: Timestamp,
-    ) -> Result<usize, Error> {
+    fn take_expired(&self, removed: &mut Vec<Arc<Segment>>, now: Timestamp) -> Result<(), Error> {
         let options = self.options();
-        let mut taken = self.take_below_start(removed);
+        self.take_below_start(removed);
         let by_size = self.breaching_size(&options);
-        taken += self.take_first(by_size, &options, removed)?;
+        self.take_first(by_size, &options, removed)?;
         let by_age = self.breaching_age(&options, now)?;
-        taken += self.take_first(by_age, &options, removed)?;
-        Ok(taken)
+        self.take_first(by_age, &options, removed)
     }
 
     /// How many segments from the start on may go while the rest still has `retention_bytes`.
@@ -114,13 +109,13 @@ impl Log {
         count: usize,
         options: &TopicOptions,
         removed: &mut Vec<Arc<Segment>>,
-    ) -> Result<usize, Error> {
+    ) -> Result<(), Error> {
         let segments = self.segments();
         // Kafka: the last segment stays if there is nothing in it.
         let empty = segments.last().filter(|last| last.length() <= START);
         let count = count.min(segments.len() - usize::from(empty.is_some()));
         if count == 0 {
-            return Ok(0);
+            return Ok(());
         }
         let high_watermark = self.marks.high_watermark();
         let start = match segments.get(count) {
@@ -128,7 +123,7 @@ impl Log {
             None => self.marks.log_end(),
         };
         if start > high_watermark {
-            return Ok(0);
+            return Ok(());
         }
         if count >= segments.len() {
             let mut writer = self.writer.lock();
@@ -138,7 +133,7 @@ impl Log {
                     .last()
                     .is_some_and(|last| last.base_offset() == end)
             {
-                return Ok(0);
+                return Ok(());
             }
             let recovery_point = self.marks.recovery_point();
             let mut poisoned = false;
@@ -152,7 +147,8 @@ impl Log {
             rolled.map_err(|error| self.name(error))?;
         }
         self.move_start(start)?;
-        Ok(self.take_below_start(removed))
+        self.take_below_start(removed);
+        Ok(())
     }
 
     fn move_start(&self, start: Offset) -> Result<(), Error> {
@@ -171,7 +167,7 @@ impl Log {
     }
 
     /// Takes the segments that lie wholly below the log start out of the log; the active one always stays.
-    fn take_below_start(&self, removed: &mut Vec<Arc<Segment>>) -> usize {
+    fn take_below_start(&self, removed: &mut Vec<Arc<Segment>>) {
         let start = self.marks.log_start();
         let mut segments = self.segments.write();
         let below = segments
@@ -183,7 +179,6 @@ impl Log {
             removed.extend(segments.iter().take(count).cloned());
             *segments = Arc::new(segments.iter().skip(count).cloned().collect());
         }
-        count
     }
 
     /// Removes the files of what was taken out of the log. Where that fails the others go all the same, and
