@@ -12,8 +12,9 @@ use super::queue::{RUN_BYTES, Run};
 use crate::limits::{to_u32, to_u64};
 use crate::sync::{Condvar, Mutex};
 
-/// Runs kept for the next batches; more are given back to the allocator.
-const SPARE_RUNS_MAX: usize = 8;
+/// The part of the limit that buffers may have which are kept for the next batches; more are given back to
+/// the allocator.
+const SPARE_PART: u64 = 4;
 
 /// The memory that a new run takes at first.
 const FRESH_RUN_BYTES: usize = 1024;
@@ -45,9 +46,32 @@ pub(crate) struct Accumulator {
     waiting: AtomicUsize,
     room: Mutex<()>,
     freed: Condvar,
-    spare: Mutex<Vec<Run>>,
+    spare: Mutex<Spare>,
     listed: Mutex<Vec<Arc<Log>>>,
     wake: Box<dyn Fn() + Send + Sync>,
+}
+
+/// Empty runs, kept for their buffers.
+#[derive(Default)]
+struct Spare {
+    runs: Vec<Run>,
+    bytes: u64,
+}
+
+impl Spare {
+    fn pop(&mut self) -> Option<Run> {
+        let run = self.runs.pop()?;
+        self.bytes -= to_u64(run.bytes.capacity());
+        Some(run)
+    }
+
+    fn push(&mut self, run: Run, limit: u64) {
+        let bytes = self.bytes + to_u64(run.bytes.capacity());
+        if bytes <= limit {
+            self.bytes = bytes;
+            self.runs.push(run);
+        }
+    }
 }
 
 impl fmt::Debug for Accumulator {
@@ -68,7 +92,7 @@ impl Accumulator {
             waiting: AtomicUsize::new(0),
             room: Mutex::new(()),
             freed: Condvar::new(),
-            spare: Mutex::new(Vec::new()),
+            spare: Mutex::default(),
             listed: Mutex::new(Vec::new()),
             wake,
         }
@@ -135,7 +159,8 @@ impl Accumulator {
 
     /// An empty run.
     pub(super) fn run(&self) -> Run {
-        self.spare.lock().pop().unwrap_or_else(|| Run {
+        let spare = self.spare.lock().pop();
+        spare.unwrap_or_else(|| Run {
             bytes: Vec::with_capacity(FRESH_RUN_BYTES),
             ..Run::default()
         })
@@ -145,10 +170,7 @@ impl Accumulator {
     pub(super) fn recycle(&self, mut run: Run) {
         if run.bytes.capacity() <= SPARE_BUFFER_BYTES_MAX {
             run.clear();
-            let mut spare = self.spare.lock();
-            if spare.len() < SPARE_RUNS_MAX {
-                spare.push(run);
-            }
+            self.spare.lock().push(run, self.limit / SPARE_PART);
         }
     }
 
@@ -226,5 +248,24 @@ mod tests {
             }
             assert_eq!(told(), usize::try_from(partitions).unwrap());
         }
+    }
+
+    #[test]
+    fn buffers_are_kept_for_the_next_batches_up_to_a_part_of_the_limit() {
+        const ONE: usize = 1000;
+        let limit = SPARE_PART * 3 * to_u64(ONE);
+        let accumulator = Accumulator::new(limit, Box::new(|| ()));
+        let run = || Run {
+            bytes: Vec::with_capacity(ONE),
+            ..Run::default()
+        };
+        let kept = || accumulator.spare.lock().runs.len();
+        for _more_than_fit in 0..5 {
+            accumulator.recycle(run());
+        }
+        assert_eq!(kept(), 3);
+        assert_eq!(accumulator.run().bytes.capacity(), ONE);
+        accumulator.recycle(run());
+        assert_eq!(kept(), 3);
     }
 }
