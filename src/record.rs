@@ -7,8 +7,44 @@ use crate::name::{TopicName, TopicPartition};
 use crate::offset::Offset;
 use crate::timestamp::{Timestamp, TimestampType};
 
+/// How many bytes of a key or value a debug text shows.
+const SHOWN_BYTES: usize = 64;
+
+/// How many headers a debug text shows.
+const SHOWN_HEADERS: usize = 4;
+
+/// Bytes in a debug text: their beginning as text, and how many they are if that is not all.
+struct Shown<'a>(&'a [u8]);
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let start = self.0.get(..SHOWN_BYTES).unwrap_or(self.0);
+        write!(f, "{:?}", String::from_utf8_lossy(start))?;
+        if start.len() < self.0.len() {
+            write!(f, ".. {} bytes", self.0.len())?;
+        }
+        Ok(())
+    }
+}
+
+/// Headers in a debug text: the first of them.
+struct ShownHeaders<H>(H);
+
+impl<'a, H: Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + Clone> fmt::Debug for ShownHeaders<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers = self.0.clone();
+        let shown = headers.map(|(key, value)| (Shown(key), value.map(Shown)));
+        let mut list = f.debug_list();
+        list.entries(shown.take(SHOWN_HEADERS));
+        if self.0.clone().nth(SHOWN_HEADERS).is_some() {
+            return list.finish_non_exhaustive();
+        }
+        list.finish()
+    }
+}
+
 /// Bytes for a key, value or header: borrowed or owned, from text or from bytes.
-#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Default, Eq, Hash, PartialEq)]
 pub struct Payload<'a>(Cow<'a, [u8]>);
 
 impl Payload<'_> {
@@ -19,6 +55,12 @@ impl Payload<'_> {
 
     fn into_owned(self) -> Payload<'static> {
         Payload(Cow::Owned(self.0.into_owned()))
+    }
+}
+
+impl fmt::Debug for Payload<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Shown(&self.0).fmt(f)
     }
 }
 
@@ -85,7 +127,7 @@ impl<'a> From<Cow<'a, [u8]>> for Payload<'a> {
 /// assert_eq!(record.key_bytes(), Some(&b"user1"[..]));
 /// assert_eq!(Record::tombstone("user1").value_bytes(), None);
 /// ```
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Default, Eq, PartialEq)]
 #[must_use = "a record does nothing until it is sent"]
 pub struct Record<'a> {
     key: Option<Payload<'a>>,
@@ -156,7 +198,7 @@ impl<'a> Record<'a> {
     }
 
     /// The headers in order.
-    pub fn headers(&self) -> impl ExactSizeIterator<Item = (&[u8], Option<&[u8]>)> {
+    pub fn headers(&self) -> impl ExactSizeIterator<Item = (&[u8], Option<&[u8]>)> + Clone {
         self.headers
             .iter()
             .map(|(key, value)| (key.as_bytes(), value.as_ref().map(Payload::as_bytes)))
@@ -201,6 +243,19 @@ impl<'a> Record<'a> {
             timestamp: self.timestamp,
             partition: self.partition,
         }
+    }
+}
+
+/// Shows the beginning of each part only: records are as large as their topic allows.
+impl fmt::Debug for Record<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("key", &self.key)
+            .field("value", &self.value)
+            .field("headers", &ShownHeaders(self.headers()))
+            .field("timestamp", &self.timestamp.map(Timestamp::as_millis))
+            .field("partition", &self.partition)
+            .finish()
     }
 }
 
@@ -297,24 +352,31 @@ impl<'a> RecordRef<'a> {
     }
 }
 
+/// Shows the beginning of key and value only.
 impl fmt::Debug for RecordRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         f.debug_struct("RecordRef")
             .field("partition", &format_args!("{}", self.place))
             .field("offset", &self.offset.value())
             .field("timestamp", &self.timestamp.as_millis())
-            .field("key", &self.key.map(text))
-            .field("value", &self.value.map(text))
+            .field("key", &self.key.map(Shown))
+            .field("value", &self.value.map(Shown))
             .finish_non_exhaustive()
     }
 }
 
 /// The headers of a record as read: an iterator of keys and values in their order.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Default)]
 pub struct HeadersRef<'a> {
     /// What is left: per header a key length, a value length, the key and the value.
     pub(crate) rest: &'a [u8],
+}
+
+/// Shows the first of them.
+impl fmt::Debug for HeadersRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        ShownHeaders(*self).fmt(f)
+    }
 }
 
 impl<'a> HeadersRef<'a> {

@@ -25,6 +25,7 @@ impl Cause {
         match self {
             Self::Format(cause) => cause.kind(),
             Self::Group(cause) => cause.kind(),
+            Self::Input(InputError::RecordTooLarge { .. }) => ErrorKind::RecordTooLarge,
             Self::Input(_) => ErrorKind::InvalidInput,
             Self::Log(cause) => cause.kind(),
             Self::Topic(cause) => cause.kind(),
@@ -51,10 +52,10 @@ pub(crate) enum InputError {
         problem: &'static str,
         value: String,
     },
-    #[error("record too large: {what} bytes={bytes} limit={limit}")]
+    #[error("record too large: {over} size={size} limit={limit}")]
     RecordTooLarge {
-        what: &'static str,
-        bytes: usize,
+        over: &'static str,
+        size: usize,
         limit: usize,
     },
     #[error("record timestamp {problem} timestamp={timestamp}")]

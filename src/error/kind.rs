@@ -43,6 +43,9 @@ pub enum ErrorKind {
     Poisoned,
     /// The log was opened read-only: open it for writing in the process that owns it.
     ReadOnly,
+    /// The record, with its batch, is larger than the topic or the log allows: the text names the limit.
+    /// Raise that, or send something smaller.
+    RecordTooLarge,
     /// The time given ran out: the call's documentation says what may have happened by then.
     Timeout,
     /// The file was written by a newer version: upgrade the crate. Nothing was changed.
@@ -67,6 +70,7 @@ impl ErrorKind {
             | Self::OffsetOutOfRange
             | Self::Poisoned
             | Self::ReadOnly
+            | Self::RecordTooLarge
             | Self::UnsupportedVersion => false,
         }
     }

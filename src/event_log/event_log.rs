@@ -1,5 +1,6 @@
 //! [`EventLog`]: the owning handle.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -35,19 +36,26 @@ use crate::topic::{
 /// # std::fs::remove_dir_all(directory)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct EventLog {
     owned: Arc<Owned>,
 }
 
 /// What ends with the last handle.
-#[derive(Debug)]
 struct Owned {
     catalog: Arc<Catalog>,
     groups: Arc<Groups>,
     report: RecoveryReport,
     housekeeper: Arc<Housekeeper>,
     thread: Mutex<Option<HousekeepingThread>>,
+}
+
+impl fmt::Debug for EventLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventLog")
+            .field("catalog", &self.owned.catalog)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Owned {

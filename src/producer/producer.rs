@@ -94,9 +94,9 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// The record comes back with the error: [`InvalidInput`](crate::ErrorKind::InvalidInput) for a
-    /// record that is too large, has a negative or too distant timestamp, or goes to a partition that
-    /// does not exist or to an internal topic; [`Timeout`](crate::ErrorKind::Timeout) if there was no room
+    /// The record comes back with the error: [`RecordTooLarge`](crate::ErrorKind::RecordTooLarge);
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a record that has a negative or too distant
+    /// timestamp, or goes to a partition that does not exist or to an internal topic; [`Timeout`](crate::ErrorKind::Timeout) if there was no room
     /// for `max_block`; and
     /// [`Poisoned`](crate::ErrorKind::Poisoned), [`Corrupt`](crate::ErrorKind::Corrupt),
     /// [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Closed`](crate::ErrorKind::Closed) or
@@ -318,10 +318,8 @@ impl Producer {
 /// Records of which some were refused: what was sent, what was not, and why.
 ///
 /// Converts into [`Error`], so `?` works in a function that returns either.
-#[derive(Debug)]
 pub struct SendAllError(Box<Refused>);
 
-#[derive(Debug)]
 struct Refused {
     sent: Deliveries,
     unsent: Vec<Record<'static>>,
@@ -356,6 +354,17 @@ impl SendAllError {
     pub fn into_parts(self) -> (Deliveries, Vec<Record<'static>>, Error) {
         let refused = *self.0;
         (refused.sent, refused.unsent, refused.error)
+    }
+}
+
+/// Says how many records there are, not what is in them.
+impl fmt::Debug for SendAllError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendAllError")
+            .field("sent", &self.0.sent.len())
+            .field("unsent", &self.0.unsent.len())
+            .field("error", &self.0.error)
+            .finish()
     }
 }
 
@@ -440,7 +449,7 @@ mod tests {
         });
         let producer = topic.producer();
         let error = producer.send_all(&mut all).unwrap_err();
-        assert_eq!(error.error().kind(), ErrorKind::InvalidInput);
+        assert_eq!(error.error().kind(), ErrorKind::RecordTooLarge);
         assert_eq!(error.sent().len(), 100);
         assert_eq!(error.unsent()[0].value_bytes(), Some(large.as_bytes()));
         error.sent().wait().unwrap();

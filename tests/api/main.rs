@@ -14,6 +14,7 @@ mod assigned;
 mod closing;
 mod committing;
 mod consume;
+mod errors;
 mod expiry;
 mod fixture;
 mod group_admin;
