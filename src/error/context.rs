@@ -104,7 +104,8 @@ impl Error {
         self.0.offset
     }
 
-    /// The file or directory concerned, if known, relative to the log's own directory.
+    /// The file or directory concerned, if known, relative to the log's own directory; of an error that
+    /// concerns the log as a whole, that directory.
     pub fn path(&self) -> Option<&Path> {
         self.0.path.as_deref()
     }

@@ -194,13 +194,14 @@ impl EventLogBuilder {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) without a path or storage, or naming the option that
-    /// is out of its range;
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) without a path or storage, if the path is not a
+    /// directory, or naming the option that is out of its range;
     /// [`Busy`](crate::ErrorKind::Busy), with the other's process id, if somebody else has it open for
     /// writing; [`Corrupt`](crate::ErrorKind::Corrupt) if its metadata is damaged (damaged records show
     /// in the [`RecoveryReport`](crate::RecoveryReport) instead);
     /// [`UnsupportedVersion`](crate::ErrorKind::UnsupportedVersion) if a newer version of the crate made
-    /// it; [`NotFound`](crate::ErrorKind::NotFound) or [`Io`](crate::ErrorKind::Io) from the storage.
+    /// it; [`NotFound`](crate::ErrorKind::NotFound) if there is no log to be read; [`Io`](crate::ErrorKind::Io)
+    /// from the storage.
     pub fn open(self) -> Result<EventLog, Error> {
         // A thread that is never to wait would do nothing else.
         if self.retention_check_interval < Duration::from_millis(1) {
@@ -212,6 +213,12 @@ impl EventLogBuilder {
             .into());
         }
         let in_memory = self.in_memory;
+        let directory = self.path.clone().filter(|_| self.storage.is_none());
+        // What concerns the log as a whole names its directory; all else is told by a file in there.
+        let place = |error: Error| match &directory {
+            Some(path) if error.path().is_none() => error.at_path(path),
+            _ => error,
+        };
         let storage = match (self.storage, &self.path) {
             (Some(storage), _) => storage,
             (None, Some(path)) => {
@@ -221,9 +228,12 @@ impl EventLogBuilder {
                     DiskStorage::create(path)
                 };
                 let storage = storage.map_err(|error| match error.kind() {
-                    std::io::ErrorKind::NotFound => Error::from(TopicError::NoLog).at_path(path),
-                    _ => Error::storage("open a log", path, error),
-                })?;
+                    std::io::ErrorKind::NotADirectory => TopicError::NotADirectory.into(),
+                    std::io::ErrorKind::NotFound if self.read_only => TopicError::NoLog.into(),
+                    _ if self.read_only => Error::storage("open the directory", path, error),
+                    _ => Error::storage("make the directory", path, error),
+                });
+                let storage = storage.map_err(|error| error.at_path(path))?;
                 let storage: Arc<dyn Storage> = Arc::new(storage);
                 storage
             }
@@ -251,12 +261,12 @@ impl EventLogBuilder {
         let accumulator = Arc::new(Accumulator::new(self.buffer_bytes, Box::new(bell.ringer())));
         let (catalog, mut report) = if self.read_only {
             (
-                Catalog::open_read_only(environment, accumulator)?,
+                Catalog::open_read_only(environment, accumulator).map_err(place)?,
                 crate::RecoveryReport::default(),
             )
         } else {
             let note = std::process::id().to_string();
-            Catalog::open(environment, accumulator, &note)?
+            Catalog::open(environment, accumulator, &note).map_err(place)?
         };
         let groups = Arc::new(Groups::open(
             &catalog,

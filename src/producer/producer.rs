@@ -128,7 +128,7 @@ impl Producer {
         let error = if self.topic.name.is_internal() {
             Error::from(TopicError::Internal)
         } else {
-            LogError::Closed.into()
+            LogError::ProducerClosed.into()
         };
         error.in_topic(&self.topic.name)
     }

@@ -1,8 +1,10 @@
 //! What errors and their texts tell: enough to act on, and never the bytes of a whole record.
 
-use topiclog::{ErrorKind, EventLog, Offset, Record, SendError, Timestamp, Topic, TopicOptions};
+use topiclog::{
+    ErrorKind, EventLog, Offset, Record, SendError, Timestamp, Topic, TopicOptions, TopicPartition,
+};
 
-use super::harness::{clock, memory};
+use super::harness::{Dir, clock, memory, place, refused};
 
 const MIB: usize = 1024 * 1024;
 
@@ -117,4 +119,95 @@ fn a_refused_timestamp_names_the_topic() {
         assert_eq!(error.topic(), Some(topic.name()), "{error}");
         assert_eq!(error.partition(), Some(0), "{error}");
     }
+}
+
+/// Of several directories a service could not tell which one somebody else had.
+#[test]
+fn a_directory_that_is_in_use_is_named() {
+    let dir = Dir::new("busy-name");
+    let _log = EventLog::open(dir.path()).unwrap();
+    let error = EventLog::open(dir.path()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Busy);
+    assert_eq!(error.path(), Some(dir.path()), "{error}");
+    let error = EventLog::open_read_only(dir.path().join("none")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_eq!(error.path(), Some(&*dir.path().join("none")), "{error}");
+}
+
+/// It said that it could not lock `LOCK`, and no word of the path that it had been given.
+#[test]
+fn a_path_that_is_no_directory_is_named_and_said_to_be_none() {
+    let dir = Dir::new("no-directory");
+    let file = dir.path().join("file");
+    std::fs::write(&file, "x").unwrap();
+    let mut wrong = vec![file.clone(), file.join("below")];
+    #[cfg(unix)]
+    {
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(dir.path().join("nowhere"), &link).unwrap();
+        wrong.push(link);
+    }
+    for path in wrong {
+        let error = EventLog::open(&path).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        assert_eq!(error.path(), Some(&*path), "{error}");
+        assert!(error.to_string().contains("is not a directory"), "{error}");
+    }
+    let error = EventLog::open_read_only(&file).unwrap_err();
+    assert!(error.to_string().contains("is not a directory"), "{error}");
+}
+
+/// It said that there was no log, where it was to make one.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_directory_that_cannot_be_made_is_said_to_be_that() {
+    let path = std::path::Path::new("/proc/topiclog/log");
+    let error = EventLog::open(path).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+    assert_eq!(error.path(), Some(path));
+    assert!(error.to_string().contains("make the directory"), "{error}");
+}
+
+/// A topic was kept and its log was not: that the log was closed helped nobody to find out why.
+#[test]
+fn a_log_that_was_closed_by_being_dropped_says_so() {
+    let log = memory(&clock());
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    let producer = topic.producer();
+    drop(log);
+    let text = refused(producer.send(Record::new("x")), ErrorKind::Closed);
+    assert!(text.contains("when the last EventLog is dropped"), "{text}");
+
+    let log = memory(&clock());
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    let producer = topic.producer();
+    producer.close().unwrap();
+    let text = refused(producer.send(Record::new("x")), ErrorKind::Closed);
+    assert!(text.contains("the producer is closed"), "{text}");
+}
+
+/// It was told to poll again, which gives a consumer outside a group nothing that it was not given.
+#[test]
+fn an_unassigned_partition_is_a_wrong_argument_to_a_consumer_that_is_no_member() {
+    let log = memory(&clock());
+    let options = TopicOptions::new().partitions(2);
+    let topic = log.create_topic("t", options).unwrap();
+    let (first, other) = (topic.partition(0).unwrap(), place(&topic, 1));
+    let mut reader = log.consumer().assign([&first]).unwrap();
+    let kind = ErrorKind::InvalidInput;
+    let text = refused(reader.seek(&other, Offset::ZERO), kind);
+    assert!(text.contains("topic=t partition=1"), "{text}");
+    refused(reader.position(&other), kind);
+    refused(reader.pause([&other]), kind);
+    refused(reader.resume([&other]), kind);
+    refused(reader.seek_to_beginning_of([&other]), kind);
+    refused(reader.seek_to_end_of([&other]), kind);
+
+    let mut member = log
+        .consumer_group("g")
+        .unwrap()
+        .subscribe([&topic])
+        .unwrap();
+    let elsewhere = TopicPartition::new(topic.name().clone(), 7);
+    refused(member.seek(&elsewhere, Offset::ZERO), ErrorKind::Fenced);
 }
