@@ -340,8 +340,8 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`Fenced`](ErrorKind::Fenced) if the partition is not assigned, [`InvalidInput`](ErrorKind::InvalidInput)
-    /// if the consumer is no member of a group either;
+    /// [`Fenced`](ErrorKind::Fenced) if the partition is not assigned; then
+    /// [`InvalidInput`](ErrorKind::InvalidInput) of a consumer that is no member of a group;
     /// [`OffsetOutOfRange`](ErrorKind::OffsetOutOfRange) if there is no position and no reset policy.
     pub fn position(&mut self, place: &TopicPartition) -> Result<Offset, Error> {
         let number = self.number(place)?;
@@ -354,8 +354,8 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`Fenced`](ErrorKind::Fenced) if the partition is not assigned, [`InvalidInput`](ErrorKind::InvalidInput)
-    /// if the consumer is no member of a group either.
+    /// [`Fenced`](ErrorKind::Fenced) if the partition is not assigned; then
+    /// [`InvalidInput`](ErrorKind::InvalidInput) of a consumer that is no member of a group.
     pub fn seek(&mut self, place: &TopicPartition, offset: Offset) -> Result<(), Error> {
         self.check_usable("seek")?;
         let slot = self.slot(place)?;
@@ -400,8 +400,8 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`Fenced`](ErrorKind::Fenced) if one is not assigned, [`InvalidInput`](ErrorKind::InvalidInput) if the
-    /// consumer is no member of a group either: then none is moved.
+    /// [`Fenced`](ErrorKind::Fenced) if one is not assigned; then
+    /// [`InvalidInput`](ErrorKind::InvalidInput) of a consumer that is no member of a group. None is moved.
     pub fn seek_to_beginning_of<'p>(
         &mut self,
         partitions: impl IntoIterator<Item = &'p TopicPartition>,
@@ -423,8 +423,8 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`Fenced`](ErrorKind::Fenced) if one is not assigned, [`InvalidInput`](ErrorKind::InvalidInput) if the
-    /// consumer is no member of a group either: then none is moved.
+    /// [`Fenced`](ErrorKind::Fenced) if one is not assigned; then
+    /// [`InvalidInput`](ErrorKind::InvalidInput) of a consumer that is no member of a group. None is moved.
     pub fn seek_to_end_of<'p>(
         &mut self,
         partitions: impl IntoIterator<Item = &'p TopicPartition>,
@@ -485,8 +485,8 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`Fenced`](ErrorKind::Fenced) if one is not assigned, [`InvalidInput`](ErrorKind::InvalidInput) if the
-    /// consumer is no member of a group either.
+    /// [`Fenced`](ErrorKind::Fenced) if one is not assigned; then
+    /// [`InvalidInput`](ErrorKind::InvalidInput) of a consumer that is no member of a group.
     pub fn pause<'p>(
         &mut self,
         partitions: impl IntoIterator<Item = &'p TopicPartition>,
@@ -501,8 +501,8 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`Fenced`](ErrorKind::Fenced) if one is not assigned, [`InvalidInput`](ErrorKind::InvalidInput) if the
-    /// consumer is no member of a group either.
+    /// [`Fenced`](ErrorKind::Fenced) if one is not assigned; then
+    /// [`InvalidInput`](ErrorKind::InvalidInput) of a consumer that is no member of a group.
     pub fn resume<'p>(
         &mut self,
         partitions: impl IntoIterator<Item = &'p TopicPartition>,

@@ -200,8 +200,8 @@ impl EventLogBuilder {
     /// writing; [`Corrupt`](crate::ErrorKind::Corrupt) if its metadata is damaged (damaged records show
     /// in the [`RecoveryReport`](crate::RecoveryReport) instead);
     /// [`UnsupportedVersion`](crate::ErrorKind::UnsupportedVersion) if a newer version of the crate made
-    /// it; [`NotFound`](crate::ErrorKind::NotFound) if there is no log to be read; [`Io`](crate::ErrorKind::Io)
-    /// from the storage.
+    /// it; [`NotFound`](crate::ErrorKind::NotFound) if there is no log to be read;
+    /// [`Io`](crate::ErrorKind::Io) from the storage.
     pub fn open(self) -> Result<EventLog, Error> {
         // A thread that is never to wait would do nothing else.
         if self.retention_check_interval < Duration::from_millis(1) {

@@ -96,8 +96,8 @@ impl Producer {
     ///
     /// The record comes back with the error: [`RecordTooLarge`](crate::ErrorKind::RecordTooLarge);
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a record that has a negative or too distant
-    /// timestamp, or goes to a partition that does not exist or to an internal topic; [`Timeout`](crate::ErrorKind::Timeout) if there was no room
-    /// for `max_block`; and
+    /// timestamp, or goes to a partition that does not exist or to an internal topic;
+    /// [`Timeout`](crate::ErrorKind::Timeout) if there was no room for `max_block`; and
     /// [`Poisoned`](crate::ErrorKind::Poisoned), [`Corrupt`](crate::ErrorKind::Corrupt),
     /// [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Closed`](crate::ErrorKind::Closed) or
     /// [`NotFound`](crate::ErrorKind::NotFound) if the partition takes no records.
