@@ -181,6 +181,22 @@ impl<'a> Record<'a> {
         self
     }
 
+    /// Takes the create time away, so that the record gets that of its batch: of one that was
+    /// [read](RecordRef::to_record) and is sent on, to be kept for as long as its new topic keeps records.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use topiclog::{Record, Timestamp};
+    ///
+    /// let old = Record::new("x").timestamp(Timestamp::EPOCH);
+    /// assert_eq!(old.without_timestamp(), Record::new("x"));
+    /// ```
+    pub fn without_timestamp(mut self) -> Self {
+        self.timestamp = None;
+        self
+    }
+
     /// Sends to this partition, whatever the partitioner would say.
     pub fn partition(mut self, partition: u32) -> Self {
         self.partition = Some(partition);
@@ -333,6 +349,10 @@ impl<'a> RecordRef<'a> {
     }
 
     /// A copy that owns its bytes, ready to be sent again. It keeps the timestamp, not the partition.
+    ///
+    /// An old record is gone at the next retention pass of a topic that keeps records for less than its age,
+    /// and refused by one whose [`timestamp_before_max`](crate::TopicOptions::timestamp_before_max) it is
+    /// over: see [`Record::without_timestamp`].
     pub fn to_record(&self) -> Record<'static> {
         Record {
             key: self.key.map(|key| Payload::from(key).into_owned()),

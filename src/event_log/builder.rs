@@ -21,7 +21,8 @@ use crate::topic::{Bell, Catalog, Environment, Housekeeper, HousekeepingThread};
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Housekeeping {
-    /// A thread, if the log is on disk; the caller, if it is in memory. The default.
+    /// A thread, if the log is on disk; the caller, if it is in memory or its clock is moved by hand. The
+    /// default.
     #[default]
     Automatic,
     /// The caller, with [`EventLog::run_housekeeping`].
