@@ -76,6 +76,18 @@ impl<'a, const N: usize> From<&'a [u8; N]> for Payload<'a> {
     }
 }
 
+impl<const N: usize> From<[u8; N]> for Payload<'_> {
+    fn from(bytes: [u8; N]) -> Self {
+        Self(Cow::Owned(bytes.to_vec()))
+    }
+}
+
+impl From<Box<[u8]>> for Payload<'_> {
+    fn from(bytes: Box<[u8]>) -> Self {
+        Self(Cow::Owned(bytes.into_vec()))
+    }
+}
+
 impl<'a> From<&'a Vec<u8>> for Payload<'a> {
     fn from(bytes: &'a Vec<u8>) -> Self {
         Self(Cow::Borrowed(bytes))
@@ -109,6 +121,15 @@ impl From<String> for Payload<'_> {
 impl<'a> From<Cow<'a, [u8]>> for Payload<'a> {
     fn from(bytes: Cow<'a, [u8]>) -> Self {
         Self(bytes)
+    }
+}
+
+impl<'a> From<Cow<'a, str>> for Payload<'a> {
+    fn from(text: Cow<'a, str>) -> Self {
+        match text {
+            Cow::Borrowed(text) => text.into(),
+            Cow::Owned(text) => text.into(),
+        }
     }
 }
 
@@ -323,6 +344,11 @@ impl<'a> RecordRef<'a> {
         self.offset
     }
 
+    /// The offset to commit once it is handled: the one behind it.
+    pub fn next_offset(&self) -> Offset {
+        self.offset.next()
+    }
+
     /// Its time; [`timestamp_type`](Self::timestamp_type) says whose clock.
     pub fn timestamp(&self) -> Timestamp {
         self.timestamp
@@ -465,6 +491,11 @@ impl SendError {
     /// The record that was not sent.
     pub fn record(&self) -> &Record<'static> {
         &self.0.0
+    }
+
+    /// What to do about it: that of the [`error`](Self::error).
+    pub fn kind(&self) -> crate::ErrorKind {
+        self.0.1.kind()
     }
 
     /// Why it was not sent.

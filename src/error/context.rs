@@ -99,6 +99,12 @@ impl Error {
         self.0.partition
     }
 
+    /// Topic and partition together, if both are known.
+    pub fn topic_partition(&self) -> Option<TopicPartition> {
+        let topic = self.0.topic.clone()?;
+        Some(TopicPartition::new(topic, self.0.partition?))
+    }
+
     /// The offset concerned, if known: of damage, the first that cannot be read.
     pub fn offset(&self) -> Option<Offset> {
         self.0.offset

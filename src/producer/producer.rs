@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use super::delivery::{Deliveries, Delivery};
 use super::partitioner::{KeyHash, Partitioner};
-use crate::error::{Error, InputError, LogError, TopicError};
+use crate::error::{Error, ErrorKind, InputError, LogError, TopicError};
 use crate::limits::MAX_BLOCK_DEFAULT;
 use crate::log::Log;
+use crate::name::TopicName;
 use crate::record::{Record, RecordMetadata, SendError};
 use crate::topic::{Catalog, Topic, TopicState};
 
@@ -68,6 +69,11 @@ impl Topic {
 }
 
 impl Producer {
+    /// The name of the topic that it sends to.
+    pub fn topic(&self) -> &TopicName {
+        &self.topic.name
+    }
+
     /// Sets the partitioner, for records that do not name their partition.
     #[must_use]
     pub fn partitioner(mut self, partitioner: impl Partitioner) -> Self {
@@ -345,6 +351,11 @@ impl SendAllError {
         &self.0.unsent
     }
 
+    /// What to do about it: that of the [`error`](Self::error).
+    pub fn kind(&self) -> ErrorKind {
+        self.0.error.kind()
+    }
+
     /// Why it was refused.
     pub fn error(&self) -> &Error {
         &self.0.error
@@ -389,7 +400,7 @@ impl From<SendAllError> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ErrorKind, EventLog, Offset, RoundRobin, TopicOptions};
+    use crate::{EventLog, Offset, RoundRobin, TopicOptions};
 
     fn values(topic: &Topic, partition: u32) -> Vec<Vec<u8>> {
         let partition = topic.partition(partition).unwrap();

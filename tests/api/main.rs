@@ -26,5 +26,6 @@ mod opening;
 mod produce;
 mod retention;
 mod topics;
+mod values;
 mod waiting;
 mod workers;
