@@ -76,6 +76,7 @@ impl<'a, const N: usize> From<&'a [u8; N]> for Payload<'a> {
     }
 }
 
+/// Copies the bytes, which suits a number (`id.to_be_bytes()`): an array that lives on is better borrowed.
 impl<const N: usize> From<[u8; N]> for Payload<'_> {
     fn from(bytes: [u8; N]) -> Self {
         Self(Cow::Owned(bytes.to_vec()))
