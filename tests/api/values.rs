@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use topiclog::{
-    ErrorKind, Offset, Record, RoundRobinAssignor, TopicName, TopicOptions, TopicPartition,
+    Consumer, Deliveries, Delivery, ErrorKind, Offset, Record, RoundRobinAssignor, TopicName,
+    TopicOptions, TopicPartition,
 };
 
 use super::harness::{clock, manual, memory, place, poll, put, refused};
@@ -149,4 +150,13 @@ fn a_consumer_tells_what_it_subscribes_to() {
     assert!(consumer.subscription().is_empty());
     let reader = log.consumer().assign(&topic.partitions()).unwrap();
     assert!(reader.subscription().is_empty());
+}
+
+/// What async code relies on: that it can hand a wait or a consumer to a thread that may block.
+#[test]
+fn what_blocks_can_be_given_to_another_thread() {
+    fn can_move<T: Send + 'static>() {}
+    can_move::<Delivery>();
+    can_move::<Deliveries>();
+    can_move::<Consumer>();
 }
