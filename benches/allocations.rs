@@ -56,7 +56,7 @@ fn main() {
             let producer = topic.producer();
             count(&format!("send ({name})"), COUNT, || {
                 for _record in 0..COUNT {
-                    producer.send(Record::new(&value)).unwrap();
+                    producer.send(Record::new(value.as_slice())).unwrap();
                 }
                 producer.flush().unwrap();
             });
@@ -65,13 +65,15 @@ fn main() {
         let producer = topic.producer();
         count("send_all of 1000, wait (os)", COUNT, || {
             for _batch in 0..COUNT / 1000 {
-                let records = (0..1000).map(|_| Record::new(&value));
+                let records = (0..1000).map(|_| Record::new(value.as_slice()));
                 producer.send_all(records).unwrap().wait().unwrap();
             }
         });
         count("send and wait (os)", COUNT, || {
             for _record in 0..COUNT {
-                producer.send_and_wait(Record::new(&value)).unwrap();
+                producer
+                    .send_and_wait(Record::new(value.as_slice()))
+                    .unwrap();
             }
         });
         let partition = log.topic("memory").unwrap().partition(0).unwrap();
@@ -108,7 +110,7 @@ fn main() {
         let producer = topic.producer();
         for partition in 0..partitions {
             producer
-                .send(Record::new(&value).partition(partition))
+                .send(Record::new(value.as_slice()).partition(partition))
                 .unwrap();
         }
         producer.flush().unwrap();

@@ -1,3 +1,13 @@
+//! [ARCHITECTURE]: _documentation::architecture
+//! [DURABILITY]: _documentation::durability
+//! [FORMAT]: _documentation::format
+//! [GROUPS]: _documentation::groups
+//! [KAFKA]: _documentation::kafka
+//! [DEFAULTS]: _documentation::defaults
+//! [VOCABULARY]: _documentation::vocabulary
+//! [TESTING]: _documentation::testing
+//! [PERFORMANCE]: _documentation::performance
+//!
 #![doc = include_str!("../README.md")]
 
 // Floor 0: vocabulary.
@@ -65,25 +75,44 @@ pub use topic::{
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The pages of `docs/`: prose, compiled so that their examples run.
+///
+/// A page links to others by name. Where the name leads is said at the end of the page for who reads the
+/// file, and here, where it counts first, for who reads this.
 #[cfg(any(doc, doctest))]
 pub mod _documentation {
+    /// [DURABILITY]: self::durability
+    /// [FORMAT]: self::format
+    /// [VOCABULARY]: self::vocabulary
+    ///
     #[doc = include_str!("../docs/ARCHITECTURE.md")]
     pub mod architecture {}
 
     #[doc = include_str!("../docs/DEFAULTS.md")]
     pub mod defaults {}
 
+    /// [FORMAT]: self::format
+    ///
     #[doc = include_str!("../docs/DURABILITY.md")]
     pub mod durability {}
 
     #[doc = include_str!("../docs/FORMAT.md")]
     pub mod format {}
 
+    /// [PERFORMANCE]: self::performance#groups
+    ///
     #[doc = include_str!("../docs/GROUPS.md")]
     pub mod groups {}
 
     #[doc = include_str!("../docs/KAFKA.md")]
     pub mod kafka {}
+
+    #[doc = include_str!("../docs/PERFORMANCE.md")]
+    pub mod performance {}
+
+    /// [PERFORMANCE]: self::performance
+    ///
+    #[doc = include_str!("../docs/TESTING.md")]
+    pub mod testing {}
 
     #[doc = include_str!("../docs/VOCABULARY.md")]
     pub mod vocabulary {}

@@ -1,5 +1,6 @@
 //! Names, parsed once and valid ever after: [`TopicName`], [`GroupId`], [`TopicPartition`].
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -84,6 +85,59 @@ impl AsRef<str> for TopicName {
     }
 }
 
+/// As the derived `Eq`, `Ord` and `Hash` are those of the text, a map by name is looked up by text.
+impl Borrow<str> for TopicName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq<str> for TopicName {
+    fn eq(&self, other: &str) -> bool {
+        *self.0 == *other
+    }
+}
+
+impl PartialEq<&str> for TopicName {
+    fn eq(&self, other: &&str) -> bool {
+        *self.0 == **other
+    }
+}
+
+impl PartialEq<TopicName> for str {
+    fn eq(&self, other: &TopicName) -> bool {
+        *other == *self
+    }
+}
+
+impl PartialEq<TopicName> for &str {
+    fn eq(&self, other: &TopicName) -> bool {
+        *other == **self
+    }
+}
+
+impl TryFrom<&str> for TopicName {
+    type Error = Error;
+
+    fn try_from(name: &str) -> Result<Self, Error> {
+        Self::new(name)
+    }
+}
+
+impl TryFrom<String> for TopicName {
+    type Error = Error;
+
+    fn try_from(name: String) -> Result<Self, Error> {
+        Self::new(name)
+    }
+}
+
+impl From<TopicName> for String {
+    fn from(name: TopicName) -> Self {
+        name.as_str().to_owned()
+    }
+}
+
 /// The name of a consumer group: 1 to 255 bytes, not only white space.
 ///
 /// Kafka: `group.id`, which must not be blank. Cheap to clone.
@@ -141,6 +195,7 @@ impl fmt::Display for GroupId {
 ///
 /// let first = TopicPartition::new(TopicName::new("payment-done")?, 0);
 /// assert_eq!(first.to_string(), "payment-done-0");
+/// assert_eq!("payment-done-0".parse::<TopicPartition>()?, first);
 /// # Ok::<(), topiclog::Error>(())
 /// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -169,6 +224,28 @@ impl TopicPartition {
 impl fmt::Display for TopicPartition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.topic, self.partition)
+    }
+}
+
+/// Reads what [`Display`](fmt::Display) writes: the name may contain `-`, so the last one counts.
+impl FromStr for TopicPartition {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let parsed = text.rsplit_once('-').and_then(|(topic, number)| {
+            let partition = number.parse::<u32>().ok()?;
+            // The number has one spelling, without a sign or zeros in front.
+            (partition.to_string() == number).then_some((topic, partition))
+        });
+        let Some((topic, partition)) = parsed else {
+            return Err(InputError::Argument {
+                argument: "partition",
+                problem: "must be a topic's name, a - and a number",
+                value: shown(text),
+            }
+            .into());
+        };
+        Ok(Self::new(TopicName::new(topic)?, partition))
     }
 }
 

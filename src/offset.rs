@@ -1,6 +1,7 @@
 //! [`Offset`]: the number of a record in its partition.
 
 use std::fmt;
+use std::num::TryFromIntError;
 use std::ops::{Add, Sub};
 
 /// The number of a record in its partition: 0 for the first, then one more for each.
@@ -72,6 +73,23 @@ impl From<u64> for Offset {
 impl From<Offset> for u64 {
     fn from(offset: Offset) -> Self {
         offset.0
+    }
+}
+
+/// Kafka's offsets are of this type.
+impl TryFrom<i64> for Offset {
+    type Error = TryFromIntError;
+
+    fn try_from(value: i64) -> Result<Self, TryFromIntError> {
+        u64::try_from(value).map(Self)
+    }
+}
+
+impl TryFrom<Offset> for i64 {
+    type Error = TryFromIntError;
+
+    fn try_from(offset: Offset) -> Result<Self, TryFromIntError> {
+        Self::try_from(offset.0)
     }
 }
 

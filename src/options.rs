@@ -178,7 +178,8 @@ impl TopicOptions {
     /// It is a goal, not a promise: the record is written at the first look of the housekeeping, which looks
     /// every 2.5 ms, after so long has passed since it was first seen there. As long as waiting senders or
     /// consumers at the end write what is sent, the housekeeping looks less often, and what nobody needs may
-    /// lie for 50 ms. Who needs to be sure waits.
+    /// lie for 50 ms. Who needs to be sure waits. A log without a housekeeping thread, as one in memory,
+    /// looks only when it is [told to](crate::EventLog::run_housekeeping).
     pub const fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
         self

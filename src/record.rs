@@ -7,8 +7,44 @@ use crate::name::{TopicName, TopicPartition};
 use crate::offset::Offset;
 use crate::timestamp::{Timestamp, TimestampType};
 
+/// How many bytes of a key or value a debug text shows.
+const SHOWN_BYTES: usize = 64;
+
+/// How many headers a debug text shows.
+const SHOWN_HEADERS: usize = 4;
+
+/// Bytes in a debug text: their beginning as text, and how many they are if that is not all.
+struct Shown<'a>(&'a [u8]);
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let start = self.0.get(..SHOWN_BYTES).unwrap_or(self.0);
+        write!(f, "{:?}", String::from_utf8_lossy(start))?;
+        if start.len() < self.0.len() {
+            write!(f, ".. {} bytes", self.0.len())?;
+        }
+        Ok(())
+    }
+}
+
+/// Headers in a debug text: the first of them.
+struct ShownHeaders<H>(H);
+
+impl<'a, H: Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + Clone> fmt::Debug for ShownHeaders<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers = self.0.clone();
+        let shown = headers.map(|(key, value)| (Shown(key), value.map(Shown)));
+        let mut list = f.debug_list();
+        list.entries(shown.take(SHOWN_HEADERS));
+        if self.0.clone().nth(SHOWN_HEADERS).is_some() {
+            return list.finish_non_exhaustive();
+        }
+        list.finish()
+    }
+}
+
 /// Bytes for a key, value or header: borrowed or owned, from text or from bytes.
-#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Default, Eq, Hash, PartialEq)]
 pub struct Payload<'a>(Cow<'a, [u8]>);
 
 impl Payload<'_> {
@@ -22,6 +58,12 @@ impl Payload<'_> {
     }
 }
 
+impl fmt::Debug for Payload<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Shown(&self.0).fmt(f)
+    }
+}
+
 impl<'a> From<&'a [u8]> for Payload<'a> {
     fn from(bytes: &'a [u8]) -> Self {
         Self(Cow::Borrowed(bytes))
@@ -31,6 +73,19 @@ impl<'a> From<&'a [u8]> for Payload<'a> {
 impl<'a, const N: usize> From<&'a [u8; N]> for Payload<'a> {
     fn from(bytes: &'a [u8; N]) -> Self {
         Self(Cow::Borrowed(bytes))
+    }
+}
+
+/// Copies the bytes, which suits a number (`id.to_be_bytes()`): an array that lives on is better borrowed.
+impl<const N: usize> From<[u8; N]> for Payload<'_> {
+    fn from(bytes: [u8; N]) -> Self {
+        Self(Cow::Owned(bytes.to_vec()))
+    }
+}
+
+impl From<Box<[u8]>> for Payload<'_> {
+    fn from(bytes: Box<[u8]>) -> Self {
+        Self(Cow::Owned(bytes.into_vec()))
     }
 }
 
@@ -70,6 +125,15 @@ impl<'a> From<Cow<'a, [u8]>> for Payload<'a> {
     }
 }
 
+impl<'a> From<Cow<'a, str>> for Payload<'a> {
+    fn from(text: Cow<'a, str>) -> Self {
+        match text {
+            Cow::Borrowed(text) => text.into(),
+            Cow::Owned(text) => text.into(),
+        }
+    }
+}
+
 /// A record to send: an optional key, an optional value, ordered headers, and, if wanted, a timestamp
 /// and a partition of its own.
 ///
@@ -85,7 +149,7 @@ impl<'a> From<Cow<'a, [u8]>> for Payload<'a> {
 /// assert_eq!(record.key_bytes(), Some(&b"user1"[..]));
 /// assert_eq!(Record::tombstone("user1").value_bytes(), None);
 /// ```
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Default, Eq, PartialEq)]
 #[must_use = "a record does nothing until it is sent"]
 pub struct Record<'a> {
     key: Option<Payload<'a>>,
@@ -139,6 +203,22 @@ impl<'a> Record<'a> {
         self
     }
 
+    /// Takes the create time away, so that the record gets that of its batch: of one that was
+    /// [read](RecordRef::to_record) and is sent on, to be kept for as long as its new topic keeps records.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use topiclog::{Record, Timestamp};
+    ///
+    /// let old = Record::new("x").timestamp(Timestamp::EPOCH);
+    /// assert_eq!(old.without_timestamp(), Record::new("x"));
+    /// ```
+    pub fn without_timestamp(mut self) -> Self {
+        self.timestamp = None;
+        self
+    }
+
     /// Sends to this partition, whatever the partitioner would say.
     pub fn partition(mut self, partition: u32) -> Self {
         self.partition = Some(partition);
@@ -156,7 +236,7 @@ impl<'a> Record<'a> {
     }
 
     /// The headers in order.
-    pub fn headers(&self) -> impl ExactSizeIterator<Item = (&[u8], Option<&[u8]>)> {
+    pub fn headers(&self) -> impl ExactSizeIterator<Item = (&[u8], Option<&[u8]>)> + Clone {
         self.headers
             .iter()
             .map(|(key, value)| (key.as_bytes(), value.as_ref().map(Payload::as_bytes)))
@@ -201,6 +281,19 @@ impl<'a> Record<'a> {
             timestamp: self.timestamp,
             partition: self.partition,
         }
+    }
+}
+
+/// Shows the beginning of each part only: records are as large as their topic allows.
+impl fmt::Debug for Record<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("key", &self.key)
+            .field("value", &self.value)
+            .field("headers", &ShownHeaders(self.headers()))
+            .field("timestamp", &self.timestamp.map(Timestamp::as_millis))
+            .field("partition", &self.partition)
+            .finish()
     }
 }
 
@@ -252,6 +345,11 @@ impl<'a> RecordRef<'a> {
         self.offset
     }
 
+    /// The offset to commit once it is handled: the one behind it.
+    pub fn next_offset(&self) -> Offset {
+        self.offset.next()
+    }
+
     /// Its time; [`timestamp_type`](Self::timestamp_type) says whose clock.
     pub fn timestamp(&self) -> Timestamp {
         self.timestamp
@@ -278,6 +376,10 @@ impl<'a> RecordRef<'a> {
     }
 
     /// A copy that owns its bytes, ready to be sent again. It keeps the timestamp, not the partition.
+    ///
+    /// An old record is gone at the next retention pass of a topic that keeps records for less than its age,
+    /// and refused by one whose [`timestamp_before_max`](crate::TopicOptions::timestamp_before_max) it is
+    /// over: see [`Record::without_timestamp`].
     pub fn to_record(&self) -> Record<'static> {
         Record {
             key: self.key.map(|key| Payload::from(key).into_owned()),
@@ -297,24 +399,31 @@ impl<'a> RecordRef<'a> {
     }
 }
 
+/// Shows the beginning of key and value only.
 impl fmt::Debug for RecordRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         f.debug_struct("RecordRef")
             .field("partition", &format_args!("{}", self.place))
             .field("offset", &self.offset.value())
             .field("timestamp", &self.timestamp.as_millis())
-            .field("key", &self.key.map(text))
-            .field("value", &self.value.map(text))
+            .field("key", &self.key.map(Shown))
+            .field("value", &self.value.map(Shown))
             .finish_non_exhaustive()
     }
 }
 
 /// The headers of a record as read: an iterator of keys and values in their order.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Default)]
 pub struct HeadersRef<'a> {
     /// What is left: per header a key length, a value length, the key and the value.
     pub(crate) rest: &'a [u8],
+}
+
+/// Shows the first of them.
+impl fmt::Debug for HeadersRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        ShownHeaders(*self).fmt(f)
+    }
 }
 
 impl<'a> HeadersRef<'a> {
@@ -383,6 +492,11 @@ impl SendError {
     /// The record that was not sent.
     pub fn record(&self) -> &Record<'static> {
         &self.0.0
+    }
+
+    /// What to do about it: that of the [`error`](Self::error).
+    pub fn kind(&self) -> crate::ErrorKind {
+        self.0.1.kind()
     }
 
     /// Why it was not sent.

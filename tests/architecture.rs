@@ -269,6 +269,23 @@ fn files_and_lines_stay_short_and_words_stay_ours() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// The documents by name, the README first.
+fn documents() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    files_below(&root.join("docs"), "md", &mut files);
+    files.sort();
+    files.insert(0, root.join("README.md"));
+    let text = |file: PathBuf| (file.clone(), fs::read_to_string(file).unwrap());
+    files.into_iter().map(text).collect()
+}
+
+/// Where the link definitions of a document lead: `[NAME]: target` on a line of its own.
+fn definitions(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.lines()
+        .filter_map(|line| line.strip_prefix('[')?.split_once("]: "))
+}
+
 #[test]
 fn links_between_documents_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -277,11 +294,9 @@ fn links_between_documents_lead_somewhere() {
     let mut wrong = Vec::new();
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
-        for target in text
-            .split("](")
-            .skip(1)
-            .filter_map(|rest| rest.split(')').next())
-        {
+        let inline = text.split("](").skip(1);
+        let inline = inline.filter_map(|rest| rest.split(')').next());
+        for target in inline.chain(definitions(&text).map(|(_, target)| target)) {
             let path = target.split('#').next().unwrap();
             let elsewhere = path.is_empty() || path.contains("://") || path.contains("::");
             let word = !path.contains('.') && !path.contains('/');
@@ -291,4 +306,58 @@ fn links_between_documents_lead_somewhere() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// A file of `docs/` is nowhere near the pages that rustdoc makes, where each document is a module.
+#[test]
+fn links_to_documents_lead_somewhere_in_rustdoc_too() {
+    let library = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lib.rs")).unwrap();
+    let mut wrong = Vec::new();
+    for (file, text) in documents() {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let Some((above, _)) = library.split_once(&format!("{name}\")]")) else {
+            wrong.push(format!("{name}: not in src/lib.rs"));
+            continue;
+        };
+        // Of the documentation lines right above the page.
+        let lines = above.lines().rev().skip(1);
+        let lines: Vec<_> = lines.take_while(|line| line.contains("//")).collect();
+        for (word, target) in definitions(&text) {
+            if !lines
+                .iter()
+                .any(|line| line.contains(&format!(" [{word}]: ")))
+            {
+                wrong.push(format!("{name}: [{word}] leads to {target}"));
+            }
+        }
+        for inline in text.split("](").skip(1) {
+            let target = inline.split(')').next().unwrap();
+            if target.contains(".md") {
+                wrong.push(format!("{name}: {target} is no reference"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Lines that rustdoc hides are shown everywhere else, and what is shown then does not compile.
+#[test]
+fn code_in_documents_is_whole_as_it_stands() {
+    let mut wrong = Vec::new();
+    for (file, text) in documents() {
+        for code in text.split("```rust").skip(1) {
+            let code = code.split("```").next().unwrap();
+            let hidden = |line: &&str| *line == "#" || line.starts_with("# ");
+            let hidden = code.lines().filter(hidden);
+            wrong.extend(hidden.map(|line| format!("{}: {line}", file.display())));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    let example = include_str!("../examples/hello.rs");
+    let (_, program) = example.split_once("]\n\n").unwrap();
+    assert!(
+        documents()[0]
+            .1
+            .contains(&format!("```rust,no_run\n{program}```"))
+    );
 }

@@ -154,7 +154,9 @@ pub fn durable(arguments: &Arguments) {
                             let producer = topic.producer();
                             let value = [7; 100];
                             for _record in 0..per_thread {
-                                producer.send_and_wait(Record::new(&value)).unwrap();
+                                producer
+                                    .send_and_wait(Record::new(value.as_slice()))
+                                    .unwrap();
                             }
                         });
                     }

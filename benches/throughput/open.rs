@@ -29,7 +29,7 @@ pub fn task(task: &str) {
         let topic = log.create_topic("t", options(level)).unwrap();
         let (producer, value) = (topic.producer(), [7; 1024]);
         for _record in 0..records.parse().unwrap() {
-            producer.send(Record::new(&value)).unwrap();
+            producer.send(Record::new(value.as_slice())).unwrap();
         }
         producer.flush().unwrap();
         match what {

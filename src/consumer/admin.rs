@@ -1,5 +1,6 @@
 //! [`ConsumerGroup`]: the handle on a group: making members, lag, description, resets.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ use crate::topic::{Partition, Topic};
 /// assert_eq!(first.assignment().len() + second.assignment().len(), 3);
 /// # Ok::<(), topiclog::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ConsumerGroup {
     groups: Arc<Groups>,
     cell: Arc<GroupCell>,
@@ -91,6 +92,15 @@ pub struct ResetOffset {
     pub before: Option<Offset>,
     /// What is committed after.
     pub after: Offset,
+}
+
+impl fmt::Debug for ConsumerGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConsumerGroup")
+            .field("id", &self.cell.id)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ConsumerGroup {

@@ -111,9 +111,16 @@ impl GroupBuilder {
         }
     }
 
-    /// Sets the options.
+    /// Sets the options, all of them: those of the group count no more.
     pub fn options(mut self, options: ConsumerOptions) -> Self {
         self.options = options;
+        self
+    }
+
+    /// Makes the consumer a static member, with the group's other options. See
+    /// [`ConsumerOptions::instance_id`].
+    pub fn instance_id(mut self, instance_id: impl Into<String>) -> Self {
+        self.options = self.options.instance_id(instance_id);
         self
     }
 

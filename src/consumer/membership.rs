@@ -414,6 +414,15 @@ impl Consumer {
         self.change_subscription(Subscription::pattern(accepts))
     }
 
+    /// The names of the topics that it subscribes to: those it was given, there or not, or those that are
+    /// there and that its function for names takes. None if it is no member. Kafka: `subscription`.
+    pub fn subscription(&self) -> Vec<TopicName> {
+        let Some(membership) = &self.membership else {
+            return Vec::new();
+        };
+        membership.subscription.names(&self.groups.topics())
+    }
+
     fn change_subscription(&mut self, subscription: Subscription) -> Result<(), Error> {
         self.check_usable("subscribe")?;
         let Some(membership) = &mut self.membership else {

@@ -315,7 +315,17 @@ impl Consumer {
     fn number(&self, place: &TopicPartition) -> Result<usize, Error> {
         self.check_not_fenced()?;
         let number = self.by_place.get(place).copied();
-        number.ok_or_else(|| Error::from(GroupError::NotAssigned).in_partition(place))
+        number.ok_or_else(|| self.not_assigned(place))
+    }
+
+    /// Only of a member polling again may help.
+    #[cold]
+    fn not_assigned(&self, place: &TopicPartition) -> Error {
+        let error = match self.membership {
+            Some(_) => Error::from(GroupError::NotAssigned),
+            None => InputError::NotAssigned.into(),
+        };
+        error.in_partition(place)
     }
 
     /// The topic of an assigned partition, as it was when it was assigned.
@@ -339,7 +349,8 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`Fenced`](ErrorKind::Fenced) if the partition is not assigned;
+    /// [`Fenced`](ErrorKind::Fenced) if the partition is not assigned; then
+    /// [`InvalidInput`](ErrorKind::InvalidInput) of a consumer that is no member of a group;
     /// [`OffsetOutOfRange`](ErrorKind::OffsetOutOfRange) if there is no position and no reset policy.
     pub fn position(&mut self, place: &TopicPartition) -> Result<Offset, Error> {
         let number = self.number(place)?;
@@ -352,7 +363,8 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`Fenced`](ErrorKind::Fenced) if the partition is not assigned.
+    /// [`Fenced`](ErrorKind::Fenced) if the partition is not assigned; then
+    /// [`InvalidInput`](ErrorKind::InvalidInput) of a consumer that is no member of a group.
     pub fn seek(&mut self, place: &TopicPartition, offset: Offset) -> Result<(), Error> {
         self.check_usable("seek")?;
         let slot = self.slot(place)?;
@@ -397,7 +409,8 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`Fenced`](ErrorKind::Fenced) if one is not assigned: then none is moved.
+    /// [`Fenced`](ErrorKind::Fenced) if one is not assigned; then
+    /// [`InvalidInput`](ErrorKind::InvalidInput) of a consumer that is no member of a group. None is moved.
     pub fn seek_to_beginning_of<'p>(
         &mut self,
         partitions: impl IntoIterator<Item = &'p TopicPartition>,
@@ -419,7 +432,8 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`Fenced`](ErrorKind::Fenced) if one is not assigned: then none is moved.
+    /// [`Fenced`](ErrorKind::Fenced) if one is not assigned; then
+    /// [`InvalidInput`](ErrorKind::InvalidInput) of a consumer that is no member of a group. None is moved.
     pub fn seek_to_end_of<'p>(
         &mut self,
         partitions: impl IntoIterator<Item = &'p TopicPartition>,
@@ -480,7 +494,8 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`Fenced`](ErrorKind::Fenced) if one is not assigned.
+    /// [`Fenced`](ErrorKind::Fenced) if one is not assigned; then
+    /// [`InvalidInput`](ErrorKind::InvalidInput) of a consumer that is no member of a group.
     pub fn pause<'p>(
         &mut self,
         partitions: impl IntoIterator<Item = &'p TopicPartition>,
@@ -495,7 +510,8 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`Fenced`](ErrorKind::Fenced) if one is not assigned.
+    /// [`Fenced`](ErrorKind::Fenced) if one is not assigned; then
+    /// [`InvalidInput`](ErrorKind::InvalidInput) of a consumer that is no member of a group.
     pub fn resume<'p>(
         &mut self,
         partitions: impl IntoIterator<Item = &'p TopicPartition>,

@@ -182,7 +182,8 @@ impl WorkersBuilder {
 ///
 /// In each case every worker ends after the record that it has in hand, commits what was handled, and
 /// leaves the group. What failed is the next record of its partition in the next run. A handler that wants
-/// to go on instead deals with its errors itself: tries again, or sends the record to another topic.
+/// to go on instead deals with its errors itself: tries again, or sends the record to another topic
+/// ([`without_timestamp`](crate::Record::without_timestamp), to be kept there).
 ///
 /// # Examples
 ///

@@ -25,6 +25,7 @@ impl Cause {
         match self {
             Self::Format(cause) => cause.kind(),
             Self::Group(cause) => cause.kind(),
+            Self::Input(InputError::RecordTooLarge { .. }) => ErrorKind::RecordTooLarge,
             Self::Input(_) => ErrorKind::InvalidInput,
             Self::Log(cause) => cause.kind(),
             Self::Topic(cause) => cause.kind(),
@@ -51,10 +52,10 @@ pub(crate) enum InputError {
         problem: &'static str,
         value: String,
     },
-    #[error("record too large: {what} bytes={bytes} limit={limit}")]
+    #[error("record too large: {over} size={size} limit={limit}")]
     RecordTooLarge {
-        what: &'static str,
-        bytes: usize,
+        over: &'static str,
+        size: usize,
         limit: usize,
     },
     #[error("record timestamp {problem} timestamp={timestamp}")]
@@ -62,6 +63,8 @@ pub(crate) enum InputError {
         timestamp: i64,
         problem: &'static str,
     },
+    #[error("the partition is not assigned to this consumer; assign it first")]
+    NotAssigned,
     #[error("partition does not exist partition={partition} partitions={partitions}")]
     Partition { partition: u32, partitions: u32 },
     #[error(
@@ -129,8 +132,10 @@ pub(crate) enum LogError {
     },
     #[error("the partition takes no more appends since a write or sync failed; reopen the log")]
     Poisoned,
-    #[error("the log is closed")]
+    #[error("the log is closed, which also happens when the last EventLog is dropped")]
     Closed,
+    #[error("the producer is closed")]
+    ProducerClosed,
     #[error("the offset range is used up")]
     OffsetsExhausted,
     #[error("no room in the send buffer after {waited:?}; raise buffer_bytes or send more slowly")]
@@ -147,7 +152,7 @@ impl LogError {
             Self::Storage { kind, .. } => *kind,
             Self::OffsetOutOfRange { .. } => ErrorKind::OffsetOutOfRange,
             Self::Poisoned => ErrorKind::Poisoned,
-            Self::Closed => ErrorKind::Closed,
+            Self::Closed | Self::ProducerClosed => ErrorKind::Closed,
             Self::OffsetsExhausted => ErrorKind::Full,
             Self::BufferFull { .. } | Self::WaitTimeout { .. } => ErrorKind::Timeout,
             Self::ReadOnly => ErrorKind::ReadOnly,
@@ -164,6 +169,8 @@ pub(crate) enum TopicError {
     NotFound,
     #[error("there is no log in the directory")]
     NoLog,
+    #[error("the log's path, or one above it, is not a directory")]
+    NotADirectory,
     #[error("partitions can only be added partitions={now} asked={asked}")]
     FewerPartitions { now: u32, asked: u32 },
     #[error(
@@ -185,7 +192,9 @@ impl TopicError {
         match self {
             Self::AlreadyExists => ErrorKind::AlreadyExists,
             Self::NotFound | Self::NoLog => ErrorKind::NotFound,
-            Self::FewerPartitions { .. } | Self::Internal => ErrorKind::InvalidInput,
+            Self::FewerPartitions { .. } | Self::Internal | Self::NotADirectory => {
+                ErrorKind::InvalidInput
+            }
             Self::Busy { .. } => ErrorKind::Busy,
             Self::Replaced => ErrorKind::Io,
         }

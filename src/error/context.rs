@@ -99,12 +99,19 @@ impl Error {
         self.0.partition
     }
 
+    /// Topic and partition together, if both are known.
+    pub fn topic_partition(&self) -> Option<TopicPartition> {
+        let topic = self.0.topic.clone()?;
+        Some(TopicPartition::new(topic, self.0.partition?))
+    }
+
     /// The offset concerned, if known: of damage, the first that cannot be read.
     pub fn offset(&self) -> Option<Offset> {
         self.0.offset
     }
 
-    /// The file or directory concerned, if known, relative to the log's own directory.
+    /// The file or directory concerned, if known, relative to the log's own directory; of an error that
+    /// concerns the log as a whole, that directory.
     pub fn path(&self) -> Option<&Path> {
         self.0.path.as_deref()
     }

@@ -10,7 +10,8 @@ pub enum ErrorKind {
     AlreadyExists,
     /// Another process, or another handle in this one, holds the directory: stop it or open read-only.
     Busy,
-    /// The log or producer was closed: open a new one.
+    /// The log or producer was closed: open a new one. A log is closed also when its last
+    /// [`EventLog`](crate::EventLog) is dropped.
     Closed,
     /// Bytes on disk disagree with their checksum: the error names file and position. What lies before
     /// stays readable; the partition takes no appends until it is repaired.
@@ -30,7 +31,7 @@ pub enum ErrorKind {
     InUse,
     /// A blocked call was woken by request: carry on.
     Interrupted,
-    /// An argument or option is wrong: the text names it, and the limit.
+    /// An argument or option is wrong, or the call does not fit what it is made on: the text says which.
     InvalidInput,
     /// The storage failed in some other way: the source says how.
     Io,
@@ -43,6 +44,9 @@ pub enum ErrorKind {
     Poisoned,
     /// The log was opened read-only: open it for writing in the process that owns it.
     ReadOnly,
+    /// The record, with its batch, is larger than the topic or the log allows: the text names the limit.
+    /// Raise that, or send something smaller.
+    RecordTooLarge,
     /// The time given ran out: the call's documentation says what may have happened by then.
     Timeout,
     /// The file was written by a newer version: upgrade the crate. Nothing was changed.
@@ -67,6 +71,7 @@ impl ErrorKind {
             | Self::OffsetOutOfRange
             | Self::Poisoned
             | Self::ReadOnly
+            | Self::RecordTooLarge
             | Self::UnsupportedVersion => false,
         }
     }

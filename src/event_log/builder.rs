@@ -21,7 +21,8 @@ use crate::topic::{Bell, Catalog, Environment, Housekeeper, HousekeepingThread};
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Housekeeping {
-    /// A thread, if the log is on disk; the caller, if it is in memory. The default.
+    /// A thread, if the log is on disk; the caller, if it is in memory or its clock is moved by hand. The
+    /// default.
     #[default]
     Automatic,
     /// The caller, with [`EventLog::run_housekeeping`].
@@ -60,6 +61,34 @@ pub struct EventLogBuilder {
 enum Home {
     Directory(PathBuf),
     Storage(Arc<dyn Storage>),
+}
+
+impl Home {
+    fn directory(&self) -> Option<PathBuf> {
+        match self {
+            Self::Directory(path) => Some(path.clone()),
+            Self::Storage(_) => None,
+        }
+    }
+
+    fn open(self, read_only: bool) -> Result<Arc<dyn Storage>, Error> {
+        let path = match self {
+            Self::Storage(storage) => return Ok(storage),
+            Self::Directory(path) => path,
+        };
+        let storage = if read_only {
+            DiskStorage::open_existing(&path)
+        } else {
+            DiskStorage::create(&path)
+        };
+        let storage = storage.map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotADirectory => TopicError::NotADirectory.into(),
+            std::io::ErrorKind::NotFound if read_only => TopicError::NoLog.into(),
+            _ if read_only => Error::storage("open the directory", &path, error),
+            _ => Error::storage("make the directory", &path, error),
+        });
+        Ok(Arc::new(storage.map_err(|error| error.at_path(&path))?))
+    }
 }
 
 impl EventLogBuilder {
@@ -196,13 +225,14 @@ impl EventLogBuilder {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) without a path or storage, or naming the option that
-    /// is out of its range;
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) without a path or storage, if the path is not a
+    /// directory, or naming the option that is out of its range;
     /// [`Busy`](crate::ErrorKind::Busy), with the other's process id, if somebody else has it open for
     /// writing; [`Corrupt`](crate::ErrorKind::Corrupt) if its metadata is damaged (damaged records show
     /// in the [`RecoveryReport`](crate::RecoveryReport) instead);
     /// [`UnsupportedVersion`](crate::ErrorKind::UnsupportedVersion) if a newer version of the crate made
-    /// it; [`NotFound`](crate::ErrorKind::NotFound) or [`Io`](crate::ErrorKind::Io) from the storage.
+    /// it; [`NotFound`](crate::ErrorKind::NotFound) if there is no log to be read;
+    /// [`Io`](crate::ErrorKind::Io) from the storage.
     pub fn open(self) -> Result<EventLog, Error> {
         // A thread that is never to wait would do nothing else.
         if self.retention_check_interval < Duration::from_millis(1) {
@@ -213,26 +243,17 @@ impl EventLogBuilder {
             }
             .into());
         }
-        let storage: Arc<dyn Storage> = match self.home {
-            Some(Home::Storage(storage)) => storage,
-            Some(Home::Directory(path)) => {
-                let storage = if self.read_only {
-                    DiskStorage::open_existing(&path)
-                } else {
-                    DiskStorage::create(&path)
-                };
-                Arc::new(storage.map_err(|error| match error.kind() {
-                    std::io::ErrorKind::NotFound if self.read_only => {
-                        Error::from(TopicError::NoLog).at_path(&path)
-                    }
-                    _ => Error::storage("open a log", &path, error),
-                })?)
-            }
-            None => {
-                let (call, needs) = ("open", "a path or a storage");
-                return Err(InputError::State { call, needs }.into());
-            }
+        let Some(home) = self.home else {
+            let (call, needs) = ("open", "a path or a storage");
+            return Err(InputError::State { call, needs }.into());
         };
+        let directory = home.directory();
+        // What concerns the log as a whole names its directory; all else is told by a file in there.
+        let place = |error: Error| match &directory {
+            Some(path) if error.path().is_none() => error.at_path(path),
+            _ => error,
+        };
+        let storage = home.open(self.read_only)?;
         let random = self
             .seed
             .map_or_else(Random::from_system, Random::from_seed);
@@ -254,12 +275,12 @@ impl EventLogBuilder {
         let accumulator = Arc::new(Accumulator::new(self.buffer_bytes, Box::new(bell.ringer())));
         let (catalog, mut report) = if self.read_only {
             (
-                Catalog::open_read_only(environment, accumulator)?,
+                Catalog::open_read_only(environment, accumulator).map_err(place)?,
                 crate::RecoveryReport::default(),
             )
         } else {
             let note = std::process::id().to_string();
-            Catalog::open(environment, accumulator, &note)?
+            Catalog::open(environment, accumulator, &note).map_err(place)?
         };
         let groups = Arc::new(Groups::open(
             &catalog,

@@ -1,5 +1,6 @@
 //! [`EventLog`]: the owning handle.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -35,19 +36,26 @@ use crate::topic::{
 /// # std::fs::remove_dir_all(directory)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct EventLog {
     owned: Arc<Owned>,
 }
 
 /// What ends with the last handle.
-#[derive(Debug)]
 struct Owned {
     catalog: Arc<Catalog>,
     groups: Arc<Groups>,
     report: RecoveryReport,
     housekeeper: Arc<Housekeeper>,
     thread: Mutex<Option<HousekeepingThread>>,
+}
+
+impl fmt::Debug for EventLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventLog")
+            .field("catalog", &self.owned.catalog)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Owned {
@@ -95,6 +103,18 @@ impl EventLog {
 
     /// Makes a log in memory: the very same code, no file and no thread. For tests, and for what need
     /// not outlive the process.
+    ///
+    /// Without a thread nothing happens by itself. What was sent and is not waited for stays in its batch
+    /// until batches of 256 KiB are full or somebody waits for it, reads up to it, flushes, closes or calls
+    /// [`run_housekeeping`](Self::run_housekeeping), however long ago its linger ended. Retention, and the
+    /// expiry of offsets, happen in that call only. A service that wants them done has a thread:
+    ///
+    /// ```
+    /// use topiclog::{EventLog, Housekeeping};
+    ///
+    /// let log = EventLog::builder().in_memory().housekeeping(Housekeeping::Thread).open()?;
+    /// # Ok::<(), topiclog::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::assignor::{Assignor, CooperativeStickyAssignor, RangeAssignor};
-use super::catalog::{PartitionKey, TopicCatalog};
+use super::catalog::{PartitionKey, TopicCatalog, TopicShape};
 use super::generation::Generation;
 use crate::name::{Id, TopicName, TopicPartition};
 
@@ -94,11 +94,18 @@ impl Subscription {
                 .iter()
                 .filter_map(|name| Some(catalog.get(name)?.id))
                 .collect(),
-            Self::Pattern(accepts) => catalog
-                .iter()
-                .filter(|(name, _)| !name.is_internal())
-                .filter(|(name, _)| guarded(|| accepts(name)) == Some(true))
+            Self::Pattern(pattern) => accepted(pattern, catalog)
                 .map(|(_, shape)| shape.id)
+                .collect(),
+        }
+    }
+
+    /// The names it stands for: those given, there or not, or those of the catalog that its pattern accepts.
+    pub(crate) fn names(&self, catalog: &TopicCatalog) -> Vec<TopicName> {
+        match self {
+            Self::Topics(names) => names.iter().cloned().collect(),
+            Self::Pattern(pattern) => accepted(pattern, catalog)
+                .map(|(name, _)| name.clone())
                 .collect(),
         }
     }
@@ -119,6 +126,17 @@ impl Subscription {
             (Self::Topics(_), Self::Pattern(_)) | (Self::Pattern(_), Self::Topics(_)) => false,
         }
     }
+}
+
+/// The topics of the catalog that a pattern accepts.
+fn accepted<'c>(
+    pattern: &'c TopicPattern,
+    catalog: &'c TopicCatalog,
+) -> impl Iterator<Item = (&'c TopicName, &'c TopicShape)> {
+    catalog
+        .iter()
+        .filter(|(name, _)| !name.is_internal())
+        .filter(move |(name, _)| guarded(|| pattern(name)) == Some(true))
 }
 
 impl fmt::Debug for Subscription {

@@ -140,7 +140,7 @@ impl Log {
                 .reserve_for(&mut state.filling, needed, room)
             {
                 if waited >= max_block {
-                    return Err(LogError::BufferFull { waited }.into());
+                    return Err(self.name(LogError::BufferFull { waited }.into()));
                 }
                 let room = to_u64(room.max(needed));
                 MutexGuard::unlocked(queue, || self.make_room(room, max_block, &mut waited));
@@ -293,20 +293,26 @@ impl Log {
         size: usize,
         options: &TopicOptions,
     ) -> Result<(), Error> {
-        let refuse =
-            |what, bytes, limit| Err(InputError::RecordTooLarge { what, bytes, limit }.into());
+        let refuse = |over, size, limit| {
+            let error = InputError::RecordTooLarge { over, size, limit };
+            Err(self.name(error.into()))
+        };
         let (batch, limit) = (size + BATCH_HEADER_BYTES, largest_batch(options));
         if batch > limit {
-            let what = "with its batch it is over batch_bytes_max or segment_bytes";
-            return refuse(what, batch, limit);
+            let over = if limit == to_usize(options.batch_bytes_max) {
+                "with its batch it is over batch_bytes_max"
+            } else {
+                "with its batch it is over segment_bytes"
+            };
+            return refuse(over, batch, limit);
         }
         let limit = saturating_usize(self.accumulator.limit());
         if batch > limit {
             return refuse("with its batch it is over buffer_bytes", batch, limit);
         }
-        if record.headers().len() > HEADERS_MAX {
-            let what = "it has too many headers";
-            return refuse(what, record.headers().len(), HEADERS_MAX);
+        let headers = record.headers().len();
+        if headers > HEADERS_MAX {
+            return refuse("it has too many headers", headers, HEADERS_MAX);
         }
         Ok(())
     }
@@ -317,11 +323,9 @@ impl Log {
         options: &TopicOptions,
     ) -> Result<Timestamp, Error> {
         let refuse = |problem| {
-            Err(InputError::Timestamp {
-                timestamp: timestamp.as_millis(),
-                problem,
-            }
-            .into())
+            let timestamp = timestamp.as_millis();
+            let error = InputError::Timestamp { timestamp, problem };
+            Err(self.name(error.into()))
         };
         if timestamp < Timestamp::EPOCH {
             return refuse("must not be negative");
@@ -409,7 +413,7 @@ impl Log {
                 return Ok(());
             }
             if over {
-                return Err(LogError::WaitTimeout { waited: timeout }.into());
+                return Err(self.name(LogError::WaitTimeout { waited: timeout }.into()));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! [`Log`]: one partition's log as the rest of the crate holds it.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -146,7 +146,6 @@ pub(super) struct Published {
 }
 
 /// One partition's log.
-#[derive(Debug)]
 pub(crate) struct Log {
     pub(super) place: Place,
     pub(super) accumulator: Arc<Accumulator>,
@@ -168,6 +167,15 @@ pub(crate) struct Log {
     pub(super) published: Mutex<Published>,
     pub(super) listeners: Listeners,
     read_only: bool,
+}
+
+/// Says which one it is: every handle and delivery leads here, and it holds what was sent.
+impl Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Log")
+            .field(&format_args!("{}", self.place.name))
+            .finish()
+    }
 }
 
 impl Log {

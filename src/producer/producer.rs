@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use super::delivery::{Deliveries, Delivery};
 use super::partitioner::{KeyHash, Partitioner};
-use crate::error::{Error, InputError, LogError, TopicError};
+use crate::error::{Error, ErrorKind, InputError, LogError, TopicError};
 use crate::limits::MAX_BLOCK_DEFAULT;
 use crate::log::Log;
+use crate::name::TopicName;
 use crate::record::{Record, RecordMetadata, SendError};
 use crate::topic::{Catalog, Topic, TopicState};
 
@@ -68,6 +69,11 @@ impl Topic {
 }
 
 impl Producer {
+    /// The name of the topic that it sends to.
+    pub fn topic(&self) -> &TopicName {
+        &self.topic.name
+    }
+
     /// Sets the partitioner, for records that do not name their partition.
     #[must_use]
     pub fn partitioner(mut self, partitioner: impl Partitioner) -> Self {
@@ -94,10 +100,10 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// The record comes back with the error: [`InvalidInput`](crate::ErrorKind::InvalidInput) for a
-    /// record that is too large, has a negative or too distant timestamp, or goes to a partition that
-    /// does not exist or to an internal topic; [`Timeout`](crate::ErrorKind::Timeout) if there was no room
-    /// for `max_block`; and
+    /// The record comes back with the error: [`RecordTooLarge`](crate::ErrorKind::RecordTooLarge);
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a record that has a negative or too distant
+    /// timestamp, or goes to a partition that does not exist or to an internal topic;
+    /// [`Timeout`](crate::ErrorKind::Timeout) if there was no room for `max_block`; and
     /// [`Poisoned`](crate::ErrorKind::Poisoned), [`Corrupt`](crate::ErrorKind::Corrupt),
     /// [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Closed`](crate::ErrorKind::Closed) or
     /// [`NotFound`](crate::ErrorKind::NotFound) if the partition takes no records.
@@ -128,7 +134,7 @@ impl Producer {
         let error = if self.topic.name.is_internal() {
             Error::from(TopicError::Internal)
         } else {
-            LogError::Closed.into()
+            LogError::ProducerClosed.into()
         };
         error.in_topic(&self.topic.name)
     }
@@ -318,10 +324,8 @@ impl Producer {
 /// Records of which some were refused: what was sent, what was not, and why.
 ///
 /// Converts into [`Error`], so `?` works in a function that returns either.
-#[derive(Debug)]
 pub struct SendAllError(Box<Refused>);
 
-#[derive(Debug)]
 struct Refused {
     sent: Deliveries,
     unsent: Vec<Record<'static>>,
@@ -347,6 +351,11 @@ impl SendAllError {
         &self.0.unsent
     }
 
+    /// What to do about it: that of the [`error`](Self::error).
+    pub fn kind(&self) -> ErrorKind {
+        self.0.error.kind()
+    }
+
     /// Why it was refused.
     pub fn error(&self) -> &Error {
         &self.0.error
@@ -356,6 +365,17 @@ impl SendAllError {
     pub fn into_parts(self) -> (Deliveries, Vec<Record<'static>>, Error) {
         let refused = *self.0;
         (refused.sent, refused.unsent, refused.error)
+    }
+}
+
+/// Says how many records there are, not what is in them.
+impl fmt::Debug for SendAllError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendAllError")
+            .field("sent", &self.0.sent.len())
+            .field("unsent", &self.0.unsent.len())
+            .field("error", &self.0.error)
+            .finish()
     }
 }
 
@@ -380,7 +400,7 @@ impl From<SendAllError> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ErrorKind, EventLog, Offset, RoundRobin, TopicOptions};
+    use crate::{EventLog, Offset, RoundRobin, TopicOptions};
 
     fn values(topic: &Topic, partition: u32) -> Vec<Vec<u8>> {
         let partition = topic.partition(partition).unwrap();
@@ -440,7 +460,7 @@ mod tests {
         });
         let producer = topic.producer();
         let error = producer.send_all(&mut all).unwrap_err();
-        assert_eq!(error.error().kind(), ErrorKind::InvalidInput);
+        assert_eq!(error.error().kind(), ErrorKind::RecordTooLarge);
         assert_eq!(error.sent().len(), 100);
         assert_eq!(error.unsent()[0].value_bytes(), Some(large.as_bytes()));
         error.sent().wait().unwrap();

@@ -33,7 +33,7 @@ impl DiskStorage {
     ///
     /// # Errors
     ///
-    /// Whatever the operating system says.
+    /// Whatever the operating system says; [`io::ErrorKind::NotADirectory`] if something else has that name.
     pub fn create(root: impl AsRef<Path>) -> io::Result<Self> {
         let root = std::path::absolute(root)?;
         let missing: Vec<&Path> = root.ancestors().take_while(|path| !path.is_dir()).collect();
@@ -46,8 +46,13 @@ impl DiskStorage {
         }
         for path in missing.into_iter().rev() {
             match make_dir(path) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                _ => {}
+                // A file, or a link that leads nowhere. Else somebody made it at the same time.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    if !path.is_dir() {
+                        return Err(io::ErrorKind::NotADirectory.into());
+                    }
+                }
+                made => made?,
             }
             if let Some(parent) = path.parent() {
                 sync_directory(parent)?;
@@ -60,11 +65,12 @@ impl DiskStorage {
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::NotFound`] if there is no such directory.
+    /// [`io::ErrorKind::NotFound`] if there is no such directory, [`io::ErrorKind::NotADirectory`] if it is
+    /// something else.
     pub fn open_existing(root: impl AsRef<Path>) -> io::Result<Self> {
         let root = std::path::absolute(root)?;
-        if !root.is_dir() {
-            return Err(io::ErrorKind::NotFound.into());
+        if !fs::metadata(&root)?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
         }
         Ok(Self::at(root))
     }

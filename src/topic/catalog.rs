@@ -35,7 +35,6 @@ pub(crate) struct Environment {
 }
 
 /// The topics of a log that is open.
-#[derive(Debug)]
 pub(crate) struct Catalog {
     pub(crate) environment: Environment,
     pub(crate) accumulator: Arc<Accumulator>,
@@ -49,6 +48,16 @@ pub(crate) struct Catalog {
     version: AtomicU64,
     closed: AtomicBool,
     changed: Changed,
+}
+
+/// Says how many topics there are: every handle leads here, and from here to all that is stored.
+impl fmt::Debug for Catalog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Catalog")
+            .field("topics", &self.topics.read().len())
+            .field("read_only", &self.read_only)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Is called after every change of the topics.

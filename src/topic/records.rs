@@ -1,5 +1,6 @@
 //! [`Records`]: what a read returns.
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -42,7 +43,7 @@ pub struct Records {
 }
 
 /// Records of one partition, out of batches in a buffer.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct PartitionRecords {
     pub(super) place: TopicPartition,
     pub(super) buffer: Arc<Vec<u8>>,
@@ -53,6 +54,18 @@ pub(crate) struct PartitionRecords {
     /// The offset behind the last record.
     pub(super) upto: Offset,
     pub(super) count: usize,
+}
+
+/// Says how many there are, not their bytes.
+impl fmt::Debug for PartitionRecords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PartitionRecords")
+            .field("partition", &format_args!("{}", self.place))
+            .field("records", &self.count)
+            .field("bytes", &self.range.len())
+            .field("next_offset", &self.upto.value())
+            .finish_non_exhaustive()
+    }
 }
 
 impl PartitionRecords {
@@ -156,7 +169,7 @@ impl<'a> IntoIterator for &PartitionView<'a> {
 }
 
 /// An iterator over [`Records`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RecordsIter<'a> {
     parts: std::slice::Iter<'a, PartitionRecords>,
     place: Option<&'a TopicPartition>,
@@ -164,6 +177,14 @@ pub struct RecordsIter<'a> {
     batches: &'a [u8],
     header: BatchHeader,
     records: RawRecords<'a>,
+}
+
+impl fmt::Debug for RecordsIter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecordsIter")
+            .field("partition", &self.place)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'a> RecordsIter<'a> {

@@ -1,5 +1,6 @@
 //! [`TopicState`]: what all handles of one topic share.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,6 @@ use crate::options::TopicOptions;
 use crate::sync::RwLock;
 
 /// A topic that is there, or was.
-#[derive(Debug)]
 pub(crate) struct TopicState {
     pub(crate) name: TopicName,
     pub(crate) id: Id,
@@ -20,6 +20,15 @@ pub(crate) struct TopicState {
     pub(super) options: RwLock<Arc<TopicOptions>>,
     logs: AppendOnly<Arc<Log>>,
     deleted: AtomicBool,
+}
+
+impl fmt::Debug for TopicState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TopicState")
+            .field("name", &self.name)
+            .field("partitions", &self.partition_count())
+            .finish_non_exhaustive()
+    }
 }
 
 impl TopicState {

@@ -118,7 +118,10 @@ fn a_partitioner_is_called_exactly_once_for_every_record() {
         producer.send(Record::new("x")).unwrap();
     }
     let large = vec![0; 2000];
-    refused(producer.send(Record::new(&large)), ErrorKind::InvalidInput);
+    refused(
+        producer.send(Record::new(&large)),
+        ErrorKind::RecordTooLarge,
+    );
     assert_eq!(told.0.0.load(Ordering::Relaxed), 11);
 
     told.0.1.store(2, Ordering::Relaxed);
@@ -312,7 +315,7 @@ fn a_record_over_the_limit_comes_back_and_one_at_the_limit_is_kept() {
         Record::tombstone(&value),
     ] {
         let error = producer.send(record.clone()).unwrap_err();
-        assert_eq!(error.error().kind(), ErrorKind::InvalidInput);
+        assert_eq!(error.error().kind(), ErrorKind::RecordTooLarge);
         assert!(error.to_string().contains("limit=4096"), "{error}");
         assert_eq!(error.into_parts().0, record);
     }
@@ -321,7 +324,7 @@ fn a_record_over_the_limit_comes_back_and_one_at_the_limit_is_kept() {
     let many = headers.iter().fold(Record::default(), |record, key| {
         record.header_without_value(key)
     });
-    refused(producer.send(many), ErrorKind::InvalidInput);
+    refused(producer.send(many), ErrorKind::RecordTooLarge);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use topiclog::clock::Clock as _;
 use topiclog::{Consumer, ErrorKind, EventLog, OffsetReset, Topic, TopicOptions};
 
 use super::harness::{clock, drain, fill, manual, memory, place, poll, put, refused};
@@ -162,4 +163,26 @@ fn a_record_of_a_deleted_segment_is_not_found_by_time() {
     let found = partition.offset_for_time(start).unwrap().unwrap();
     assert_eq!(found, (3.into(), start + MINUTE * 3));
     assert_eq!(partition.offset_for_time(start + MINUTE * 5).unwrap(), None);
+}
+
+/// A record that could not be handled kept its old time in the topic that it was sent on to, and was gone
+/// with the next retention.
+#[test]
+fn a_record_that_is_sent_on_without_its_timestamp_is_kept_from_then_on() {
+    let (log, topic, clock) = short_lived();
+    put(&topic, 0, "old");
+    let options = TopicOptions::new()
+        .segment_bytes(1024)
+        .retention(Some(MINUTE));
+    let kept = log.create_topic("kept", options.clone()).unwrap();
+    let gone = log.create_topic("gone", options).unwrap();
+    clock.advance(MINUTE * 2);
+    let records = topic.partition(0).unwrap().read(0.into()).unwrap();
+    let record = records.iter().next().unwrap().to_record();
+    gone.producer().send_and_wait(record.clone()).unwrap();
+    let sent = kept.producer().send_and_wait(record.without_timestamp());
+    assert_eq!(sent.unwrap().timestamp, clock.wall());
+    log.run_housekeeping();
+    let start = |topic: &Topic| topic.partition(0).unwrap().offsets().log_start;
+    assert_eq!((start(&gone), start(&kept)), (1.into(), 0.into()));
 }

@@ -171,7 +171,7 @@ fn options_take_effect_at_once() {
     let large = vec![0; 600];
     refused(
         topic.producer().send(Record::new(&large)),
-        ErrorKind::InvalidInput,
+        ErrorKind::RecordTooLarge,
     );
 }
 

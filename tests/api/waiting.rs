@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use topiclog::storage::{Entry, MemoryStorage, OpenMode, Storage, StorageFile, StorageLock};
-use topiclog::{ErrorKind, Record, TopicOptions};
+use topiclog::{ErrorKind, EventLog, Record, Topic, TopicOptions};
 
 use super::harness::{builder, clock, refused};
 
@@ -117,4 +117,27 @@ fn whoever_waits_behind_a_slow_disk_may_give_up_and_ask_again() {
             2
         );
     });
+}
+
+/// What the documentation says of a log in memory: nothing is written by itself, whatever time passes.
+#[test]
+fn without_a_housekeeping_thread_a_record_stays_in_its_batch_until_somebody_needs_it() {
+    type Need = fn(&EventLog, &Topic);
+    let waits: Need = |_, topic| drop(topic.producer().send(Record::new("y")).unwrap().wait());
+    let flushes: Need = |_, topic| topic.flush().unwrap();
+    let steps: Need = |log, _| (0..3).for_each(|_| log.run_housekeeping());
+    let polls: Need = |log, topic| {
+        let mut reader = log.consumer().assign(&topic.partitions()).unwrap();
+        reader.seek_to_beginning().unwrap();
+        assert_eq!(reader.poll(Duration::ZERO).unwrap().len(), 1);
+    };
+    for need in [waits, flushes, steps, polls] {
+        let log = EventLog::in_memory().unwrap();
+        let options = TopicOptions::new().linger(Duration::from_nanos(1));
+        let topic = log.create_topic("t", options).unwrap();
+        let delivery = topic.producer().send(Record::new("x")).unwrap();
+        assert!(delivery.try_result().is_none());
+        need(&log, &topic);
+        assert!(delivery.try_result().is_some());
+    }
 }

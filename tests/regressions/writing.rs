@@ -197,7 +197,7 @@ fn a_record_larger_than_the_buffer_is_refused() {
             .send_and_wait(Record::new(vec![7; 1000]))
             .unwrap_err(),
     ] {
-        assert_eq!(refused.error().kind(), ErrorKind::InvalidInput);
+        assert_eq!(refused.error().kind(), ErrorKind::RecordTooLarge);
         assert!(refused.to_string().contains("buffer_bytes"), "{refused}");
     }
 }

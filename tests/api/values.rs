@@ -1,0 +1,162 @@
+//! Conversions of the plain values, and what handles tell of themselves.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use topiclog::{
+    Consumer, Deliveries, Delivery, ErrorKind, Offset, Record, RoundRobinAssignor, TopicName,
+    TopicOptions, TopicPartition,
+};
+
+use super::harness::{clock, manual, memory, place, poll, put, refused};
+
+fn name(text: &str) -> TopicName {
+    TopicName::new(text).unwrap()
+}
+
+#[test]
+fn a_topic_name_is_found_compared_and_made_by_its_text() {
+    let hashed = HashMap::from([(name("a-b"), 1)]);
+    let ordered = BTreeMap::from([(name("a-b"), 1), (name("B"), 2), (name("a.b"), 3)]);
+    assert_eq!((hashed.get("a-b"), hashed.get("ab")), (Some(&1), None));
+    assert_eq!((ordered.get("a.b"), ordered.get("c")), (Some(&3), None));
+    assert!(name("t") == "t" && name("t") == *"t" && "t" == name("t") && name("t") != "T");
+    assert_eq!(TopicName::try_from("t").unwrap(), "t");
+    assert_eq!(TopicName::try_from("t".to_owned()).unwrap(), "t");
+    refused(TopicName::try_from("../x"), ErrorKind::InvalidInput);
+    refused(TopicName::try_from(String::new()), ErrorKind::InvalidInput);
+    assert_eq!(String::from(name("t")), "t");
+}
+
+#[test]
+fn a_partition_is_read_back_from_what_it_is_shown_as() {
+    for (topic, partition) in [
+        ("t", 0),
+        ("payment-done", 12),
+        ("a-1", 4_294_967_295),
+        ("-", 3),
+    ] {
+        let place = TopicPartition::new(name(topic), partition);
+        assert_eq!(place.to_string().parse::<TopicPartition>().unwrap(), place);
+    }
+    for wrong in [
+        "",
+        "t",
+        "t-",
+        "-1",
+        "t-x",
+        "t-+1",
+        "t-01",
+        "t-4294967296",
+        "a/b-1",
+    ] {
+        refused(wrong.parse::<TopicPartition>(), ErrorKind::InvalidInput);
+    }
+}
+
+#[test]
+fn offsets_go_to_the_numbers_of_kafka_and_back() {
+    assert_eq!(i64::try_from(Offset::new(7)).unwrap(), 7);
+    assert_eq!(i64::try_from(Offset::MAX).unwrap(), i64::MAX);
+    assert!(i64::try_from(Offset::new(u64::MAX)).is_err());
+    assert_eq!(Offset::try_from(7_i64).unwrap(), Offset::new(7));
+    assert!(Offset::try_from(-1_i64).is_err());
+}
+
+#[test]
+fn a_payload_is_made_of_arrays_boxes_and_cows() {
+    let boxed: Box<[u8]> = Box::new(*b"x");
+    for record in [
+        Record::new(*b"x"),
+        Record::new(boxed),
+        Record::new(Cow::Borrowed("x")),
+        Record::new(Cow::<str>::Owned("x".to_owned())),
+    ] {
+        assert_eq!(record, Record::new("x"));
+    }
+}
+
+#[test]
+fn an_error_tells_the_partition_in_one_piece_and_a_refused_send_its_kind() {
+    let log = memory(&clock());
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    assert_eq!(topic.producer().topic(), topic.name());
+    let refused = topic.producer().send(Record::new(vec![0; 2_000_000]));
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::RecordTooLarge);
+    assert_eq!(refused.error().topic_partition(), Some(place(&topic, 0)));
+    let all = topic.producer().send_all([Record::new("x").partition(9)]);
+    let all = all.unwrap_err();
+    assert_eq!(all.kind(), ErrorKind::InvalidInput);
+    assert_eq!(all.error().topic_partition(), None);
+}
+
+#[test]
+fn the_next_offset_of_a_record_is_the_one_to_commit() {
+    let log = memory(&clock());
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    let group = log.consumer_group("g").unwrap().options(manual());
+    let mut consumer = group.subscribe([&topic]).unwrap();
+    for text in ["one", "two", "three"] {
+        put(&topic, 0, text);
+    }
+    let records = consumer.poll(Duration::ZERO).unwrap();
+    let second = records.iter().nth(1).unwrap();
+    let offsets = [(second.topic_partition(), second.next_offset().into())];
+    consumer.commit_offsets(offsets).unwrap();
+    drop(consumer);
+    let mut consumer = group.subscribe([&topic]).unwrap();
+    assert_eq!(poll(&mut consumer), ["three"]);
+}
+
+/// `options(..)` on the builder replaced those of the group, so a member with an id had to repeat them all.
+#[test]
+fn a_member_gets_an_instance_id_and_keeps_the_groups_options() {
+    let log = memory(&clock());
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    put(&topic, 0, "early");
+    let group = log.consumer_group("g").unwrap().options(manual());
+    let member = group
+        .member()
+        .instance_id("one")
+        .assignor(RoundRobinAssignor);
+    let mut member = member.subscribe([&topic]).unwrap();
+    assert_eq!(poll(&mut member), ["early"]);
+    let described = group.describe();
+    assert_eq!(described.members[0].instance_id.as_deref(), Some("one"));
+    let none = group.member().instance_id("").subscribe([&topic]);
+    refused(none, ErrorKind::InvalidInput);
+}
+
+#[test]
+fn a_consumer_tells_what_it_subscribes_to() {
+    let log = memory(&clock());
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    let group = log.consumer_group("g").unwrap();
+    let mut consumer = group.subscribe([&topic]).unwrap();
+    assert_eq!(consumer.subscription(), ["t"]);
+    consumer
+        .subscribe_by_name([name("to-come"), name("t")])
+        .unwrap();
+    assert_eq!(consumer.subscription(), ["t", "to-come"]);
+    consumer
+        .subscribe_matching(|name| name.as_str() != "t")
+        .unwrap();
+    assert!(consumer.subscription().is_empty());
+    log.create_topic("u", TopicOptions::new()).unwrap();
+    assert_eq!(consumer.subscription(), ["u"]);
+    consumer.unsubscribe().unwrap();
+    assert!(consumer.subscription().is_empty());
+    let reader = log.consumer().assign(&topic.partitions()).unwrap();
+    assert!(reader.subscription().is_empty());
+}
+
+/// What async code relies on: that it can hand a wait or a consumer to a thread that may block.
+#[test]
+fn what_blocks_can_be_given_to_another_thread() {
+    fn can_move<T: Send + 'static>() {}
+    can_move::<Delivery>();
+    can_move::<Deliveries>();
+    can_move::<Consumer>();
+}
