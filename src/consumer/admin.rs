@@ -9,7 +9,7 @@ use super::consumer::Consumer;
 use super::groups::{GroupCell, Groups};
 use super::options::{CommittedOffset, ConsumerOptions};
 use super::workers::WorkersBuilder;
-use crate::error::{Error, InputError};
+use crate::error::{Error, GroupError, InputError, LogError};
 use crate::group::{Committer, Group, GroupDescription, MemberId, OffsetCommit};
 use crate::log::Log;
 use crate::name::{GroupId, Id, TopicName, TopicPartition};
@@ -20,7 +20,8 @@ use crate::topic::{Partition, Topic};
 /// A consumer group: consumers that share the partitions of their topics, and the offsets they have
 /// committed.
 ///
-/// Cheap to clone. A group comes to be with its first member or commit, and ends with its last offset.
+/// Cheap to clone. A group comes to be with its first member or commit, and ends when it has neither
+/// members nor offsets.
 ///
 /// # Examples
 ///
@@ -78,7 +79,7 @@ pub enum OffsetTarget {
     Latest,
     /// This offset.
     Offset(Offset),
-    /// So many offsets on from where they are, or back.
+    /// So many offsets on from where they are, or back. An error where nothing is committed, as with Kafka.
     Shift(i64),
 }
 
@@ -113,6 +114,11 @@ impl ConsumerGroup {
         }
     }
 
+    /// The group, or the next one of its name if it was deleted.
+    fn cell(&self) -> Arc<GroupCell> {
+        self.groups.living(&self.cell)
+    }
+
     /// The group's id.
     pub fn id(&self) -> &GroupId {
         &self.cell.id
@@ -139,25 +145,25 @@ impl ConsumerGroup {
 
     /// A member with a listener or assignors of its own.
     pub fn member(&self) -> GroupBuilder {
-        GroupBuilder::new(&self.groups, &self.cell, self.options.clone())
+        GroupBuilder::new(&self.groups, &self.cell(), self.options.clone())
     }
 
     /// So many members that share the partitions and hand each record to a handler, every one on a thread
     /// of its own: see [`Workers`](super::Workers).
     pub fn workers(&self, count: usize) -> WorkersBuilder {
-        WorkersBuilder::new(&self.groups, &self.cell, self.options.clone(), count)
+        WorkersBuilder::new(&self.groups, &self.cell(), self.options.clone(), count)
     }
 
     /// Its state, members and assignment. Of a group that is not there: that it is empty. Who wants to know
     /// asks [`EventLog::describe_consumer_group`](crate::EventLog::describe_consumer_group).
     pub fn describe(&self) -> GroupDescription {
-        self.groups.describe(&self.cell)
+        self.groups.describe(&self.cell())
     }
 
     /// What it has committed, by partition; where that is damaged, what could be read of it.
     pub fn committed(&self) -> Vec<(TopicPartition, CommittedOffset)> {
         let topics = self.groups.topics();
-        self.groups.with(&self.cell, |state, now| {
+        self.groups.with(&self.cell(), |state, now| {
             state.group.topics_changed(now, &topics);
             let offset = |(place, committed): (&TopicPartition, &crate::group::Committed)| {
                 let offset = CommittedOffset::new(committed.offset);
@@ -210,13 +216,15 @@ impl ConsumerGroup {
 
     /// The lag in some partitions: each a topic's id with the log.
     fn lag_in(&self, logs: impl FnOnce(&Group) -> Vec<(Id, Arc<Log>)>) -> Vec<PartitionLag> {
-        self.groups.expire_members(&self.cell);
+        let (cell, catalog) = (self.cell(), self.groups.catalog());
+        self.groups.expire_members(&cell);
         let topics = self.groups.topics();
-        self.groups.with(&self.cell, |state, now| {
+        self.groups.with(&cell, |state, now| {
             let group = &mut state.group;
             group.topics_changed(now, &topics);
             group.look(now);
             let lag = |(topic, log): (Id, Arc<Log>)| {
+                let _older_at_worst = catalog.follow_log(&log);
                 let partition = log.partition().clone();
                 let committed = group.committed(&partition);
                 let committed = committed.filter(|committed| committed.topic_id == topic);
@@ -234,7 +242,8 @@ impl ConsumerGroup {
         })
     }
 
-    /// Says what [`reset`](Self::reset) would do, and does nothing.
+    /// Says what [`reset`](Self::reset) would do, and sets nothing. What was sent and still waits to
+    /// be written is written.
     ///
     /// # Errors
     ///
@@ -247,7 +256,8 @@ impl ConsumerGroup {
         self.plan_reset_partitions(&topic.partitions(), target)
     }
 
-    /// Says what [`reset_partitions`](Self::reset_partitions) would do, and does nothing.
+    /// Says what [`reset_partitions`](Self::reset_partitions) would do, and sets nothing. What was sent and
+    /// still waits to be written is written.
     ///
     /// # Errors
     ///
@@ -257,9 +267,10 @@ impl ConsumerGroup {
         partitions: impl IntoIterator<Item = &'p Partition>,
         target: OffsetTarget,
     ) -> Result<Vec<ResetOffset>, Error> {
-        self.groups.expire_members(&self.cell);
+        let cell = self.cell();
+        self.groups.expire_members(&cell);
         self.groups
-            .with(&self.cell, |state, _| state.group.check_empty())?;
+            .with(&cell, |state, _| state.group.check_empty())?;
         let plan = |partition: &Partition| {
             if partition.topic.is_deleted() {
                 return Err(partition.topic.gone());
@@ -267,9 +278,10 @@ impl ConsumerGroup {
             // Whose record fails is told by it.
             let _told = partition.log.settle_all();
             let place = partition.topic_partition();
-            let committed = self.groups.committed(&self.cell, place)?;
+            let committed = self.groups.committed(&cell, place)?;
             let before = committed.map(|committed| committed.offset);
-            let after = self.reset_position(&partition.log, before, target)?;
+            let after = self.reset_position(&partition.log, before, target);
+            let after = after.map_err(|error| error.in_partition(place))?;
             Ok(ResetOffset {
                 partition: place.clone(),
                 before,
@@ -301,8 +313,8 @@ impl ConsumerGroup {
             OffsetTarget::Latest => end,
             OffsetTarget::Offset(offset) => offset,
             OffsetTarget::Shift(by) => {
-                let from = before.unwrap_or(end).value();
-                Offset::new(from.saturating_add_signed(by))
+                let from = before.ok_or(GroupError::NothingToShift)?;
+                Offset::new(from.value().saturating_add_signed(by))
             }
         };
         Ok(position.clamp(start, end))
@@ -329,6 +341,7 @@ impl ConsumerGroup {
     /// # Errors
     ///
     /// [`InUse`](crate::ErrorKind::InUse) while the group has members;
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a shift where nothing is committed;
     /// [`NotFound`](crate::ErrorKind::NotFound) if the topic was deleted, also where another has its name;
     /// [`Corrupt`](crate::ErrorKind::Corrupt) if what is kept of committed offsets is damaged; what the
     /// storage gives.
@@ -436,17 +449,20 @@ impl ConsumerGroup {
 
     fn commit(&self, commits: Vec<OffsetCommit>) -> Result<(), Error> {
         let outsider = Committer::Outsider;
-        Groups::finish(self.groups.stage(&self.cell, outsider, commits)?)
+        Groups::finish(self.groups.stage(&self.cell(), outsider, commits)?)
     }
 
     /// Forgets what was committed for a topic.
     ///
     /// # Errors
     ///
-    /// [`InUse`](crate::ErrorKind::InUse) while a member subscribes to the topic. Kafka: KIP-496.
+    /// [`InUse`](crate::ErrorKind::InUse) while a member subscribes to the topic and something is committed
+    /// for it; [`NotFound`](crate::ErrorKind::NotFound) if the group has neither members nor offsets. Kafka:
+    /// KIP-496.
     pub fn delete_offsets(&self, topic: &TopicName) -> Result<(), Error> {
-        self.groups.expire_members(&self.cell);
-        self.groups.remove_offsets(&self.cell, |group| {
+        let cell = self.cell();
+        self.groups.expire_members(&cell);
+        self.groups.remove_offsets(&cell, |group| {
             let places: Vec<_> = group
                 .all_committed()
                 .map(|(place, _)| place.clone())
@@ -470,7 +486,7 @@ impl ConsumerGroup {
     /// [`InUse`](crate::ErrorKind::InUse) while it has members;
     /// [`NotFound`](crate::ErrorKind::NotFound) if there is no such group any more; what the storage gives.
     pub fn delete(self) -> Result<(), Error> {
-        self.groups.delete(&self.cell)
+        self.groups.delete(&self.cell())
     }
 
     /// Removes a static member by its instance id, so that its partitions go to others at once. Kafka:
@@ -478,7 +494,8 @@ impl ConsumerGroup {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::ErrorKind::NotFound) if there is none of that id.
+    /// [`NotFound`](crate::ErrorKind::NotFound) if there is none of that id;
+    /// [`Closed`](crate::ErrorKind::Closed).
     pub fn remove_instance(&self, instance_id: &str) -> Result<(), Error> {
         if instance_id.is_empty() {
             let (argument, problem) = ("instance id", "must not be empty");
@@ -489,14 +506,20 @@ impl ConsumerGroup {
             }
             .into());
         }
-        self.groups.with(&self.cell, |state, now| {
+        if self.groups.catalog().is_closed() {
+            return Err(LogError::Closed.into());
+        }
+        self.groups.with(&self.cell(), |state, now| {
             state.group.remove_instance(now, instance_id)
         })
     }
 
-    /// Removes all members; each is told at its next poll, and joins again.
+    /// Removes all members; each is told at its next poll, and joins again. Does nothing once the log is
+    /// closed.
     pub fn remove_all_members(&self) {
-        self.groups
-            .with(&self.cell, |state, now| state.group.remove_all(now));
+        if !self.groups.catalog().is_closed() {
+            self.groups
+                .with(&self.cell(), |state, now| state.group.remove_all(now));
+        }
     }
 }

@@ -181,7 +181,8 @@ impl GroupBuilder {
     }
 
     fn join(self, subscription: Subscription) -> Result<Consumer, Error> {
-        let mut consumer = Consumer::new(&self.groups, self.options, Some(self.cell))?;
+        let cell = self.groups.living(&self.cell);
+        let mut consumer = Consumer::new(&self.groups, self.options, Some(cell))?;
         consumer.listener = self.listener;
         consumer.assignors = self.assignors;
         consumer.join(subscription)?;
@@ -198,7 +199,8 @@ impl GroupBuilder {
         self,
         partitions: impl IntoIterator<Item = &'p Partition>,
     ) -> Result<Consumer, Error> {
-        let mut consumer = Consumer::new(&self.groups, self.options, Some(self.cell))?;
+        let cell = self.groups.living(&self.cell);
+        let mut consumer = Consumer::new(&self.groups, self.options, Some(cell))?;
         consumer.assign(partitions)?;
         Ok(consumer)
     }

@@ -540,12 +540,22 @@ impl Consumer {
     /// Those of [`position`](Self::position).
     pub fn lag(&mut self, place: &TopicPartition) -> Result<u64, Error> {
         let position = self.position(place)?;
-        Ok(self.slot(place)?.reader.log().high_watermark() - position)
+        let slot = self.slots.get(&self.number(place)?);
+        let Some(log) = slot.map(|slot| slot.reader.log()) else {
+            return Ok(0);
+        };
+        let _older_at_worst = self.groups.catalog().follow_log(log);
+        Ok(log.high_watermark() - position)
     }
 
     /// The end of an assigned partition, with all that was sent to it so far.
     pub(super) fn end(&mut self, place: &TopicPartition) -> Result<Offset, Error> {
-        let log = self.slot(place)?.reader.log();
+        let is_member = self.membership.is_some();
+        let slot = self.slot(place)?;
+        if slot.topic.is_deleted() && !is_member {
+            return Err(slot.topic.gone());
+        }
+        let log = slot.reader.log();
         write_all(log);
         Ok(log.high_watermark())
     }

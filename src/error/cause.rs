@@ -233,6 +233,8 @@ pub(crate) enum GroupError {
     MetadataTooLarge { bytes: usize, limit: usize },
     #[error("no committed offset, and the reset policy is none")]
     NoOffset,
+    #[error("nothing is committed that could be shifted; reset to another target first")]
+    NothingToShift,
     #[error("woken by request")]
     Interrupted,
     #[error("the handler failed")]
@@ -247,6 +249,7 @@ impl GroupError {
             Self::UnknownMember | Self::IllegalGeneration | Self::NotAssigned => ErrorKind::Fenced,
             Self::FencedInstance => ErrorKind::FencedInstance,
             Self::InconsistentProtocol
+            | Self::NothingToShift
             | Self::BadAssignment { .. }
             | Self::MetadataTooLarge { .. } => ErrorKind::InvalidInput,
             Self::GroupFull { .. } => ErrorKind::Full,

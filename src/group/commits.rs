@@ -130,6 +130,9 @@ impl Group {
     ///
     /// `SubscribedToTopic` if a member subscribes to one of the topics. Kafka: KIP-496.
     pub(crate) fn check_delete_offsets(&self, places: &[TopicPartition]) -> Result<()> {
+        if self.is_idle() {
+            return Err(GroupError::GroupNotFound.into());
+        }
         match places.iter().find(|place| self.is_subscribed(place)) {
             Some(place) => Err(Error::from(GroupError::SubscribedToTopic).in_partition(place)),
             None => Ok(()),

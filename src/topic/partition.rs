@@ -131,7 +131,7 @@ impl Partition {
         read.map_err(|error| self.explain(error))
     }
 
-    /// Reads from an offset to the end that the partition has at this moment, piece by piece.
+    /// Reads from an offset at least to the end that the partition has at this moment, piece by piece.
     ///
     /// An error, one of those of [`read`](Self::read), ends the iteration.
     pub fn scan(&self, from: Offset) -> impl Iterator<Item = Result<Records, Error>> + use<> {
@@ -142,7 +142,10 @@ impl Partition {
         let mut buffers = ReadBuffers::default();
         std::iter::from_fn(move || {
             let mut piece = || {
-                let mut reader = next.take().transpose()?.filter(|it| it.position() < end);
+                // One that begins beyond the end is refused by its first read.
+                let is_beyond = |at| at == from && from > end;
+                let is_due = |at| at < end || is_beyond(at);
+                let mut reader = next.take().transpose()?.filter(|it| is_due(it.position()));
                 let Some(current) = &mut reader else {
                     return Ok(None);
                 };

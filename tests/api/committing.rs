@@ -247,7 +247,9 @@ fn the_interval_of_automatic_commits_may_be_any() {
         let expected = every.is_zero().then_some(1);
         assert_eq!(committed(member, &place(&topic, 0)), expected);
         member.unsubscribe().unwrap();
-        group.delete_offsets(topic.name()).unwrap();
+        if expected.is_some() {
+            group.delete_offsets(topic.name()).unwrap();
+        }
     }
 }
 

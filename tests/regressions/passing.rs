@@ -189,3 +189,52 @@ fn the_end_comes_after_all_that_was_sent_before() {
         assert_eq!(values, [Some(&b"after"[..])]);
     }
 }
+
+/// Beside the owner a lag was that of the last read, whatever the owner had written since.
+#[test]
+fn a_lag_beside_the_owner_is_that_of_the_moment() {
+    let (storage, clock) = (SimulatedStorage::new(), clock());
+    let log = common::open(&storage, &clock);
+    let topic = log.create_topic("t", options(Durability::Disk)).unwrap();
+    send(&topic, b"v");
+    clock.advance(Duration::from_secs(1));
+    log.run_housekeeping();
+    let beside = EventLog::builder()
+        .storage(storage.clone())
+        .clock(clock.clone());
+    let beside = beside.read_only().open().unwrap();
+    let topic_beside = beside.topic("t").unwrap();
+    let consumer = beside.consumer().options(earliest());
+    let mut consumer = consumer.assign(&topic_beside.partitions()).unwrap();
+    let place = topic_beside.partition(0).unwrap().topic_partition().clone();
+    assert_eq!(consumer.lag(&place).unwrap(), 1);
+    for expected in [2, 3] {
+        send(&topic, b"v");
+        clock.advance(Duration::from_secs(1));
+        log.run_housekeeping();
+        let lag = if expected == 2 {
+            consumer.lag(&place).unwrap()
+        } else {
+            beside.consumer_group("g").unwrap().lag(&topic_beside)[0]
+                .end
+                .value()
+        };
+        assert_eq!(lag, expected);
+    }
+}
+
+/// A scan that began beyond the end said nothing, where a read says that there is no such offset; and a
+/// drain of a topic that is gone said nothing.
+#[test]
+fn a_scan_and_a_drain_tell_what_a_read_and_a_poll_tell() {
+    let log = EventLog::in_memory().unwrap();
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    send(&topic, b"v");
+    let partition = topic.partition(0).unwrap();
+    assert!(partition.scan(Offset::new(1)).next().is_none());
+    let error = partition.scan(Offset::new(2)).next().unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OffsetOutOfRange);
+    let mut consumer = log.consumer().assign([&partition]).unwrap();
+    log.delete_topic("t").unwrap();
+    assert_eq!(consumer.drain().unwrap_err().kind(), ErrorKind::NotFound);
+}
