@@ -142,8 +142,8 @@ impl TopicOptions {
         self
     }
 
-    /// A segment is also closed when a record arrives that is so much younger than its first. Defaults
-    /// to seven days. Kafka: `segment.ms`, counted by the records' own time.
+    /// A segment is also closed when a record arrives that is so much younger than the youngest of its first
+    /// batch. Defaults to seven days. Kafka: `segment.ms`, counted by the records' own time.
     pub const fn segment_age(mut self, age: Duration) -> Self {
         self.segment_age = age;
         self

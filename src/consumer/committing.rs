@@ -164,7 +164,7 @@ impl Consumer {
     }
 
     /// Commits the positions as [`commit`](Self::commit) does, but does not wait. The callback is called
-    /// once, in order, inside a later poll, commit or close, and in any case before a partition is given up.
+    /// once, in order, inside a later poll, commit or close, and in any case before a partition is revoked.
     /// Kafka: `commitAsync`.
     ///
     /// Each poll takes along what waits to be written. Where that means a sync and a housekeeping thread is

@@ -25,8 +25,9 @@ const FOLLOW_INTERVAL: Duration = Duration::from_millis(10);
 /// Reads partitions and keeps its place in each: as a member of a group, which shares the partitions of
 /// its topics among its members, or by itself, on partitions it was given.
 ///
-/// `Send`, and used through `&mut`: one consumer per thread. Dropping it leaves the group at once and
-/// commits nothing more, so that what was not committed is delivered to somebody else; [`close`](Self::close)
+/// `Send`, and used through `&mut`: one consumer per thread. Dropping it leaves the group at once (a static
+/// member keeps its place for the session timeout) and commits nothing more, so that what was not committed
+/// is delivered to somebody else; [`close`](Self::close)
 /// commits first if automatic commits are on.
 ///
 /// # Examples
@@ -289,8 +290,8 @@ impl Consumer {
         ConsumerWaker::new(&self.inbox)
     }
 
-    /// Goes through everything up to the ends that the assigned partitions have now, then stops: with it
-    /// a test needs no timeout.
+    /// Goes through everything, at least up to the ends that the assigned partitions have now, then stops:
+    /// with it a test needs no timeout.
     ///
     /// What was sent before the call is among it, whether anybody waited for it or not. A member of a
     /// group gets its share only. Where the group waits for its first members

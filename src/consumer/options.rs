@@ -13,12 +13,12 @@ use crate::offset::Offset;
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum OffsetReset {
-    /// At the first record that is so much younger than the present, or at the end if none is. Kafka:
+    /// At the first record that is not older than so long before now, or at the end if all are. Kafka:
     /// `by_duration`, KIP-1106.
     ByDuration(Duration),
     /// At the first record there is.
     Earliest,
-    /// At the end: only what is written after the partition was assigned. The default.
+    /// At the end, as it is at the first poll after the partition was assigned. The default.
     #[default]
     Latest,
     /// Nowhere: the poll fails with [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange).
@@ -54,7 +54,7 @@ impl Default for ConsumerOptions {
 }
 
 impl ConsumerOptions {
-    /// Kafka's defaults.
+    /// Kafka's defaults, but for those that `docs/DEFAULTS.md` names.
     pub fn new() -> Self {
         Self {
             offset_reset: OffsetReset::Latest,

@@ -418,7 +418,8 @@ impl Consumer {
         self.seek_each(Start::Beginning, partitions)
     }
 
-    /// Goes on from the end of every assigned partition, as it is at the next poll.
+    /// Goes on from the end of every assigned partition, as it is at the next poll or
+    /// [`position`](Self::position).
     ///
     /// # Errors
     ///

@@ -181,8 +181,9 @@ impl WorkersBuilder {
 /// - a panic of a handler, which goes on in the calling thread when all workers have stopped.
 ///
 /// In each case every worker ends after the record that it has in hand, commits what was handled, and
-/// leaves the group. What failed is the next record of its partition in the next run. A handler that wants
-/// to go on instead deals with its errors itself: tries again, or sends the record to another topic
+/// leaves the group; a static one keeps its place for the session timeout. What failed is the next record
+/// of its partition in the next run. A handler that wants to go on instead deals with its errors itself:
+/// tries again, or sends the record to another topic
 /// ([`without_timestamp`](crate::Record::without_timestamp), to be kept there).
 ///
 /// # Examples
@@ -365,8 +366,9 @@ impl Stop {
 pub struct WorkersStopper(Arc<Stop>);
 
 impl WorkersStopper {
-    /// Has every worker end after the record in hand, commit what was handled, and leave the group. Does
-    /// not wait for it: the run returns then. A run that has not begun ends at once.
+    /// Has every worker end after the record in hand, commit what was handled, and leave the group (a
+    /// static one keeps its place). Does not wait for it: the run returns then. A run that has not begun
+    /// ends at once.
     pub fn stop(&self) {
         self.0.ask();
     }

@@ -103,7 +103,7 @@ impl Partitioner for RoundRobin {
     }
 }
 
-/// Stays on one random partition until a batch's worth of bytes went there, then picks another, whatever the
+/// Stays on one random partition until a batch's worth of bytes went there, then picks one anew, whatever the
 /// keys. Kafka: the default for records without a key, KIP-794.
 ///
 /// Records gather into few large batches instead of many small ones, and spread evenly over time.

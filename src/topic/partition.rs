@@ -85,7 +85,7 @@ impl Partition {
         self.log.offsets()
     }
 
-    /// The bytes of its segments on the storage.
+    /// The bytes of its segments, up to their last batches. The last file may be longer by less than 1 MiB.
     pub fn size_bytes(&self) -> u64 {
         self.look();
         self.log.size_bytes()
@@ -216,7 +216,7 @@ impl Partition {
     }
 
     /// Removes all records below an offset, which becomes the log start; segments that lie wholly below
-    /// it are deleted. Returns the log start. Kafka: `deleteRecords`, KIP-107.
+    /// it are deleted, but for the last one. Returns the log start. Kafka: `deleteRecords`, KIP-107.
     ///
     /// A lower offset than the present start changes nothing.
     ///
