@@ -52,7 +52,7 @@ fn checksum(before: &[u8], covered: &[u8]) -> [u8; 4] {
 fn batches(segment: &[u8]) -> Vec<Range<usize>> {
     let (mut all, mut at) = (Vec::new(), SEGMENT_HEADER);
     while at + BATCH_HEADER <= segment.len() {
-        let end = at + word(segment, at + 4) as usize;
+        let end = at.saturating_add(word(segment, at + 4) as usize);
         if end < at + BATCH_HEADER || end > segment.len() {
             break;
         }
@@ -86,14 +86,16 @@ fn spoil(rng: &mut Rng, field: &mut [u8]) {
 /// Where a record's lengths and deltas are, those of its headers too.
 fn record_words(batch: &[u8]) -> Vec<usize> {
     let (mut all, mut at) = (Vec::new(), BATCH_HEADER);
-    while at + 16 <= batch.len() {
+    while at.saturating_add(16) <= batch.len() {
         all.extend([at, at + 4, at + 8, at + 12]);
         let (key, value) = (word(batch, at), word(batch, at + 4));
         let lengths = (key & 0x3FFF_FFFF) + (value & 0x3FFF_FFFF);
-        at += 16 + lengths as usize;
-        if key & 0x4000_0000 != 0 && at + 4 <= batch.len() {
+        at = at.saturating_add(16 + lengths as usize);
+        if key & 0x4000_0000 != 0 && at.saturating_add(4) <= batch.len() {
             all.extend([at, at + 4, at + 8]);
-            at += 4 + word(batch, at) as usize;
+            at = at
+                .saturating_add(4)
+                .saturating_add(word(batch, at) as usize);
         }
     }
     all
