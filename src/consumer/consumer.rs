@@ -163,7 +163,7 @@ impl Consumer {
         }
         let now = self.groups.now();
         self.say_alive(now);
-        self.look_for_missing();
+        self.look_for_missing(now);
         let result = self.poll_until(now, now.saturating_add(timeout), told);
         if !timeout.is_zero() {
             self.still_alive();
@@ -219,12 +219,12 @@ impl Consumer {
 
     /// Where no thread does, removes members of its group that have stopped polling: a poll that finds
     /// records, or need not wait for any, does not sleep.
-    fn look_for_missing(&self) {
+    fn look_for_missing(&self, now: Duration) {
         if self.membership.is_some()
             && !self.groups.catalog().environment.has_thread
             && let Some(cell) = &self.group
         {
-            self.groups.expire_members(cell);
+            self.groups.look_around(cell, now);
         }
     }
 

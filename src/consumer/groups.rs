@@ -19,6 +19,9 @@ use crate::sync::Mutex;
 use crate::timestamp::Timestamp;
 use crate::topic::Catalog;
 
+/// The longest time between two looks for members that have stopped, where no thread looks.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
 /// How often offsets are looked at that may have expired. Kafka: `offsets.retention.check.interval.ms`.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
 
@@ -59,11 +62,17 @@ impl Cells {
     }
 }
 
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// A group behind its lock.
 #[derive(Debug)]
 pub(super) struct GroupCell {
     pub(super) id: GroupId,
     pub(super) state: Mutex<CellState>,
+    /// When polls that do not sleep look for members that have stopped, in nanoseconds.
+    next_look: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -97,8 +106,7 @@ impl MemberSeat {
 
     /// The member polls, or has just come back from it; it may be about to sleep in there.
     pub(super) fn alive(&self, now: Duration, asleep: bool) {
-        let nanos = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
-        self.last_poll.store(nanos, Ordering::Release);
+        self.last_poll.store(nanos(now), Ordering::Release);
         self.asleep.store(asleep, Ordering::Release);
     }
 
@@ -215,6 +223,7 @@ impl Groups {
             Arc::new(GroupCell {
                 id: id.clone(),
                 state: Mutex::new(state),
+                next_look: AtomicU64::new(0),
             })
         });
         Arc::clone(cell)
@@ -347,6 +356,16 @@ impl Groups {
         }
         self.cells.lock().sweep();
         let _tried_again_later = self.rewrite();
+    }
+
+    /// Removes members that have stopped polling, if that is due: at the next deadline that is known, and
+    /// once in a while, since another may have come before it. Cheap enough for every poll.
+    pub(super) fn look_around(&self, cell: &GroupCell, now: Duration) {
+        if nanos(now) >= cell.next_look.load(Ordering::Acquire) {
+            let deadline = self.expire_members(cell).unwrap_or(Duration::MAX);
+            let next = deadline.min(now.saturating_add(LOOK_INTERVAL));
+            cell.next_look.store(nanos(next), Ordering::Release);
+        }
     }
 
     /// Removes members that have stopped polling. Returns when to look again.
