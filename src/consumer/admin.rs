@@ -145,13 +145,13 @@ impl ConsumerGroup {
 
     /// A member with a listener or assignors of its own.
     pub fn member(&self) -> GroupBuilder {
-        GroupBuilder::new(&self.groups, &self.cell(), self.options.clone())
+        GroupBuilder::new(&self.groups, &self.cell, self.options.clone())
     }
 
     /// So many members that share the partitions and hand each record to a handler, every one on a thread
     /// of its own: see [`Workers`](super::Workers).
     pub fn workers(&self, count: usize) -> WorkersBuilder {
-        WorkersBuilder::new(&self.groups, &self.cell(), self.options.clone(), count)
+        WorkersBuilder::new(&self.groups, &self.cell, self.options.clone(), count)
     }
 
     /// Its state, members and assignment. Of a group that is not there: that it is empty. Who wants to know
@@ -275,8 +275,7 @@ impl ConsumerGroup {
             if partition.topic.is_deleted() {
                 return Err(partition.topic.gone());
             }
-            // Whose record fails is told by it.
-            let _told = partition.log.settle_all();
+            partition.log.settle_quietly();
             let place = partition.topic_partition();
             let committed = self.groups.committed(&cell, place)?;
             let before = committed.map(|committed| committed.offset);

@@ -181,8 +181,7 @@ impl GroupBuilder {
     }
 
     fn join(self, subscription: Subscription) -> Result<Consumer, Error> {
-        let cell = self.groups.living(&self.cell);
-        let mut consumer = Consumer::new(&self.groups, self.options, Some(cell))?;
+        let mut consumer = Consumer::new(&self.groups, self.options, Some(&self.cell))?;
         consumer.listener = self.listener;
         consumer.assignors = self.assignors;
         consumer.join(subscription)?;
@@ -199,8 +198,7 @@ impl GroupBuilder {
         self,
         partitions: impl IntoIterator<Item = &'p Partition>,
     ) -> Result<Consumer, Error> {
-        let cell = self.groups.living(&self.cell);
-        let mut consumer = Consumer::new(&self.groups, self.options, Some(cell))?;
+        let mut consumer = Consumer::new(&self.groups, self.options, Some(&self.cell))?;
         consumer.assign(partitions)?;
         Ok(consumer)
     }

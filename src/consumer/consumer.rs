@@ -27,8 +27,7 @@ const FOLLOW_INTERVAL: Duration = Duration::from_millis(10);
 ///
 /// `Send`, and used through `&mut`: one consumer per thread. Dropping it leaves the group at once (a static
 /// member keeps its place for the session timeout) and commits nothing more, so that what was not committed
-/// is delivered to somebody else; [`close`](Self::close)
-/// commits first if automatic commits are on.
+/// is delivered to somebody else; [`close`](Self::close) commits first if automatic commits are on.
 ///
 /// # Examples
 ///
@@ -92,7 +91,7 @@ impl Consumer {
     pub(super) fn new(
         groups: &Arc<Groups>,
         options: ConsumerOptions,
-        group: Option<Arc<GroupCell>>,
+        group: Option<&Arc<GroupCell>>,
     ) -> Result<Self, Error> {
         options.check()?;
         Ok(Self {
@@ -106,7 +105,7 @@ impl Consumer {
             buffers: ReadBuffers::default(),
             unresolved: Vec::new(),
             next_number: 0,
-            group,
+            group: group.map(|cell| groups.living(cell)),
             membership: None,
             assignors: Vec::new(),
             listener: None,

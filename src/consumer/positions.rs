@@ -6,7 +6,7 @@ use super::consumer::Consumer;
 use super::inbox::Watch;
 use super::options::OffsetReset;
 use crate::error::{Error, ErrorKind, GroupError, InputError};
-use crate::log::{Listener, Log};
+use crate::log::Listener;
 use crate::name::TopicPartition;
 use crate::offset::Offset;
 use crate::timestamp::Timestamp;
@@ -187,18 +187,19 @@ impl Consumer {
             }
             _ => None,
         };
-        let is_end = start == Start::End || self.options.offset_reset == OffsetReset::Latest;
-        if is_end && start != Start::Beginning && committed.is_none() {
-            write_all(log);
-        }
+        let end = || {
+            // All that was sent so far comes before it.
+            log.settle_quietly();
+            log.high_watermark()
+        };
         let offsets = log.offsets();
         let position = match (start, committed) {
             (_, Some(committed)) => committed.offset,
             (Start::Beginning, None) => offsets.log_start,
-            (Start::End, None) => offsets.high_watermark,
+            (Start::End, None) => end(),
             (Start::Committed | Start::Reset, None) => match self.options.offset_reset {
                 OffsetReset::Earliest => offsets.log_start,
-                OffsetReset::Latest => offsets.high_watermark,
+                OffsetReset::Latest => end(),
                 OffsetReset::None => {
                     return Err(Error::from(GroupError::NoOffset).in_partition(&slot.place));
                 }
@@ -476,8 +477,7 @@ impl Consumer {
             let slot = self.slot(&place)?;
             let (log, topic) = (Arc::clone(slot.reader.log()), Arc::clone(&slot.topic));
             let catalog = self.groups.catalog();
-            // Whose record fails is told by it.
-            let _told = log.settle_all();
+            log.settle_quietly();
             let found = catalog
                 .follow_log(&log)
                 .and_then(|()| log.offset_for_time(timestamp));
@@ -541,11 +541,8 @@ impl Consumer {
     /// Those of [`position`](Self::position).
     pub fn lag(&mut self, place: &TopicPartition) -> Result<u64, Error> {
         let position = self.position(place)?;
-        let slot = self.slots.get(&self.number(place)?);
-        let Some(log) = slot.map(|slot| slot.reader.log()) else {
-            return Ok(0);
-        };
-        let _older_at_worst = self.groups.catalog().follow_log(log);
+        let log = Arc::clone(self.slot(place)?.reader.log());
+        let _older_at_worst = self.groups.catalog().follow_log(&log);
         Ok(log.high_watermark() - position)
     }
 
@@ -557,7 +554,7 @@ impl Consumer {
             return Err(slot.topic.gone());
         }
         let log = slot.reader.log();
-        write_all(log);
+        log.settle_quietly();
         Ok(log.high_watermark())
     }
 
@@ -596,13 +593,5 @@ impl Consumer {
                 slot.committed = Some(*offset);
             }
         }
-    }
-}
-
-/// Has everything written that was sent so far: it comes before the end of the partition.
-fn write_all(log: &Log) {
-    if !log.is_read_only() {
-        // Whose record fails is told by it.
-        let _told = log.settle_all();
     }
 }

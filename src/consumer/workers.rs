@@ -130,8 +130,7 @@ impl WorkersBuilder {
             if let Some(instance_id) = &mut options.instance_id {
                 *instance_id = format!("{instance_id}-{number}");
             }
-            let cell = Some(self.groups.living(&self.cell));
-            let mut consumer = Consumer::new(&self.groups, options, cell)?;
+            let mut consumer = Consumer::new(&self.groups, options, Some(&self.cell))?;
             consumer.assignors.clone_from(&self.assignors);
             consumer.join(subscription.clone())?;
             consumers.push(consumer);

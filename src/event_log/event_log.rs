@@ -340,9 +340,8 @@ impl EventLog {
         &self.owned.report
     }
 
-    /// Reads every byte of every partition, and says what is wrong. Writes what was
-    /// sent and waits for it, and changes nothing else; records may be sent and
-    /// deleted meanwhile.
+    /// Reads every byte of every partition, and says what is wrong. Writes what was sent and waits for it,
+    /// and changes nothing else; records may be sent and deleted meanwhile.
     ///
     /// # Errors
     ///

@@ -128,7 +128,8 @@ impl Group {
     ///
     /// # Errors
     ///
-    /// `SubscribedToTopic` if a member subscribes to one of the topics. Kafka: KIP-496.
+    /// `SubscribedToTopic` if a member subscribes to one of the topics, `GroupNotFound` of a group with
+    /// neither members nor offsets. Kafka: KIP-496.
     pub(crate) fn check_delete_offsets(&self, places: &[TopicPartition]) -> Result<()> {
         if self.is_idle() {
             return Err(GroupError::GroupNotFound.into());

@@ -444,6 +444,14 @@ impl Log {
         }
     }
 
+    /// The same for whoever only wants it to be over: whose record fails is told by it. In a log opened
+    /// read-only there is nothing to wait for.
+    pub(crate) fn settle_quietly(&self) {
+        if !self.is_read_only() {
+            let _told = self.settle_all();
+        }
+    }
+
     /// Blocks until this does not wait any more to be written or synced, and nobody has it in hand; without
     /// it, until what is in hand is done.
     fn settle_upto(&self, queue: &mut MutexGuard<'_, Queue>, ticket: Option<&Arc<Ticket>>) {

@@ -373,8 +373,8 @@ impl Log {
     /// in the log already is brought to the new one.
     pub(crate) fn set_options(&self, options: Arc<TopicOptions>) -> Result<(), Error> {
         let harden = options.durability == Durability::Disk;
-        // Whose record failed is told by it; for the others the options change all the same.
-        let _told = self.settle_all();
+        // If one fails, the options change all the same.
+        self.settle_quietly();
         if harden {
             // From now on whoever waits for a sync syncs, and nobody beside him.
             *self.beside.lock() = false;

@@ -76,15 +76,19 @@ impl Log {
             high_watermark = offsets.high_watermark;
         }
         let kept = place.at.is_some();
-        match self.fetch_below(high_watermark, place, buffer, bytes_max) {
-            // The owner has cut and removed the file that the place was in. It is found anew.
-            Err(_) if kept && self.is_read_only() && from >= self.log_start_now() => {
-                self.fetch_below(high_watermark, place, buffer, bytes_max)
-            }
-            // Files that retention takes away while they are looked for are no damage.
-            Err(_) if from < self.log_start_now() => Err(self.out_of_range(from, self.offsets())),
-            read => read,
+        let read = self.fetch_below(high_watermark, place, buffer, bytes_max);
+        if read.is_ok() {
+            return read;
         }
+        if from < self.log_start_now() {
+            // Files that retention takes away while they are looked for are no damage.
+            return Err(self.out_of_range(from, self.offsets()));
+        }
+        if kept && self.is_read_only() {
+            // The owner has cut and removed the file that the place was in. It is found anew.
+            return self.fetch_below(high_watermark, place, buffer, bytes_max);
+        }
+        read
     }
 
     fn out_of_range(&self, offset: Offset, offsets: LogOffsets) -> Error {

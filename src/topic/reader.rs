@@ -131,9 +131,8 @@ impl PartitionReader {
     /// Reads the next piece; false if there is none.
     fn read_ahead(&mut self, buffers: &mut ReadBuffers, bytes_max: usize) -> Result<bool, Error> {
         let mut shared = buffers.take();
-        let Some(buffer) = Arc::get_mut(&mut shared) else {
-            return Ok(false);
-        };
+        // Nobody else holds it, so that nothing is copied.
+        let buffer = Arc::make_mut(&mut shared);
         let fetched = self.log.fetch(&mut self.place, buffer, bytes_max);
         match fetched {
             Ok(fetched) if !fetched.range.is_empty() => {
