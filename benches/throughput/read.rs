@@ -17,13 +17,18 @@ pub fn read(arguments: &Arguments) {
         let one = log.create_topic("one", options(Durability::Os)).unwrap();
         let three = options(Durability::Os).partitions(3);
         let three = log.create_topic("three", three).unwrap();
+        let thirty = options(Durability::Os).partitions(30);
+        let thirty = log.create_topic("thirty", thirty).unwrap();
         for (number, value) in values.iter().take(count).enumerate() {
-            one.producer().send(Record::new(value)).unwrap();
-            let record = Record::new(value).partition(number as u32 % 3);
-            three.producer().send(record).unwrap();
+            for topic in [&one, &three, &thirty] {
+                let partition = number as u32 % topic.partition_count();
+                let record = Record::new(value).partition(partition);
+                topic.producer().send(record).unwrap();
+            }
         }
-        one.flush().unwrap();
-        three.flush().unwrap();
+        for topic in [&one, &three, &thirty] {
+            topic.flush().unwrap();
+        }
         let waited = log.create_topic("waited", options(Durability::Os)).unwrap();
         for value in values.iter().take(count) {
             let record = Record::new(value);
@@ -57,13 +62,13 @@ pub fn read(arguments: &Arguments) {
         for (name, topic, options) in [
             ("one consumer, one partition", &one, from_start()),
             ("the same, 5000 records a poll", &one, long_polls),
+            ("one consumer, 30 partitions", &thirty, from_start()),
             ("one consumer, a batch per record", &waited, from_start()),
         ] {
             let log = &log;
             table.cell(name, "-", count, bytes, move || {
-                let partition = topic.partition(0).unwrap();
                 let consumer = log.consumer().options(options.clone());
-                let mut consumer = consumer.assign([&partition]).unwrap();
+                let mut consumer = consumer.assign(&topic.partitions()).unwrap();
                 consumer.seek_to_beginning().unwrap();
                 time(|| consume(&mut consumer, count))
             });
