@@ -1,7 +1,9 @@
 //! The crate's own door to locks, condition variables and threads, so that a model checker can stand in.
 
 use std::io;
-use std::thread::{JoinHandle, Scope, ScopedJoinHandle};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{JoinHandle, Scope, ScopedJoinHandle, yield_now};
+use std::time::Duration;
 
 pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 pub(crate) use std::thread::{Thread, current as current_thread, park, park_timeout, scope};
@@ -23,6 +25,54 @@ pub(crate) fn comes_soon(is_true: impl Fn() -> bool) -> bool {
     })
 }
 
+/// How often a thread lets others run before it goes to sleep.
+const YIELDS: u32 = 16;
+
+/// Whoever lets others run and is kept from the processor for longer has met somebody who does not wait, but
+/// computes for the whole of his time.
+const SLOW_YIELD: Duration = Duration::from_micros(500);
+
+/// For so many times as long nobody yields again, so that it takes no more than such a part of the time.
+const SLOW_YIELD_PART: u32 = 50;
+
+/// Waits for what other threads are about to do by letting them run. That takes a quarter of what falling
+/// asleep and being woken takes, where the processors have nothing else to do; where they have, it would take
+/// milliseconds, and is not done for a while.
+#[derive(Debug, Default)]
+pub(crate) struct Yielding {
+    /// Not before this time, in nanoseconds.
+    not_before: AtomicU64,
+}
+
+impl Yielding {
+    /// Lets others run until something comes true, a few times at most. `now` never decreases.
+    pub(crate) fn until(&self, now: impl Fn() -> Duration, is_true: impl Fn() -> bool) {
+        let mut before = now();
+        if nanos(before) < self.not_before.load(Ordering::Relaxed) {
+            return;
+        }
+        for _ in 0..YIELDS {
+            yield_now();
+            let after = now();
+            let taken = after.saturating_sub(before);
+            if taken > SLOW_YIELD {
+                let pause = taken.saturating_mul(SLOW_YIELD_PART);
+                let until = nanos(after.saturating_add(pause));
+                self.not_before.store(until, Ordering::Relaxed);
+                return;
+            }
+            if is_true() {
+                return;
+            }
+            before = after;
+        }
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// Starts a thread of the crate's own.
 pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(name.to_owned()).spawn(run)
@@ -37,4 +87,51 @@ pub(crate) fn spawn_scoped<'scope, T: Send + 'scope>(
     std::thread::Builder::new()
         .name(name.to_owned())
         .spawn_scoped(scope, run)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// How often others were let run when each time takes so long and what is waited for never comes true.
+    fn yields(yielding: &Yielding, time: &Cell<Duration>, each: Duration) -> u32 {
+        let looks = Cell::new(0);
+        let now = || {
+            let now = time.get();
+            time.set(now + each);
+            now
+        };
+        yielding.until(now, || {
+            looks.set(looks.get() + 1);
+            false
+        });
+        looks.get()
+    }
+
+    #[test]
+    fn others_are_let_run_a_few_times_and_until_it_comes_true() {
+        let (yielding, looks) = (Yielding::default(), Cell::new(0));
+        yielding.until(Duration::default, || {
+            looks.set(looks.get() + 1);
+            looks.get() == 3
+        });
+        assert_eq!(looks.get(), 3);
+        let time = Cell::default();
+        assert_eq!(yields(&yielding, &time, SLOW_YIELD), YIELDS);
+        assert_eq!(yields(&yielding, &time, SLOW_YIELD), YIELDS);
+    }
+
+    #[test]
+    fn where_others_compute_they_are_let_run_a_small_part_of_the_time() {
+        let (yielding, time) = (Yielding::default(), Cell::default());
+        let slow = SLOW_YIELD + Duration::from_nanos(1);
+        assert_eq!(yields(&yielding, &time, slow), 0);
+        let again = slow * (1 + SLOW_YIELD_PART);
+        time.set(again.saturating_sub(Duration::from_nanos(1)));
+        assert_eq!(yields(&yielding, &time, Duration::ZERO), 0);
+        time.set(again);
+        assert_eq!(yields(&yielding, &time, Duration::ZERO), YIELDS);
+    }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::Log;
 use super::queue::{RUN_BYTES, Run};
 use crate::limits::{to_u32, to_u64};
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex, Yielding};
 
 /// The part of the limit that buffers may have which are kept for the next batches; more are given back to
 /// the allocator.
@@ -48,6 +48,7 @@ pub(crate) struct Accumulator {
     freed: Condvar,
     spare: Mutex<Spare>,
     listed: Mutex<Vec<Arc<Log>>>,
+    pub(super) yielding: Yielding,
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -94,6 +95,7 @@ impl Accumulator {
             freed: Condvar::new(),
             spare: Mutex::default(),
             listed: Mutex::new(Vec::new()),
+            yielding: Yielding::default(),
             wake,
         }
     }

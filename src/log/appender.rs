@@ -356,7 +356,7 @@ impl Log {
         timeout: Option<Duration>,
     ) -> Result<Acknowledged, Error> {
         let start = timeout.map(|_| self.place.clock.monotonic());
-        let mut slept = false;
+        let (mut slept, mut yielded) = (false, false);
         loop {
             if let Some(outcome) = ticket.outcome() {
                 if slept {
@@ -372,11 +372,29 @@ impl Log {
                 self.drive(&mut queue, Goal::Acknowledged);
                 continue;
             }
+            if !std::mem::replace(&mut yielded, true) {
+                drop(queue);
+                self.let_others_write(ticket);
+                continue;
+            }
             ticket.lie_down();
             slept = true;
             drop(queue);
             self.sleep(ticket, timeout, start)?;
         }
+    }
+
+    /// Lets others run for a moment, if it takes no longer: perhaps until the batch is settled, or it is this
+    /// thread's turn to write.
+    fn let_others_write(&self, ticket: &Ticket) {
+        if self.place.manual_clock {
+            return;
+        }
+        let is_idle = || self.queue.try_lock().is_some_and(|queue| !queue.busy);
+        self.accumulator.yielding.until(
+            || self.place.clock.monotonic(),
+            || ticket.outcome().is_some() || is_idle(),
+        );
     }
 
     /// Sleeps until the batch is settled or it is this thread's turn to write.
