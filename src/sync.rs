@@ -25,11 +25,11 @@ pub(crate) fn comes_soon(is_true: impl Fn() -> bool) -> bool {
     })
 }
 
-/// How often a thread lets others run before it goes to sleep.
-const YIELDS: u32 = 16;
+/// How often a thread lets others run at least before it goes to sleep. Where many wait, each time takes long.
+const YIELDS_MIN: u32 = 16;
 
-/// Whoever lets others run and is kept from the processor for longer has met somebody who does not wait, but
-/// computes for the whole of his time.
+/// Whoever lets others run, and is kept from the processor for longer and in vain, has met somebody who does
+/// not wait, but computes for the whole of his time.
 const SLOW_YIELD: Duration = Duration::from_micros(500);
 
 /// For so many times as long nobody yields again, so that it takes no more than such a part of the time.
@@ -45,23 +45,31 @@ pub(crate) struct Yielding {
 }
 
 impl Yielding {
-    /// Lets others run until something comes true, a few times at most. `now` never decreases.
-    pub(crate) fn until(&self, now: impl Fn() -> Duration, is_true: impl Fn() -> bool) {
-        let mut before = now();
-        if nanos(before) < self.not_before.load(Ordering::Relaxed) {
+    /// Lets others run until something comes true, or a few times and for so long. `now` never decreases.
+    pub(crate) fn until(
+        &self,
+        at_most: Duration,
+        now: impl Fn() -> Duration,
+        is_true: impl Fn() -> bool,
+    ) {
+        let start = now();
+        if nanos(start) < self.not_before.load(Ordering::Relaxed) {
             return;
         }
-        for _ in 0..YIELDS {
+        let mut before = start;
+        let mut yields = 0;
+        while yields < YIELDS_MIN || before.saturating_sub(start) < at_most {
+            yields += 1;
             yield_now();
+            if is_true() {
+                return;
+            }
             let after = now();
             let taken = after.saturating_sub(before);
             if taken > SLOW_YIELD {
                 let pause = taken.saturating_mul(SLOW_YIELD_PART);
                 let until = nanos(after.saturating_add(pause));
                 self.not_before.store(until, Ordering::Relaxed);
-                return;
-            }
-            if is_true() {
                 return;
             }
             before = after;
@@ -96,14 +104,19 @@ mod tests {
     use super::*;
 
     /// How often others were let run when each time takes so long and what is waited for never comes true.
-    fn yields(yielding: &Yielding, time: &Cell<Duration>, each: Duration) -> u32 {
+    fn yields(
+        yielding: &Yielding,
+        time: &Cell<Duration>,
+        each: Duration,
+        at_most: Duration,
+    ) -> u32 {
         let looks = Cell::new(0);
         let now = || {
             let now = time.get();
             time.set(now + each);
             now
         };
-        yielding.until(now, || {
+        yielding.until(at_most, now, || {
             looks.set(looks.get() + 1);
             false
         });
@@ -111,27 +124,29 @@ mod tests {
     }
 
     #[test]
-    fn others_are_let_run_a_few_times_and_until_it_comes_true() {
+    fn others_are_let_run_until_it_comes_true_or_a_few_times_and_for_so_long() {
         let (yielding, looks) = (Yielding::default(), Cell::new(0));
-        yielding.until(Duration::default, || {
+        yielding.until(SLOW_YIELD, Duration::default, || {
             looks.set(looks.get() + 1);
-            looks.get() == 3
+            looks.get() == 100
         });
-        assert_eq!(looks.get(), 3);
+        assert_eq!(looks.get(), 100);
         let time = Cell::default();
-        assert_eq!(yields(&yielding, &time, SLOW_YIELD), YIELDS);
-        assert_eq!(yields(&yielding, &time, SLOW_YIELD), YIELDS);
+        let long = SLOW_YIELD * 20;
+        assert_eq!(yields(&yielding, &time, SLOW_YIELD, long), 20);
+        assert_eq!(yields(&yielding, &time, SLOW_YIELD / 2, long), 40);
+        assert_eq!(yields(&yielding, &time, SLOW_YIELD, SLOW_YIELD), YIELDS_MIN);
     }
 
     #[test]
     fn where_others_compute_they_are_let_run_a_small_part_of_the_time() {
         let (yielding, time) = (Yielding::default(), Cell::default());
         let slow = SLOW_YIELD + Duration::from_nanos(1);
-        assert_eq!(yields(&yielding, &time, slow), 0);
+        assert_eq!(yields(&yielding, &time, slow, slow), 1);
         let again = slow * (1 + SLOW_YIELD_PART);
         time.set(again.saturating_sub(Duration::from_nanos(1)));
-        assert_eq!(yields(&yielding, &time, Duration::ZERO), 0);
+        assert_eq!(yields(&yielding, &time, SLOW_YIELD, slow), 0);
         time.set(again);
-        assert_eq!(yields(&yielding, &time, Duration::ZERO), YIELDS);
+        assert_eq!(yields(&yielding, &time, SLOW_YIELD, slow), YIELDS_MIN);
     }
 }

@@ -5,6 +5,7 @@
 //! waits at the end of the partition, or when their linger ends; whoever comes first writes, and syncs,
 //! for everyone queued. So there is group commit without a timer.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::format::{BATCH_HEADER_BYTES, SEGMENT_HEADER_BYTES, encoded_bytes};
 use crate::limits::{HEADERS_MAX, saturating_usize, to_u64, to_usize};
 use crate::options::{Durability, TopicOptions};
 use crate::record::{Record, RecordMetadata};
-use crate::sync::{MutexGuard, park, park_timeout};
+use crate::sync::MutexGuard;
 use crate::timestamp::{Timestamp, TimestampType};
 
 /// A buffer for records that go straight to the file is kept with its partition if it is this small.
@@ -196,7 +197,8 @@ impl Log {
         max_block: Duration,
     ) -> Result<RecordMetadata, Error> {
         let mut queue = self.queue.lock();
-        if queue.busy || queue.has_work() || queue.options.durability == Durability::Memory {
+        let memory = queue.options.durability == Durability::Memory;
+        if memory || queue.busy || queue.has_work() || self.expects_others(&queue, 1) {
             drop(queue);
             let queued = self.enqueue(record, max_block)?;
             let acknowledged = self.wait(&queued.ticket, None)?;
@@ -205,7 +207,7 @@ impl Log {
         let explicit = self.admit(&queue, record, encoded_bytes(record))?;
         let timestamp = explicit.unwrap_or_else(|| self.place.clock.wall());
         self.list(&mut queue);
-        let mut run = std::mem::take(&mut queue.spare_run);
+        let mut run = mem::take(&mut queue.spare_run);
         run.begin_batch(timestamp, None);
         run.push(record, timestamp);
         let acknowledged = self.write_alone(&mut queue, &mut run);
@@ -248,7 +250,7 @@ impl Log {
     /// Has the housekeeping look at the partition, which accepts records: whoever closes it takes it off the
     /// list for good.
     fn list(self: &Arc<Self>, queue: &mut Queue) {
-        if !std::mem::replace(&mut queue.listed, true) {
+        if !mem::replace(&mut queue.listed, true) {
             self.accumulator.list(self);
         }
     }
@@ -349,155 +351,6 @@ impl Log {
         Ok(timestamp)
     }
 
-    /// Waits until a batch is acknowledged, and does the work if nobody else is at it.
-    pub(crate) fn wait(
-        &self,
-        ticket: &Ticket,
-        timeout: Option<Duration>,
-    ) -> Result<Acknowledged, Error> {
-        let start = timeout.map(|_| self.place.clock.monotonic());
-        let (mut slept, mut yielded) = (false, false);
-        loop {
-            if let Some(outcome) = ticket.outcome() {
-                if slept {
-                    ticket.pass_on();
-                }
-                return outcome.clone();
-            }
-            let mut queue = self.queue.lock();
-            if ticket.outcome().is_some() {
-                continue;
-            }
-            if !queue.busy {
-                self.drive(&mut queue, Goal::Acknowledged);
-                continue;
-            }
-            if !std::mem::replace(&mut yielded, true) {
-                drop(queue);
-                self.let_others_write(ticket);
-                continue;
-            }
-            ticket.lie_down();
-            slept = true;
-            drop(queue);
-            self.sleep(ticket, timeout, start)?;
-        }
-    }
-
-    /// Lets others run for a moment, if it takes no longer: perhaps until the batch is settled, or it is this
-    /// thread's turn to write.
-    fn let_others_write(&self, ticket: &Ticket) {
-        if self.place.manual_clock {
-            return;
-        }
-        let is_idle = || self.queue.try_lock().is_some_and(|queue| !queue.busy);
-        self.accumulator.yielding.until(
-            || self.place.clock.monotonic(),
-            || ticket.outcome().is_some() || is_idle(),
-        );
-    }
-
-    /// Sleeps until the batch is settled or it is this thread's turn to write.
-    fn sleep(
-        &self,
-        ticket: &Ticket,
-        timeout: Option<Duration>,
-        start: Option<Duration>,
-    ) -> Result<(), Error> {
-        let (Some(timeout), Some(start)) = (timeout, start) else {
-            loop {
-                park();
-                if ticket.outcome().is_some() {
-                    return Ok(());
-                }
-                let _queue = self.queue.lock();
-                if !ticket.lies() {
-                    return Ok(());
-                }
-            }
-        };
-        loop {
-            let passed = self.place.clock.monotonic().saturating_sub(start);
-            park_timeout(timeout.saturating_sub(passed));
-            if ticket.outcome().is_some() {
-                return Ok(());
-            }
-            let _queue = self.queue.lock();
-            let passed = self.place.clock.monotonic().saturating_sub(start);
-            // A clock that a test holds still must not make this wait for ever.
-            let over = passed >= timeout || self.place.manual_clock;
-            // Whoever is being woken may have others to wake: he is not to go without.
-            if !ticket.lies() || over && !ticket.get_up() {
-                return Ok(());
-            }
-            if over {
-                return Err(self.name(LogError::WaitTimeout { waited: timeout }.into()));
-            }
-        }
-    }
-
-    /// Does what [`settle_all`](Self::settle_all) does. Returns also how records failed that had been
-    /// acknowledged from memory, if nobody was told yet.
-    pub(crate) fn flush(&self) -> Result<(), Error> {
-        let settled = self.settle_all();
-        let untold = self.queue.lock().untold.take();
-        untold.map_or(settled, Err)
-    }
-
-    /// Blocks until everything sent before is acknowledged or has failed. Returns the last failure
-    /// meanwhile.
-    pub(crate) fn settle_all(&self) -> Result<(), Error> {
-        let mut queue = self.queue.lock();
-        let failures = queue.failures;
-        // What was sent before waits up to here, or is in the hands of whoever is writing.
-        let last = queue.waiting().last().cloned();
-        self.settle_upto(&mut queue, last.as_ref());
-        // Some of it may have been written only, whatever became of the last.
-        if let Some(last) = queue.waiting_for_sync().cloned() {
-            self.settle_upto(&mut queue, Some(&last));
-        }
-        match &queue.last_failure {
-            Some(error) if queue.failures != failures => Err(error.clone()),
-            _ => Ok(()),
-        }
-    }
-
-    /// The same for whoever only wants it to be over: whose record fails is told by it. In a log opened
-    /// read-only there is nothing to wait for.
-    pub(crate) fn settle_quietly(&self) {
-        if !self.is_read_only() {
-            let _told = self.settle_all();
-        }
-    }
-
-    /// Blocks until this does not wait any more to be written or synced, and nobody has it in hand; without
-    /// it, until what is in hand is done.
-    fn settle_upto(&self, queue: &mut MutexGuard<'_, Queue>, ticket: Option<&Arc<Ticket>>) {
-        loop {
-            let waits = queue.has_waiting(ticket);
-            match (queue.busy, waits) {
-                (false, false) => return,
-                (false, true) => self.drive(queue, Goal::Acknowledged),
-                (true, _) => {
-                    self.wait_for_round(queue);
-                    if !waits && !queue.has_waiting(ticket) {
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Waits until whoever is writing has done his round.
-    pub(super) fn wait_for_round(&self, queue: &mut MutexGuard<'_, Queue>) {
-        let round = queue.rounds;
-        while queue.busy && queue.rounds == round {
-            queue.watchers += 1;
-            self.round_done.wait(queue);
-            queue.watchers -= 1;
-        }
-    }
-
     /// Writes what waits, unless somebody is at it. For a reader that has reached the end.
     pub(crate) fn write_for_reader(&self) {
         let mut queue = self.queue.lock();
@@ -519,7 +372,7 @@ impl Log {
     pub(super) fn tick(&self, now: Duration, publish_interval: Duration) -> Attention {
         let published = self.publish(now, publish_interval);
         let mut queue = self.queue.lock();
-        let attention = if std::mem::take(&mut queue.watched.written_at_once) {
+        let attention = if mem::take(&mut queue.watched.written_at_once) {
             Attention::Seldom
         } else {
             Attention::Often

@@ -1,7 +1,8 @@
 //! Floor 3: the log of one partition: segments on a storage, with everything that keeps them true.
 //!
 //! - `appender`: records in, acknowledgements out; `queue`: what waits in between.
-//! - `round`: whoever needs it writes, and syncs, for everybody queued.
+//! - `round`: whoever needs it writes, and syncs, for everybody queued; `turns`: who that is, and how the
+//!   others wait; `gathering`: whom a sync had better wait for.
 //! - `writer`: batches into the active segment, which is `active`; rolling; syncing.
 //! - `reader`: checked batches out, by offset or by time.
 //! - `recovery`: what opening finds, and refuses to touch; `mend`: what it cuts off and writes anew.
@@ -18,6 +19,7 @@ mod accumulator;
 mod active;
 mod appender;
 mod files;
+mod gathering;
 mod mend;
 mod offsets;
 mod partition_log;
@@ -31,6 +33,7 @@ mod scan;
 mod segment;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod verify;
 mod writer;
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::Log;
+use super::gathering::Gathering;
 use super::round::Round;
 use crate::error::Error;
 use crate::format::{BatchBuilder, encoded_bytes};
@@ -205,6 +206,7 @@ pub(super) struct Queue {
     /// Whether the accumulator has this log on its list.
     pub(super) listed: bool,
     pub(super) watched: Watched,
+    pub(super) gathering: Gathering,
     pub(super) spare_round: Option<Round>,
     /// For a record that goes straight to the file.
     pub(super) spare_run: Run,
@@ -229,6 +231,7 @@ impl Queue {
             untold: None,
             listed: false,
             watched: Watched::default(),
+            gathering: Gathering::default(),
             spare_round: None,
             spare_run: Run::default(),
         }

@@ -9,6 +9,7 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::queue::{Acknowledged, Queue, Run};
 use super::writer::{Outcome, Writer};
@@ -37,10 +38,17 @@ pub(super) enum Goal {
 pub(super) struct Round {
     runs: VecDeque<Run>,
     sync: bool,
-    synced: Option<Result<(), Error>>,
+    synced: Option<Synced>,
     poisoned: bool,
     /// Those whose records were acknowledged or have failed.
     woken: Vec<Thread>,
+}
+
+/// How a sync went.
+#[derive(Debug)]
+struct Synced {
+    outcome: Result<(), Error>,
+    took: Duration,
 }
 
 impl Log {
@@ -67,6 +75,8 @@ impl Log {
         queue.watched.written_at_once = true;
         let options = Arc::clone(&queue.options);
         let durable = options.durability == Durability::Disk;
+        queue.gathering.come();
+        queue.gathering.begin();
         let mut poisoned = false;
         let performed = work_unlocked(queue, || {
             let mut writer = self.writer.lock();
@@ -198,7 +208,7 @@ impl Log {
         writer: &mut Writer,
         options: &TopicOptions,
         sync: bool,
-    ) -> Option<Result<(), Error>> {
+    ) -> Option<Synced> {
         let end = self.marks.log_end();
         if !sync {
             if options.durability != Durability::Disk {
@@ -206,15 +216,18 @@ impl Log {
             }
             return None;
         }
-        let synced = writer.sync(&self.place);
-        if synced.is_ok() {
+        let clock = &*self.place.clock;
+        let before = clock.monotonic();
+        let outcome = writer.sync(&self.place);
+        let took = clock.monotonic().saturating_sub(before);
+        if outcome.is_ok() {
             self.marks.raise_recovery_point(end);
             self.marks.raise_high_watermark(end);
             if writer.wants_checkpoint() {
                 self.write_checkpoint(writer, end);
             }
         }
-        Some(synced)
+        Some(Synced { outcome, took })
     }
 
     /// Tells the senders, with the queue locked again.
@@ -247,12 +260,16 @@ impl Log {
     fn settle_sync(
         &self,
         queue: &mut Queue,
-        synced: Option<Result<(), Error>>,
+        synced: Option<Synced>,
         poisoned: bool,
         woken: &mut Vec<Thread>,
     ) -> Option<Error> {
         let mut failure = None;
-        match synced {
+        let outcome = synced.map(|synced| {
+            queue.gathering.end(synced.took);
+            synced.outcome
+        });
+        match outcome {
             Some(Ok(())) => {
                 for (ticket, acknowledged) in queue.unsynced.drain(..) {
                     ticket.settle(Ok(acknowledged), woken);
@@ -324,5 +341,8 @@ fn begin_round(queue: &mut Queue, goal: Goal) -> Round {
     round.sync = goal == Goal::Acknowledged
         && (queue.options.durability == Durability::Disk || !queue.unsynced.is_empty());
     round.poisoned = false;
+    if round.sync {
+        queue.gathering.begin();
+    }
     round
 }

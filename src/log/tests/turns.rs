@@ -1,15 +1,17 @@
 //! One writes for others, and does no more than his turn.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
 use super::{World, options};
+use crate::clock::Clock;
 use crate::log::Listener;
 use crate::log::queue::RUN_BYTES;
-use crate::storage::{Fault, OperationKind};
-use crate::{Durability, EventLog, Record, TopicOptions};
+use crate::storage::{Fault, OperationKind, SimulatedStorage};
+use crate::{Durability, EventLog, Housekeeping, Record, Timestamp, Topic, TopicOptions};
 
 /// Tells that something was written, and waits until it may go on.
 #[derive(Debug)]
@@ -191,4 +193,73 @@ fn what_waits_while_the_level_changes_has_offsets_of_its_own() {
             [(offsets[0], &b"queued"[..]), (offsets[1], b"promised")]
         );
     });
+}
+
+/// Each look at it takes so long.
+#[derive(Debug)]
+struct Looks {
+    each: Duration,
+    count: AtomicU32,
+}
+
+impl Clock for Looks {
+    fn wall(&self) -> Timestamp {
+        Timestamp::EPOCH
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.each * self.count.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// A topic in which two senders have been told by the last sync, and may come back.
+fn where_two_are_expected(each_look: Duration) -> (SimulatedStorage, EventLog, Topic) {
+    let storage = SimulatedStorage::new();
+    let builder = EventLog::builder().storage(storage.clone());
+    let builder = builder.housekeeping(Housekeeping::Manual).clock(Looks {
+        each: each_look,
+        count: AtomicU32::new(0),
+    });
+    let log = builder.open().unwrap();
+    let options = TopicOptions::new().durability(Durability::Disk);
+    let topic = log.create_topic("t", options).unwrap();
+    topic
+        .producer()
+        .send_and_wait(Record::new("first"))
+        .unwrap();
+    let partition = topic.partition(0).unwrap();
+    let gathering = &mut partition.log.queue.lock().gathering;
+    gathering.come();
+    gathering.come();
+    gathering.begin();
+    gathering.end(Duration::from_millis(1));
+    (storage, log, topic)
+}
+
+#[test]
+fn whoever_comes_back_first_syncs_for_the_other_too() {
+    let (storage, _log, topic) = where_two_are_expected(Duration::ZERO);
+    let before = storage.operations();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                topic
+                    .producer()
+                    .send_and_wait(Record::new("again"))
+                    .unwrap()
+            });
+        }
+    });
+    let written_and_synced = 2;
+    assert_eq!(storage.operations() - before, written_and_synced);
+}
+
+#[test]
+fn who_waits_for_the_other_in_vain_does_so_for_a_while() {
+    let (_, _log, topic) = where_two_are_expected(Duration::from_micros(100));
+    let delivery = topic.producer().send_and_wait(Record::new("again"));
+    assert_eq!(delivery.unwrap().offset.value(), 1);
+    let partition = topic.partition(0).unwrap();
+    let queue = partition.log.queue.lock();
+    assert!(!queue.gathering.expects_others(0));
 }
