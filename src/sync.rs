@@ -25,7 +25,7 @@ pub(crate) fn comes_soon(is_true: impl Fn() -> bool) -> bool {
     })
 }
 
-/// How often a thread lets others run at least before it goes to sleep. Where many wait, each time takes long.
+/// How often a thread lets others run at least before it sleeps. Where many wait, each time takes long.
 const YIELDS_MIN: u32 = 16;
 
 /// Whoever lets others run, and is kept from the processor for longer and in vain, has met somebody who does

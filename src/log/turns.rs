@@ -61,7 +61,7 @@ impl Log {
         }
     }
 
-    /// Lets others run for a moment: perhaps until the batch is settled, or it is this thread's turn to write.
+    /// Lets others run for a moment: perhaps until the batch is settled, or it is this thread's turn.
     fn let_others_write(&self, ticket: &Ticket, at_most: Duration) {
         let is_idle = || self.queue.try_lock().is_some_and(|queue| !queue.busy);
         self.let_others_run(at_most, || ticket.outcome().is_some() || is_idle());
