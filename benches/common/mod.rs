@@ -104,6 +104,7 @@ pub struct Cell<'a> {
     records: usize,
     bytes: usize,
     run: Box<dyn FnMut() -> Duration + 'a>,
+    beside: bool,
     nanos: Vec<f64>,
 }
 
@@ -141,6 +142,11 @@ impl<'a> Table<'a> {
         assert_eq!(self.baselines, self.cells.len(), "baselines come first");
     }
 
+    /// Compares the cell that was added last also to the one before it.
+    pub fn compare_to_line_above(&mut self) {
+        self.cells.last_mut().unwrap().beside = true;
+    }
+
     pub fn cell(
         &mut self,
         name: &'static str,
@@ -155,6 +161,7 @@ impl<'a> Table<'a> {
             records,
             bytes,
             run: Box::new(run),
+            beside: false,
             nanos: Vec::new(),
         });
     }
@@ -176,9 +183,15 @@ impl<'a> Table<'a> {
         for baseline in baselines {
             print!(" x {} |", baseline.name);
         }
+        let beside = self.cells.iter().any(|cell| cell.beside);
+        if beside {
+            print!(" x line above |");
+        }
         print!("\n|---|---|--:|--:|--:|");
-        println!("{}", "--:|".repeat(self.baselines));
+        let columns = self.baselines + usize::from(beside);
+        println!("{}", "--:|".repeat(columns));
         let mut medians = Vec::new();
+        let mut above: Option<&Cell<'_>> = None;
         for cell in &self.cells {
             let nanos = median(cell.nanos.clone());
             medians.push(nanos);
@@ -191,14 +204,15 @@ impl<'a> Table<'a> {
                 thousands(1e9 / nanos),
                 bytes / nanos * 1e3
             );
-            for baseline in baselines {
-                let ratios = baseline.nanos.iter().zip(&cell.nanos);
+            let above = above.replace(cell).filter(|_| cell.beside);
+            for other in baselines.iter().chain(above) {
+                let ratios = other.nanos.iter().zip(&cell.nanos);
                 print!(
                     " {:.2} |",
                     median(ratios.map(|(base, own)| base / own).collect())
                 );
             }
-            println!();
+            println!("{}", if beside && !cell.beside { "  |" } else { "" });
         }
         medians
     }

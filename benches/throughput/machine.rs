@@ -12,8 +12,17 @@ use crate::common::{Directory, Values, time};
 
 pub fn create(path: &Path) -> File {
     drop(std::fs::remove_file(path));
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create_new(true);
+    open(
+        path,
+        OpenOptions::new().read(true).write(true).create_new(true),
+    )
+}
+
+pub fn append_to(path: &Path) -> File {
+    open(path, OpenOptions::new().append(true).create(true))
+}
+
+fn open(path: &Path, options: &OpenOptions) -> File {
     #[expect(
         clippy::disallowed_methods,
         reason = "the baseline is a file of its own"

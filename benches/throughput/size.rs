@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::hint::black_box;
-use std::io::Write as _;
+use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use topiclog::{Durability, Error, EventLog, Offset, Partition, Record, Topic};
 
 use crate::common::{Arguments, Directory, Table, Values, median, now, thousands, time};
-use crate::machine::{create, plain_writes};
+use crate::machine::{append_to, create, plain_writes};
 use crate::work::options;
 use crate::{BATCH, MIB};
 
@@ -256,17 +256,18 @@ pub fn spread(arguments: &Arguments) {
     let (count, bytes) = (values.count(), values.bytes().len());
     let directory = &Directory::new("spread");
     let all = [
-        ("1 partition", 1),
-        ("10 partitions", 10),
-        ("100 partitions", 100),
-        ("1,000 partitions", 1000),
-        ("10,000 partitions", 10_000),
+        ("1 partition", Some("1 buffered file"), 1),
+        ("10 partitions", Some("10 buffered files"), 10),
+        ("100 partitions", Some("100 buffered files"), 100),
+        ("1,000 partitions", Some("1,000 buffered files"), 1000),
+        // Both at once are more open files than a process may have.
+        ("10,000 partitions", None, 10_000),
     ];
     let all = &all[..if arguments.quick { 4 } else { 5 }];
     let mut logs = Vec::new();
-    for (name, partitions) in all {
+    for (name, plain, partitions) in all {
         match with_files(&directory.path().join(partitions.to_string()), *partitions) {
-            Ok(log) => logs.push((*name, *partitions, log)),
+            Ok(log) => logs.push((*name, *plain, *partitions, log)),
             Err(error) => println!("\nLeft out {name}: {error}."),
         }
     }
@@ -279,23 +280,33 @@ pub fn spread(arguments: &Arguments) {
             write_back();
             plain_writes(directory, values.bytes())
         });
-        for (name, partitions, (_, topic)) in &logs {
+        for (name, plain, partitions, (_, topic)) in &logs {
+            if let Some(plain) = plain {
+                table.cell(plain, "-", count, bytes, || {
+                    write_back();
+                    spread_plainly(directory, values, *partitions, run)
+                });
+            }
             table.cell(name, "page cache", count, bytes, || {
                 write_back();
                 time(|| spread_over(topic, values, *partitions, run))
             });
-            if *partitions == 1 {
-                table.compare_to_last();
+            if plain.is_some() {
+                table.compare_to_line_above();
             }
         }
         let medians = table.run(arguments.rounds.min(3));
-        if run > 1 {
-            let plain = ("ns/record", medians[0]);
-            arguments.point("spread", "plain write", ("partitions", 1.0), plain);
-        }
-        for ((_, partitions, _), nanos) in logs.iter().zip(&medians[1..]) {
+        let mut medians = medians.iter().skip(1);
+        for (_, plain, partitions, _) in &logs {
             let x = ("partitions", f64::from(*partitions));
-            arguments.point("spread", way, x, ("ns/record", *nanos));
+            let mut point = |series: &str| {
+                let nanos = *medians.next().unwrap();
+                arguments.point("spread", series, x, ("ns/record", nanos));
+            };
+            if plain.is_some() {
+                point(&format!("plain {way}"));
+            }
+            point(way);
         }
     }
 }
@@ -332,6 +343,23 @@ fn with_files(path: &Path, partitions: u32) -> Result<(EventLog, Topic), Error> 
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok((log, topic))
+}
+
+/// What the machine makes of it: a file for each partition, each behind a buffer as large as a batch.
+fn spread_plainly(directory: &Directory, values: &Values, count: u32, run: usize) -> Duration {
+    let directory = directory.path().join(format!("plain-{count}"));
+    std::fs::create_dir_all(&directory).unwrap();
+    let file = |number: u32| append_to(&directory.join(number.to_string()));
+    let mut files: Vec<_> = (0..count)
+        .map(|number| BufWriter::with_capacity(16 * 1024, file(number)))
+        .collect();
+    time(|| {
+        for (number, value) in values.iter().enumerate() {
+            let place = number / run % files.len();
+            files[place].write_all(value).unwrap();
+        }
+        files.iter_mut().for_each(|file| file.flush().unwrap());
+    })
 }
 
 fn spread_over(topic: &Topic, values: &Values, partitions: u32, run: usize) {
