@@ -358,7 +358,9 @@ fn spread_plainly(directory: &Directory, values: &Values, count: u32, run: usize
             let place = number / run % files.len();
             files[place].write_all(value).unwrap();
         }
-        files.iter_mut().for_each(|file| file.flush().unwrap());
+        for file in &mut files {
+            file.flush().unwrap();
+        }
     })
 }
 
