@@ -46,7 +46,7 @@ PLOTS = [
         [
             ("spread", "64 in a row", "64 in a row to each", False),
             ("spread", "one by one", "one by one to each", False),
-            ("spread", "plain write", "plain 1 MiB writes", True),
+            ("spread", "plain one by one", "one by one, plain files", True),
         ],
     ),
     (
