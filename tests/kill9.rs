@@ -13,10 +13,10 @@
 mod common;
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use common::{Dir, Rng, is_same, record};
-use topiclog::{Durability, EventLog, Offset, TopicOptions};
+use topiclog::{Durability, EventLog, Offset, Record, Topic, TopicOptions};
 
 const DIRECTORY: &str = "TOPICLOG_KILL9_DIRECTORY";
 
@@ -28,6 +28,24 @@ fn level(partition: u32) -> (&'static str, Durability) {
     }
 }
 
+fn topics(log: &EventLog) -> [Topic; 2] {
+    let options = TopicOptions::new().segment_bytes(20_000).retention(None);
+    [0, 1].map(|number| {
+        let (name, durability) = level(number);
+        log.open_or_create_topic(name, options.clone().durability(durability))
+            .unwrap()
+    })
+}
+
+fn start(child: &str, directory: &Dir) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args([child, "--exact", "--nocapture", "--test-threads=1"])
+        .env(DIRECTORY, directory.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
 /// Not a test of its own: what the child does until it is killed.
 #[test]
 fn child() {
@@ -35,12 +53,7 @@ fn child() {
         return;
     };
     let log = EventLog::open(directory).unwrap();
-    let options = TopicOptions::new().segment_bytes(20_000).retention(None);
-    let topics = [0, 1].map(|number| {
-        let (name, durability) = level(number);
-        log.open_or_create_topic(name, options.clone().durability(durability))
-            .unwrap()
-    });
+    let topics = topics(&log);
     let mut out = std::io::stdout().lock();
     loop {
         for (number, topic) in topics.iter().enumerate() {
@@ -58,12 +71,7 @@ fn a_killed_process_keeps_what_it_acknowledged() {
     let mut rng = Rng::new(common::seed());
     let mut acknowledged = [0, 0];
     for round in 0..8 * common::scale() {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["child", "--exact", "--nocapture", "--test-threads=1"])
-            .env(DIRECTORY, directory.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = start("child", &directory);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let enough = 1 + rng.below(120);
         let mut seen = 0;
@@ -115,5 +123,80 @@ fn note(line: &str, acknowledged: &mut [u64; 2]) -> bool {
     };
     let number: usize = number.parse().unwrap();
     acknowledged[number] = offset.parse::<u64>().unwrap() + 1;
+    true
+}
+
+/// Not a test of its own: a child whose senders share writes and syncs.
+#[test]
+fn child_with_threads() {
+    let Ok(directory) = std::env::var(DIRECTORY) else {
+        return;
+    };
+    let log = EventLog::open(directory).unwrap();
+    let topics = topics(&log);
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let topics = &topics;
+            scope.spawn(move || {
+                let producer = topics[thread % 2].producer();
+                for sent in 0.. {
+                    let value = format!("{}-{thread}-{sent}", std::process::id());
+                    let at = producer.send_and_wait(Record::new(&value)).unwrap();
+                    let line = format!("ACK {} {} {value}\n", thread % 2, at.offset);
+                    std::io::stdout().write_all(line.as_bytes()).unwrap();
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn what_was_acknowledged_to_one_of_many_threads_is_where_it_was_said_to_be() {
+    let directory = Dir::new("kill9-threads");
+    let mut rng = Rng::new(common::seed());
+    let mut acknowledged: [Vec<(usize, String)>; 2] = [Vec::new(), Vec::new()];
+    for round in 0..8 * common::scale() {
+        let mut child = start("child_with_threads", &directory);
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let enough = 1 + rng.below(500);
+        let mut seen = 0;
+        while seen < enough {
+            let line = lines.next().expect("the child ended by itself").unwrap();
+            seen += u64::from(note_value(&line, &mut acknowledged));
+        }
+        child.kill().unwrap();
+        for line in lines.map_while(Result::ok) {
+            note_value(&line, &mut acknowledged);
+        }
+        child.wait().unwrap();
+
+        let log = EventLog::open(directory.path()).unwrap();
+        for (number, acknowledged) in (0..).zip(&acknowledged) {
+            let partition = log.topic(level(number).0).unwrap().partition(0).unwrap();
+            let mut values = Vec::new();
+            for records in partition.scan(Offset::ZERO) {
+                for record in &records.unwrap() {
+                    values.push(record.value().unwrap().to_vec());
+                }
+            }
+            for (offset, value) in acknowledged {
+                let kept = values.get(*offset).map(Vec::as_slice);
+                assert_eq!(kept, Some(value.as_bytes()), "round {round}");
+            }
+        }
+    }
+    assert!(acknowledged.iter().all(|all| !all.is_empty()));
+}
+
+/// Notes a whole line of the child's: the last may have been cut off by its death.
+fn note_value(line: &str, acknowledged: &mut [Vec<(usize, String)>; 2]) -> bool {
+    let mut words = line.split(' ').skip_while(|word| !word.ends_with("ACK"));
+    let (_, Some(number), Some(offset), Some(value)) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return false;
+    };
+    let number: usize = number.parse().unwrap();
+    acknowledged[number].push((offset.parse().unwrap(), value.to_owned()));
     true
 }
