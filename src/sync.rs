@@ -28,12 +28,18 @@ pub(crate) fn comes_soon(is_true: impl Fn() -> bool) -> bool {
 /// How often a thread lets others run at least before it sleeps. Where many wait, each time takes long.
 const YIELDS_MIN: u32 = 16;
 
+/// How often at most, should a clock of the user's stand still.
+const YIELDS_MAX: u32 = 100_000;
+
 /// Whoever lets others run, and is kept from the processor for longer and in vain, has met somebody who does
 /// not wait, but computes for the whole of his time.
 const SLOW_YIELD: Duration = Duration::from_micros(500);
 
 /// For so many times as long nobody yields again, so that it takes no more than such a part of the time.
 const SLOW_YIELD_PART: u32 = 50;
+
+/// But for no longer than this: a process that was stopped for an hour has met nobody.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Waits for what other threads are about to do by letting them run. That takes a quarter of what falling
 /// asleep and being woken takes, where the processors have nothing else to do; where they have, it would take
@@ -57,9 +63,10 @@ impl Yielding {
             return;
         }
         let mut before = start;
-        let mut yields = 0;
-        while yields < YIELDS_MIN || before.saturating_sub(start) < at_most {
-            yields += 1;
+        for yields in 0..YIELDS_MAX {
+            if yields >= YIELDS_MIN && before.saturating_sub(start) >= at_most {
+                return;
+            }
             yield_now();
             if is_true() {
                 return;
@@ -67,7 +74,7 @@ impl Yielding {
             let after = now();
             let taken = after.saturating_sub(before);
             if taken > SLOW_YIELD {
-                let pause = taken.saturating_mul(SLOW_YIELD_PART);
+                let pause = taken.saturating_mul(SLOW_YIELD_PART).min(PAUSE_MAX);
                 let until = nanos(after.saturating_add(pause));
                 self.not_before.store(until, Ordering::Relaxed);
                 return;
@@ -136,6 +143,7 @@ mod tests {
         assert_eq!(yields(&yielding, &time, SLOW_YIELD, long), 20);
         assert_eq!(yields(&yielding, &time, SLOW_YIELD / 2, long), 40);
         assert_eq!(yields(&yielding, &time, SLOW_YIELD, SLOW_YIELD), YIELDS_MIN);
+        assert_eq!(yields(&yielding, &time, Duration::ZERO, long), YIELDS_MAX);
     }
 
     #[test]
@@ -144,6 +152,13 @@ mod tests {
         let slow = SLOW_YIELD + Duration::from_nanos(1);
         assert_eq!(yields(&yielding, &time, slow, slow), 1);
         let again = slow * (1 + SLOW_YIELD_PART);
+        time.set(again.saturating_sub(Duration::from_nanos(1)));
+        assert_eq!(yields(&yielding, &time, SLOW_YIELD, slow), 0);
+        time.set(again);
+        assert_eq!(yields(&yielding, &time, SLOW_YIELD, slow), YIELDS_MIN);
+        let (stopped, hour) = (time.get(), Duration::from_secs(3600));
+        assert_eq!(yields(&yielding, &time, hour, slow), 1);
+        let again = stopped + hour + PAUSE_MAX;
         time.set(again.saturating_sub(Duration::from_nanos(1)));
         assert_eq!(yields(&yielding, &time, SLOW_YIELD, slow), 0);
         time.set(again);
