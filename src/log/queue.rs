@@ -92,6 +92,12 @@ impl Ticket {
         place.map(|place| sleepers.swap_remove(place)).is_some()
     }
 
+    /// How many sleep.
+    #[cfg(test)]
+    pub(super) fn sleeping(&self) -> usize {
+        self.sleepers.lock().len()
+    }
+
     /// One of those who wait.
     fn wake_one(&self) -> Option<Thread> {
         self.sleepers.lock().pop()
@@ -368,7 +374,7 @@ mod tests {
             // One of them wants to write and may not; all others lie down behind it.
             let lying = || {
                 let queue = partition.log.queue.lock();
-                let mut sleepers = queue.waiting().map(|ticket| ticket.sleepers.lock().len());
+                let mut sleepers = queue.waiting().map(|ticket| ticket.sleeping());
                 sleepers.next()
             };
             while lying() != Some(SENDERS - 1) {

@@ -5,6 +5,7 @@
 //! - Before it sleeps, a thread lets others run for a moment, if that takes no longer.
 
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,7 +45,7 @@ impl Log {
                 } else {
                     let at_most = queue.gathering.wait();
                     drop(queue);
-                    self.let_others_come(at_most);
+                    self.let_others_come(ticket, at_most);
                 }
                 continue;
             }
@@ -75,9 +76,19 @@ impl Log {
     }
 
     /// Gives it to them, until they have come or one of them syncs.
-    fn let_others_come(&self, at_most: Duration) {
+    fn let_others_come(&self, ticket: &Ticket, at_most: Duration) {
         let is_over = |queue: MutexGuard<'_, Queue>| queue.busy || !self.expects_others(&queue, 0);
-        self.let_others_run(at_most, || self.queue.try_lock().is_some_and(is_over));
+        let until = || ticket.outcome().is_some() || self.queue.try_lock().is_some_and(is_over);
+        let waited = catch_unwind(AssertUnwindSafe(|| self.let_others_run(at_most, until)));
+        if let Err(panic) = waited {
+            // It was this thread's turn: those who sleep count on it, whatever a clock of the user's does.
+            let mut queue = self.queue.lock();
+            if !queue.busy {
+                self.drive(&mut queue, Goal::Acknowledged);
+            }
+            drop(queue);
+            resume_unwind(panic);
+        }
     }
 
     fn let_others_run(&self, at_most: Duration, until: impl Fn() -> bool) {

@@ -1,6 +1,6 @@
 //! One writes for others, and does no more than his turn.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::ScopedJoinHandle;
@@ -212,6 +212,25 @@ impl Clock for Looks {
     }
 }
 
+/// Panics once, under a thread called "next", when told to. Each look takes 100 microseconds.
+#[derive(Debug, Default)]
+struct Panics(Arc<AtomicBool>, AtomicU32);
+
+impl Clock for Panics {
+    fn wall(&self) -> Timestamp {
+        Timestamp::EPOCH
+    }
+
+    fn monotonic(&self) -> Duration {
+        let is_next = std::thread::current().name() == Some("next");
+        assert!(
+            !(is_next && self.0.swap(false, Ordering::Relaxed)),
+            "the clock panics"
+        );
+        Duration::from_micros(100) * self.1.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
 /// A topic in which two senders have been told by the last sync, and may come back.
 fn where_two_are_expected(each_look: Duration) -> (SimulatedStorage, EventLog, Topic) {
     let storage = SimulatedStorage::new();
@@ -262,4 +281,52 @@ fn who_waits_for_the_other_in_vain_does_so_for_a_while() {
     let partition = topic.partition(0).unwrap();
     let queue = partition.log.queue.lock();
     assert!(!queue.gathering.expects_others(0));
+}
+
+/// A clock that panicked under whoever was woken to write for all left the others asleep for ever.
+#[test]
+fn a_clock_that_panics_leaves_nobody_asleep() {
+    let clock = Panics::default();
+    let armed = Arc::clone(&clock.0);
+    let builder = EventLog::builder().storage(SimulatedStorage::new());
+    let builder = builder.housekeeping(Housekeeping::Manual).clock(clock);
+    let log = builder.open().unwrap();
+    let options = TopicOptions::new().durability(Durability::Disk);
+    let topic = log.create_topic("t", options).unwrap();
+    let partition = topic.partition(0).unwrap();
+    let (done, watchdog) = channel();
+    let send = |name: &str| {
+        let (producer, done) = (topic.producer(), done.clone());
+        let send = move || {
+            let send = || producer.send_and_wait(Record::new("x")).is_ok();
+            let _panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(send));
+            done.send(()).unwrap();
+        };
+        let builder = std::thread::Builder::new().name(name.into());
+        builder.spawn(send).unwrap()
+    };
+    let held = partition.log.writer.lock();
+    let mut senders = vec![send("first")];
+    while !partition.log.queue.lock().busy {
+        std::thread::yield_now();
+    }
+    senders.extend(["next", "next"].map(send));
+    let asleep = || {
+        let queue = partition.log.queue.lock();
+        queue
+            .waiting()
+            .map(|ticket| ticket.sleeping())
+            .sum::<usize>()
+    };
+    while asleep() < 2 {
+        std::thread::yield_now();
+    }
+    armed.store(true, Ordering::Relaxed);
+    drop(held);
+    for _ in 0..senders.len() {
+        watchdog.recv_timeout(Duration::from_secs(60)).unwrap();
+    }
+    for sender in senders {
+        sender.join().unwrap();
+    }
 }
