@@ -49,6 +49,8 @@ pub(crate) struct Accumulator {
     spare: Mutex<Spare>,
     listed: Mutex<Vec<Arc<Log>>>,
     pub(super) yielding: Yielding,
+    /// How many syncs senders have waited for.
+    syncs: AtomicU64,
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -96,6 +98,7 @@ impl Accumulator {
             spare: Mutex::default(),
             listed: Mutex::new(Vec::new()),
             yielding: Yielding::default(),
+            syncs: AtomicU64::new(0),
             wake,
         }
     }
@@ -129,6 +132,16 @@ impl Accumulator {
         }
         self.used.fetch_sub(bytes, Ordering::AcqRel);
         false
+    }
+
+    /// Counts a sync that senders have waited for. Returns which one it was.
+    pub(super) fn count_sync(&self) -> u64 {
+        self.syncs.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Which one was the last, of any partition.
+    pub(super) fn last_sync(&self) -> u64 {
+        self.syncs.load(Ordering::Relaxed)
     }
 
     /// Gives it back.

@@ -26,8 +26,9 @@ pub(super) struct Gathering {
     served: u64,
     /// How many will have come when all are back who waited at its end.
     all: u64,
-    /// How long it took.
+    /// How long it took, and which of all partitions' syncs it was.
     took: Duration,
+    number: u64,
     /// How many had come when somebody began to wait for others.
     waits_since: Option<u64>,
     /// For how many syncs nobody is waited for.
@@ -40,11 +41,13 @@ impl Gathering {
         self.came += 1;
     }
 
-    /// Whether others are worth waiting for if so many come now.
-    pub(super) fn expects_others(&self, coming: u32) -> bool {
+    /// Whether others are worth waiting for if so many come now. `last_sync` is that of all partitions: where
+    /// senders go from one to another, nobody can tell to which they come back.
+    pub(super) fn expects_others(&self, coming: u32, last_sync: u64) -> bool {
         let expected = u128::from(self.all.saturating_sub(self.begun));
         self.came + u64::from(coming) < self.all
             && self.rests == 0
+            && self.number == last_sync
             && expected * EACH.as_nanos() <= self.took.as_nanos()
     }
 
@@ -72,9 +75,9 @@ impl Gathering {
     }
 
     /// It ends: those for whom it was may come back, and who came meanwhile is there.
-    pub(super) fn end(&mut self, took: Duration) {
+    pub(super) fn end(&mut self, took: Duration, number: u64) {
         self.all = self.came + std::mem::take(&mut self.served);
-        self.took = took;
+        (self.took, self.number) = (took, number);
     }
 }
 
@@ -89,7 +92,7 @@ mod tests {
             (0..coming_before).for_each(|_| self.come());
             self.begin();
             (0..coming_meanwhile).for_each(|_| self.come());
-            self.end(SYNC);
+            self.end(SYNC, 1);
         }
     }
 
@@ -97,7 +100,7 @@ mod tests {
     fn who_waits_alone_expects_nobody() {
         let mut gathering = Gathering::default();
         for _ in 0..3 {
-            assert!(!gathering.expects_others(1));
+            assert!(!gathering.expects_others(1, 1));
             gathering.sync(1, 0);
         }
     }
@@ -106,14 +109,14 @@ mod tests {
     fn those_told_and_those_who_came_meanwhile_are_expected() {
         let mut gathering = Gathering::default();
         gathering.sync(3, 2);
-        assert!(gathering.expects_others(2));
-        assert!(!gathering.expects_others(3));
+        assert!(gathering.expects_others(2, 1));
+        assert!(!gathering.expects_others(3, 1));
         // Only one of the three comes back.
         gathering.sync(1, 0);
-        assert!(gathering.expects_others(2));
-        assert!(!gathering.expects_others(3));
+        assert!(gathering.expects_others(2, 1));
+        assert!(!gathering.expects_others(3, 1));
         gathering.sync(0, 0);
-        assert!(!gathering.expects_others(0));
+        assert!(!gathering.expects_others(0, 1));
     }
 
     #[test]
@@ -122,7 +125,7 @@ mod tests {
         gathering.sync(2, 0);
         assert_eq!(gathering.wait(), SYNC / PART_OF_A_SYNC);
         assert_eq!(gathering.short_sync(), SYNC);
-        gathering.end(Duration::from_secs(1));
+        gathering.end(Duration::from_secs(1), 1);
         assert_eq!(gathering.wait(), AT_MOST);
         assert_eq!(gathering.short_sync(), Duration::ZERO);
     }
@@ -131,9 +134,9 @@ mod tests {
     fn so_many_that_they_take_as_long_as_a_sync_are_not_waited_for() {
         let mut gathering = Gathering::default();
         gathering.sync(20, 0);
-        assert!(gathering.expects_others(1));
+        assert!(gathering.expects_others(1, 1));
         gathering.sync(20, 1);
-        assert!(!gathering.expects_others(1));
+        assert!(!gathering.expects_others(1, 1));
     }
 
     #[test]
@@ -142,13 +145,21 @@ mod tests {
         gathering.sync(2, 1);
         gathering.wait();
         gathering.sync(1, 1);
-        assert!(gathering.expects_others(1));
+        assert!(gathering.expects_others(1, 1));
         gathering.wait();
         for _ in 0..RESTS {
             gathering.sync(0, 2);
-            assert!(!gathering.expects_others(0));
+            assert!(!gathering.expects_others(0, 1));
         }
         gathering.sync(0, 2);
-        assert!(gathering.expects_others(0));
+        assert!(gathering.expects_others(0, 1));
+    }
+
+    #[test]
+    fn nobody_is_waited_for_who_may_come_to_another_partition() {
+        let mut gathering = Gathering::default();
+        gathering.sync(2, 0);
+        assert!(gathering.expects_others(1, 1));
+        assert!(!gathering.expects_others(1, 2));
     }
 }

@@ -266,7 +266,8 @@ impl Log {
     ) -> Option<Error> {
         let mut failure = None;
         let outcome = synced.map(|synced| {
-            queue.gathering.end(synced.took);
+            let number = self.accumulator.count_sync();
+            queue.gathering.end(synced.took, number);
             synced.outcome
         });
         match outcome {

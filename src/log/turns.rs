@@ -1,8 +1,8 @@
 //! Waiting for acknowledgements: whoever waits writes and syncs for everybody, unless somebody else is at it.
 //!
 //! **Invariants**
-//! - Nobody sleeps while there is something to write and nobody writes.
-//! - Before it sleeps, a thread lets others run for a moment, if that takes no longer.
+//! - Nobody sleeps while there is something to write and nobody writes or is about to.
+//! - Before it sleeps, a thread that has the time lets others run for a moment.
 
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -49,7 +49,7 @@ impl Log {
                 }
                 continue;
             }
-            if !mem::replace(&mut yielded, true) {
+            if timeout.is_none() && !mem::replace(&mut yielded, true) {
                 let at_most = queue.gathering.short_sync();
                 drop(queue);
                 self.let_others_write(ticket, at_most);
@@ -72,7 +72,9 @@ impl Log {
     pub(super) fn expects_others(&self, queue: &Queue, coming: u32) -> bool {
         queue.options.durability == Durability::Disk
             && !self.place.manual_clock
-            && queue.gathering.expects_others(coming)
+            && queue
+                .gathering
+                .expects_others(coming, self.accumulator.last_sync())
     }
 
     /// Gives it to them, until they have come or one of them syncs.

@@ -251,7 +251,10 @@ fn where_two_are_expected(each_look: Duration) -> (SimulatedStorage, EventLog, T
     gathering.come();
     gathering.come();
     gathering.begin();
-    gathering.end(Duration::from_millis(1));
+    gathering.end(
+        Duration::from_millis(1),
+        partition.log.accumulator.last_sync(),
+    );
     (storage, log, topic)
 }
 
@@ -280,7 +283,8 @@ fn who_waits_for_the_other_in_vain_does_so_for_a_while() {
     assert_eq!(delivery.unwrap().offset.value(), 1);
     let partition = topic.partition(0).unwrap();
     let queue = partition.log.queue.lock();
-    assert!(!queue.gathering.expects_others(0));
+    let last_sync = partition.log.accumulator.last_sync();
+    assert!(!queue.gathering.expects_others(0, last_sync));
 }
 
 /// A clock that panicked under whoever was woken to write for all left the others asleep for ever.
