@@ -12,6 +12,7 @@
 
 mod common;
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
@@ -114,16 +115,23 @@ fn a_killed_process_keeps_what_it_acknowledged() {
 }
 
 fn note(line: &str, acknowledged: &mut [u64; 2]) -> bool {
-    let mut words = line
-        .split(' ')
-        .skip_while(|word| !word.ends_with("ACK"))
-        .skip(1);
-    let (Some(number), Some(offset)) = (words.next(), words.next()) else {
+    let Some((number, offset, _)) = told(line) else {
         return false;
     };
-    let number: usize = number.parse().unwrap();
-    acknowledged[number] = offset.parse::<u64>().unwrap() + 1;
+    acknowledged[number] = offset + 1;
     true
+}
+
+/// What a line of the child's acknowledges: topic and offset, and what is said behind them.
+fn told(line: &str) -> Option<(usize, u64, Option<&str>)> {
+    let words = line.split(' ').skip_while(|word| !word.ends_with("ACK"));
+    let mut words = words.skip(1);
+    let (number, offset) = (words.next()?, words.next()?);
+    Some((
+        number.parse().unwrap(),
+        offset.parse().unwrap(),
+        words.next(),
+    ))
 }
 
 /// Not a test of its own: a child whose senders share writes and syncs.
@@ -154,7 +162,7 @@ fn child_with_threads() {
 fn what_was_acknowledged_to_one_of_many_threads_is_where_it_was_said_to_be() {
     let directory = Dir::new("kill9-threads");
     let mut rng = Rng::new(common::seed());
-    let mut acknowledged: [Vec<(usize, String)>; 2] = [Vec::new(), Vec::new()];
+    let mut acknowledged: [Vec<(u64, String)>; 2] = [Vec::new(), Vec::new()];
     for round in 0..8 * common::scale() {
         let mut child = start("child_with_threads", &directory);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -173,28 +181,23 @@ fn what_was_acknowledged_to_one_of_many_threads_is_where_it_was_said_to_be() {
         let log = EventLog::open(directory.path()).unwrap();
         for (number, acknowledged) in (0..).zip(&acknowledged) {
             let partition = log.topic(level(number).0).unwrap().partition(0).unwrap();
-            let mut values = Vec::new();
+            let mut values = HashMap::new();
             for records in partition.scan(Offset::ZERO) {
                 for record in &records.unwrap() {
-                    values.push(record.value().unwrap().to_vec());
+                    values.insert(record.offset().value(), record.value().unwrap().to_vec());
                 }
             }
             for (offset, value) in acknowledged {
-                let kept = values.get(*offset).map(Vec::as_slice);
+                let kept = values.get(offset).map(Vec::as_slice);
                 assert_eq!(kept, Some(value.as_bytes()), "round {round}");
             }
         }
     }
 }
 
-/// Notes a whole line of the child's: the last may have been cut off by its death.
-fn note_value(line: &str, acknowledged: &mut [Vec<(usize, String)>; 2]) {
-    let mut words = line.split(' ').skip_while(|word| !word.ends_with("ACK"));
-    let (_, Some(number), Some(offset), Some(value)) =
-        (words.next(), words.next(), words.next(), words.next())
-    else {
-        return;
-    };
-    let number: usize = number.parse().unwrap();
-    acknowledged[number].push((offset.parse().unwrap(), value.to_owned()));
+/// Notes a line of the child's, which is whole, since it is written at once.
+fn note_value(line: &str, acknowledged: &mut [Vec<(u64, String)>; 2]) {
+    if let Some((number, offset, Some(value))) = told(line) {
+        acknowledged[number].push((offset, value.to_owned()));
+    }
 }

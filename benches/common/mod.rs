@@ -136,12 +136,6 @@ impl<'a> Table<'a> {
         self.baselines += 1;
     }
 
-    /// Makes the cell that was added last a baseline too; all before it must be.
-    pub fn compare_to_last(&mut self) {
-        self.baselines += 1;
-        assert_eq!(self.baselines, self.cells.len(), "baselines come first");
-    }
-
     /// Compares the cell that was added last also to the one before it.
     pub fn compare_to_line_above(&mut self) {
         self.cells.last_mut().unwrap().beside = true;
