@@ -2,9 +2,9 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use crate::timestamp::Timestamp;
 
 /// Where a log gets its time from.

@@ -1,7 +1,6 @@
 //! [`Groups`]: the consumer groups of a log: a lock around each state machine, wake-ups, expiry.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use crate::group::{
 use crate::name::{GroupId, TopicPartition};
 use crate::options::Durability;
 use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::timestamp::Timestamp;
 use crate::topic::Catalog;
 

@@ -6,10 +6,10 @@
 //! the consumer is behind anyway.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::log::Listener;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Condvar, Mutex, comes_soon};
 
 /// Where news for one consumer arrives.

@@ -6,7 +6,6 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::consumer::Consumer;
 use super::groups::{GroupCell, Groups};
@@ -17,6 +16,7 @@ use crate::error::{Error, InputError};
 use crate::group::{Assignor, Subscription};
 use crate::name::{TopicName, TopicPartition};
 use crate::record::RecordRef;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{scope, spawn_scoped};
 use crate::topic::Topic;
 

@@ -4,12 +4,12 @@
 use std::fmt;
 use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::Log;
 use super::queue::{RUN_BYTES, Run};
 use crate::limits::{to_u32, to_u64};
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex, Yielding};
 
 /// The part of the limit that buffers may have which are kept for the next batches; more are given back to

@@ -1,8 +1,7 @@
 //! [`LogOffsets`], where a partition begins and ends, and the live marks behind it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use crate::offset::Offset;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Where a partition begins and ends, at one moment. All ranges are half-open.
 ///

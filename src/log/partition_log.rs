@@ -4,7 +4,6 @@ use std::fmt::{self, Debug};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::accumulator::Accumulator;
@@ -24,6 +23,7 @@ use crate::name::TopicPartition;
 use crate::offset::Offset;
 use crate::options::{Durability, TopicOptions};
 use crate::storage::{OpenMode, Storage, StorageLock};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex, RwLock, Thread};
 
 /// Where a log lives, and what it needs from outside.

@@ -3,7 +3,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use super::files::{index_name, index_path, segment_path};
 use super::scan::{Scanner, Step};
@@ -16,6 +15,7 @@ use crate::limits::{to_u32, to_u64};
 use crate::offset::Offset;
 use crate::storage::{OpenMode, Storage, StorageFile, read_all, read_exact_at, write_all_at};
 use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use crate::timestamp::Timestamp;
 
 /// The longest index file that is read: that of a segment of the largest size with the densest index.

@@ -1,7 +1,6 @@
 //! [`Partitioner`]: which partition a record goes to, and the three that are built in.
 
 use std::fmt::Debug;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::murmur2::partition_for_key;
 use crate::format::encoded_bytes;
@@ -9,6 +8,7 @@ use crate::limits::{BATCH_BYTES_DEFAULT, to_u64};
 use crate::name::TopicName;
 use crate::random::Random;
 use crate::record::Record;
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Chooses the partition of a record that does not name one itself.
 ///

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::delivery::{Deliveries, Delivery};
@@ -12,6 +11,7 @@ use crate::limits::MAX_BLOCK_DEFAULT;
 use crate::log::Log;
 use crate::name::TopicName;
 use crate::record::{Record, RecordMetadata, SendError};
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::topic::{Catalog, Topic, TopicState};
 
 /// How many records [`Producer::send_all`] takes from its iterator before it gives them to their batches.

@@ -1,9 +1,9 @@
 //! [`AppendOnly`]: a list that only grows, read without a lock.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::limits::{PARTITIONS_MAX, to_usize};
+use crate::sync::atomic::{AtomicU32, Ordering};
 
 /// Blocks of 1, 2, 4, ... elements; so many hold the most partitions there may be.
 const BLOCKS: usize = 17;

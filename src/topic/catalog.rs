@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::directory::{
@@ -22,6 +21,7 @@ use crate::name::{Id, TopicName, TopicPartition};
 use crate::options::TopicOptions;
 use crate::random::Random;
 use crate::storage::{Storage, StorageLock};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, RwLock};
 
 /// What a log gets from outside.

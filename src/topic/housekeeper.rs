@@ -4,7 +4,6 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -12,7 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::catalog::Catalog;
 use crate::log::{Attention, Log};
 use crate::options::Durability;
-use crate::sync::{Mutex, spawn};
+use crate::sync::{JoinHandle, Mutex, current_thread, spawn};
 
 /// The time between two looks at partitions that have something waiting. A record is written at the first
 /// look after its linger has passed since a look first saw it, so it may lie for two of these longer.
@@ -229,7 +228,7 @@ impl HousekeepingThread {
             return;
         };
         let _gone_already = self.sender.send(Command::Stop);
-        if thread.thread().id() != std::thread::current().id() {
+        if thread.thread().id() != current_thread().id() {
             let _panicked = thread.join();
         }
     }

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::append_only::AppendOnly;
 use crate::error::{Error, TopicError};
@@ -11,6 +10,7 @@ use crate::log::Log;
 use crate::name::{Id, TopicName};
 use crate::options::TopicOptions;
 use crate::sync::RwLock;
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// A topic that is there, or was.
 pub(crate) struct TopicState {

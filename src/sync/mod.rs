@@ -1,17 +1,23 @@
-//! The crate's own door to locks, condition variables and threads, so that a model checker can stand in.
+//! The crate's own door to locks, condition variables, atomics and threads, so that a model checker can stand
+//! in.
 
-use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::{JoinHandle, Scope, ScopedJoinHandle, yield_now};
+#[cfg(not(shuttle))]
+mod real;
+#[cfg(shuttle)]
+mod scheduled;
+
 use std::time::Duration;
 
-pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
-pub(crate) use std::thread::{Thread, current as current_thread, park, park_timeout, scope};
+use atomic::{AtomicU64, Ordering};
+#[cfg(not(shuttle))]
+pub(crate) use real::*;
+#[cfg(shuttle)]
+pub(crate) use scheduled::*;
 
 /// How often a thread looks before it goes to sleep: for some 4 microseconds, half of what falling asleep and
 /// being woken costs. Longer would take less from the median of a delay, but where all processors are busy
 /// it adds to the tail ten times as much: whoever else wants this one has to wait for the end of its time.
-const LOOKS: u32 = 128;
+const LOOKS: u32 = if cfg!(shuttle) { 1 } else { 128 };
 
 /// Looks for a moment whether something comes true by itself, so that what is about to happen need not
 /// wake anybody.
@@ -86,22 +92,6 @@ impl Yielding {
 
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Starts a thread of the crate's own.
-pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(run)
-}
-
-/// Starts a thread that ends before the scope does.
-pub(crate) fn spawn_scoped<'scope, T: Send + 'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    name: &str,
-    run: impl FnOnce() -> T + Send + 'scope,
-) -> io::Result<ScopedJoinHandle<'scope, T>> {
-    std::thread::Builder::new()
-        .name(name.to_owned())
-        .spawn_scoped(scope, run)
 }
 
 #[cfg(test)]
