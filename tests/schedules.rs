@@ -200,6 +200,33 @@ fn where_a_sync_fails_everybody_is_told() {
     });
 }
 
+/// Two senders wrote out each other's records and then waited for one another: what one of them had left
+/// meanwhile was written by nobody, until the time to wait was over.
+#[test]
+fn who_waits_for_memory_is_woken_when_there_is_some() {
+    in_many_orders(|| {
+        let log = open(SimulatedStorage::new(), 2048);
+        let options = TopicOptions::new().partitions(2).durability(Durability::Os);
+        let topic = log.create_topic("t", options).unwrap();
+        let senders: Vec<_> = (0..2)
+            .map(|partition| {
+                let producer = topic.producer().max_block(Duration::MAX);
+                thread::spawn(move || {
+                    for _ in 0..4 {
+                        let record = Record::new(vec![7; 700]).partition(partition);
+                        producer.send(record).unwrap();
+                    }
+                    producer.flush().unwrap();
+                })
+            })
+            .collect();
+        for sender in senders {
+            sender.join().unwrap();
+        }
+        log.close().unwrap();
+    });
+}
+
 #[test]
 fn a_topic_is_deleted_beside_its_senders() {
     in_many_orders(|| {

@@ -43,9 +43,10 @@ pub(crate) enum Attention {
 pub(crate) struct Accumulator {
     limit: u64,
     used: AtomicU64,
+    /// How many look for memory, and how often something has changed for them.
     waiting: AtomicUsize,
-    room: Mutex<()>,
-    freed: Condvar,
+    changes: Mutex<u64>,
+    changed: Condvar,
     spare: Mutex<Spare>,
     listed: Mutex<Vec<Arc<Log>>>,
     pub(super) yielding: Yielding,
@@ -93,8 +94,8 @@ impl Accumulator {
             limit,
             used: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
-            room: Mutex::new(()),
-            freed: Condvar::new(),
+            changes: Mutex::new(0),
+            changed: Condvar::new(),
             spare: Mutex::default(),
             listed: Mutex::new(Vec::new()),
             yielding: Yielding::default(),
@@ -124,14 +125,13 @@ impl Accumulator {
         reserved
     }
 
-    /// Takes memory. Where none is taken, it is always allowed, however much.
+    /// Takes memory, if there is as much.
     fn reserve(&self, bytes: u64) -> bool {
-        let before = self.used.fetch_add(bytes, Ordering::AcqRel);
-        if before == 0 || before.saturating_add(bytes) <= self.limit {
-            return true;
-        }
-        self.used.fetch_sub(bytes, Ordering::AcqRel);
-        false
+        let more = |used: u64| self.fits(used, bytes).then(|| used.saturating_add(bytes));
+        let reserved = self
+            .used
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
+        reserved.is_ok()
     }
 
     /// Counts a sync that senders have waited for. Returns which one it was.
@@ -146,30 +146,39 @@ impl Accumulator {
 
     /// Gives it back.
     pub(super) fn release(&self, bytes: u64) {
-        self.used.fetch_sub(bytes, Ordering::AcqRel);
-        if self.waiting.load(Ordering::Acquire) > 0 {
-            let _room = self.room.lock();
-            self.freed.notify_all();
+        self.used.fetch_sub(bytes, Ordering::SeqCst);
+        self.tell_waiting();
+    }
+
+    /// Tells those who look for memory that there may be some, or that somebody who wrote has ended and may
+    /// have left something to be written.
+    pub(super) fn tell_waiting(&self) {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            *self.changes.lock() += 1;
+            self.changed.notify_all();
         }
     }
 
-    /// Writes out what waits in any partition that nobody is writing at the moment.
-    pub(super) fn relieve(&self) {
+    /// Writes out what waits in any partition. If others are at it and there is still no room for so many
+    /// bytes, waits until that may have changed, at most so long.
+    pub(super) fn make_room(&self, bytes: u64, at_most: Duration) {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let seen = *self.changes.lock();
         let logs: Vec<_> = self.listed.lock().clone();
-        for log in logs {
-            log.write_pending();
+        // All of them: whoever is at one may be waiting for another.
+        let others = logs.iter().filter(|log| !log.write_pending()).count();
+        let mut changes = self.changes.lock();
+        let used = self.used.load(Ordering::SeqCst);
+        if others > 0 && *changes == seen && !self.fits(used, bytes) {
+            self.changed.wait_for(&mut changes, at_most);
         }
+        drop(changes);
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Waits until memory was given back, at most so long.
-    pub(super) fn wait_for_room(&self, bytes: u64, at_most: Duration) {
-        let mut room = self.room.lock();
-        self.waiting.fetch_add(1, Ordering::AcqRel);
-        let used = self.used.load(Ordering::Acquire);
-        if used > 0 && used.saturating_add(bytes) > self.limit {
-            self.freed.wait_for(&mut room, at_most);
-        }
-        self.waiting.fetch_sub(1, Ordering::AcqRel);
+    /// Where nothing is used anything fits, however much.
+    fn fits(&self, used: u64, bytes: u64) -> bool {
+        used == 0 || used.saturating_add(bytes) <= self.limit
     }
 
     /// An empty run.

@@ -255,13 +255,11 @@ impl Log {
         }
     }
 
-    /// Frees memory: writes what waits here, then elsewhere, then waits for others to do so.
+    /// Frees memory, or waits for others to do so.
     fn make_room(&self, bytes: u64, max_block: Duration, waited: &mut Duration) {
-        self.write_pending();
-        self.accumulator.relieve();
         let before = self.place.clock.monotonic();
-        self.accumulator
-            .wait_for_room(bytes, max_block.saturating_sub(*waited));
+        let at_most = max_block.saturating_sub(*waited);
+        self.accumulator.make_room(bytes, at_most);
         let passed = self.place.clock.monotonic().saturating_sub(before);
         // A clock that a test holds still must not make this wait for ever.
         *waited += if self.place.manual_clock {
@@ -359,12 +357,16 @@ impl Log {
         }
     }
 
-    /// Writes what waits, unless somebody is at it, to free its memory.
-    pub(super) fn write_pending(&self) {
+    /// Writes what waits, to free its memory. False if somebody else is at it.
+    pub(super) fn write_pending(&self) -> bool {
         let mut queue = self.queue.lock();
-        if !queue.busy && queue.has_unwritten() {
+        if queue.busy {
+            return false;
+        }
+        if queue.has_unwritten() {
             self.drive(&mut queue, Goal::Written);
         }
+        true
     }
 
     /// A moment of housekeeping: writes what has lingered, and tells other processes, once in so long a time,

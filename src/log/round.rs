@@ -117,6 +117,7 @@ impl Log {
             self.round_done.notify_all();
         }
         queue.busy = false;
+        self.accumulator.tell_waiting();
         let mut successor = None;
         if queue.has_work() {
             successor = queue.successor();
