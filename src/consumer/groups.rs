@@ -17,13 +17,17 @@ use crate::options::Durability;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::timestamp::Timestamp;
-use crate::topic::Catalog;
+use crate::topic::{Catalog, Every};
 
 /// The longest time between two looks for members that have stopped, where no thread looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How often offsets are looked at that may have expired. Kafka: `offsets.retention.check.interval.ms`.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
+
+/// How often it is looked whether the topic of committed offsets has become long. Also as soon as the log is
+/// opened: a program that never runs for long keeps it short too. Kafka: `log.cleaner.backoff.ms`.
+const REWRITE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// In so many parts of the time for which offsets are kept, those that are in use are committed again once.
 const RENEWALS: u32 = 7;
@@ -43,6 +47,7 @@ pub(crate) struct Groups {
     /// The topics as groups see them; made anew when they change.
     topics: Mutex<Arc<TopicCatalog>>,
     last_expiry: Mutex<Duration>,
+    rewrites: Every,
 }
 
 #[derive(Debug, Default)]
@@ -135,6 +140,7 @@ impl Groups {
             options,
             topics: Mutex::new(Arc::default()),
             last_expiry: Mutex::new(Duration::ZERO),
+            rewrites: Every::new(REWRITE_INTERVAL),
         };
         groups.load()?;
         Ok(groups)
@@ -333,6 +339,9 @@ impl Groups {
         for cell in self.all() {
             self.expire_members(&cell);
         }
+        if self.rewrites.is_due(now) {
+            let _tried_again_later = self.rewrite();
+        }
         {
             let mut last = self.last_expiry.lock();
             if now.saturating_sub(*last) < EXPIRY_INTERVAL {
@@ -355,7 +364,6 @@ impl Groups {
             self.with(&cell, |_, _| ());
         }
         self.cells.lock().sweep();
-        let _tried_again_later = self.rewrite();
     }
 
     /// Removes members that have stopped polling, if that is due: at the next deadline that is known, and

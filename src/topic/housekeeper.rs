@@ -28,19 +28,19 @@ const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Something that is due once in a while.
 #[derive(Debug)]
-struct Every {
+pub(crate) struct Every {
     interval: Duration,
     last: Mutex<Option<Duration>>,
 }
 
 impl Every {
-    fn new(interval: Duration) -> Self {
+    pub(crate) fn new(interval: Duration) -> Self {
         let last = Mutex::new(None);
         Self { interval, last }
     }
 
-    /// Whether it is due; from now on the next time is.
-    fn is_due(&self, now: Duration) -> bool {
+    /// Whether it is due, as it is the first time; from now on the next time is.
+    pub(crate) fn is_due(&self, now: Duration) -> bool {
         let mut last = self.last.lock();
         let due = last.is_none_or(|last| now.saturating_sub(last) >= self.interval);
         if due {

@@ -22,7 +22,7 @@ mod state;
 mod topic;
 
 pub(crate) use catalog::{Catalog, Environment};
-pub(crate) use housekeeper::{Bell, Housekeeper, HousekeepingThread};
+pub(crate) use housekeeper::{Bell, Every, Housekeeper, HousekeepingThread};
 pub use partition::Partition;
 pub(crate) use reader::{PartitionReader, ReadBuffers};
 pub(crate) use records::PartitionRecords;

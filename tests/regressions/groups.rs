@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use topiclog::storage::{Fault, OperationKind, SimulatedStorage};
 use topiclog::{
-    Assignment, AssignmentRequest, Assignor, Consumer, ConsumerGroup, ConsumerOptions, Durability,
-    Error, ErrorKind, EventLog, Offset, OffsetReset, OffsetTarget, RangeAssignor,
-    RebalanceListener, Record, RoundRobinAssignor, Topic, TopicName, TopicOptions, TopicPartition,
+    Assignment, AssignmentRequest, Assignor, CommittedOffset, Consumer, ConsumerGroup,
+    ConsumerOptions, Durability, Error, ErrorKind, EventLog, Offset, OffsetReset, OffsetTarget,
+    RangeAssignor, RebalanceListener, Record, RoundRobinAssignor, Topic, TopicName, TopicOptions,
+    TopicPartition,
 };
 
 use super::common::{self, clock};
@@ -197,6 +198,40 @@ fn a_commit_that_nobody_finishes_does_not_keep_the_offsets_from_being_rewritten(
         "{} bytes",
         offsets.size_bytes()
     );
+}
+
+/// The topic of committed offsets was looked at ten minutes after the log was opened: where a program was
+/// restarted more often, it grew without end.
+#[test]
+fn a_program_that_never_runs_for_long_keeps_the_offsets_short() {
+    let storage = SimulatedStorage::new();
+    let open = || {
+        let builder = EventLog::builder().storage(storage.clone()).clock(clock());
+        builder
+            .offsets_durability(Durability::Memory)
+            .open()
+            .unwrap()
+    };
+    let bytes = |log: &EventLog| {
+        let offsets = log.topic("__consumer_offsets").unwrap();
+        offsets.partition(0).unwrap().size_bytes()
+    };
+    let log = open();
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    let place = topic.partition(0).unwrap().topic_partition().clone();
+    let note = "n".repeat(4000);
+    for number in 0..2200 {
+        let commit = CommittedOffset::new(Offset::new(number)).metadata(note.as_str());
+        let group = log.consumer_group("g").unwrap();
+        group.set_offset(&place, &commit).unwrap();
+    }
+    assert!(bytes(&log) > 8 * 1024 * 1024);
+    log.close().unwrap();
+    let log = open();
+    log.run_housekeeping();
+    assert!(bytes(&log) < 4 * 1024 * 1024, "{} bytes", bytes(&log));
+    let committed = log.consumer_group("g").unwrap().committed();
+    assert_eq!(committed[0].1.offset(), Offset::new(2199));
 }
 
 /// A consumer left its group and joined it again: the assignors it was made with were gone, and it brought
