@@ -19,6 +19,15 @@ impl Random {
         Self(Mutex::new(seed))
     }
 
+    /// Goes another way from here on, for each id another.
+    pub(crate) fn stir(&self, id: Id) {
+        let mut state = self.0.lock();
+        let (halves, _) = id.as_bytes().as_chunks::<8>();
+        for half in halves {
+            *state = state.rotate_left(1) ^ u64::from_le_bytes(*half);
+        }
+    }
+
     pub(crate) fn next(&self) -> u64 {
         let mut state = self.0.lock();
         *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);

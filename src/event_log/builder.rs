@@ -131,7 +131,7 @@ impl EventLogBuilder {
     }
 
     /// Makes ids and the choice of partitions repeatable. Defaults to a seed from the system. Two logs of
-    /// one seed have the same ids: for tests only.
+    /// one seed have the same ids: for tests only. One log may be opened with the same seed again.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self

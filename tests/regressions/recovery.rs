@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use topiclog::storage::{Fault, OpenMode, OperationKind, SimulatedStorage, Storage, Survival};
 use topiclog::{
-    Durability, ErrorKind, Offset, Record, Timestamp, TimestampType, Topic, TopicOptions,
+    Durability, ErrorKind, EventLog, Offset, Record, Timestamp, TimestampType, Topic, TopicOptions,
 };
 
 use super::common::{self, NOON, clock};
@@ -505,4 +505,26 @@ fn what_a_clean_close_proves_is_not_forgotten() {
             }
         }
     }
+}
+
+/// A log was opened with the seed it was opened with before, and made another topic: that had the id of the
+/// first, whose end it was measured by at the next opening, and said to be damaged.
+#[test]
+fn topics_made_after_two_openings_with_one_seed_are_two() {
+    let storage = SimulatedStorage::new();
+    let open = || {
+        let builder = EventLog::builder().storage(storage.clone()).clock(clock());
+        builder.seed(1).open().unwrap()
+    };
+    // Whoever makes its topic right after the opening draws the same numbers.
+    open().create_topic("none", TopicOptions::new()).unwrap();
+    let log = open();
+    log.create_topic("first", TopicOptions::new()).unwrap();
+    log.close().unwrap();
+    let log = open();
+    log.create_topic("second", TopicOptions::new()).unwrap();
+    let mut ids: Vec<_> = log.topics().iter().map(|topic| topic.id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 3);
 }
