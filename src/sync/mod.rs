@@ -32,7 +32,7 @@ pub(crate) fn comes_soon(is_true: impl Fn() -> bool) -> bool {
 }
 
 /// How often a thread lets others run at least before it sleeps. Where many wait, each time takes long.
-const YIELDS_MIN: u32 = 16;
+const YIELDS_MIN: u32 = if cfg!(shuttle) { 1 } else { 16 };
 
 /// How often at most, should a clock of the user's stand still.
 const YIELDS_MAX: u32 = 100_000;
