@@ -452,7 +452,8 @@ impl Consumer {
         }
     }
 
-    /// Leaves the group and gives up all partitions, those assigned by hand too. Nothing is committed.
+    /// Leaves the group and gives up all partitions, those assigned by hand too. Nothing is committed. A
+    /// static member keeps its place until its session timeout, as with [`close`](Self::close).
     ///
     /// # Errors
     ///
@@ -461,7 +462,7 @@ impl Consumer {
         self.check_usable("unsubscribe")?;
         self.finish_async_commits(true);
         let mut failure = Failure::default();
-        self.leave(Departure::Leave, &mut failure);
+        self.leave(Departure::Default, &mut failure);
         failure.into_result()
     }
 

@@ -106,8 +106,9 @@ impl ConsumerOptions {
         self
     }
 
-    /// How long a member may stay away from poll before its partitions go to others. Defaults to 5
-    /// minutes. Kafka: `max.poll.interval.ms`.
+    /// How long a member may stay away from poll before its partitions go to others; those of a static
+    /// member wait for its [`session_timeout`](Self::session_timeout) too. Defaults to 5 minutes. Kafka:
+    /// `max.poll.interval.ms`.
     ///
     /// Sleeping inside a poll is no absence; what a listener or a callback does there is.
     pub fn max_poll_interval(mut self, interval: Duration) -> Self {

@@ -419,7 +419,8 @@ impl Group {
         }
     }
 
-    /// Removes the members whose time is up, and ends the wait of a group that gathers.
+    /// Removes the members whose time is up, and ends the wait of a group that gathers. A static member that
+    /// has stopped polling goes away as if it had closed, and keeps its place for the session timeout.
     ///
     /// Call again at [`next_deadline`](Self::next_deadline).
     pub(crate) fn expire(&mut self, now: Duration) -> Vec<Expired> {
@@ -433,14 +434,23 @@ impl Group {
                     Presence::Away { .. } => ExpiryReason::SessionTimeout,
                 };
                 let member_id = member.id.clone();
-                (key, Expired { member_id, reason })
+                let waits_until = member.deadline().saturating_add(member.session_timeout);
+                let is_kept = member.is_here() && member.instance_id.is_some() && waits_until > now;
+                let away_since = is_kept.then_some(member.deadline());
+                (key, away_since, Expired { member_id, reason })
             })
             .collect();
-        for (key, _) in &due {
-            self.expel(*key);
+        for (key, away_since, expired) in &due {
+            if let Some(since) = away_since {
+                self.effects.wake.push(expired.member_id.clone());
+                self.roster.depart(*key, *since);
+                self.vacate(*key);
+            } else {
+                self.expel(*key);
+            }
         }
         self.advance_and_note(now);
-        due.into_iter().map(|(_, expired)| expired).collect()
+        due.into_iter().map(|(.., expired)| expired).collect()
     }
 
     /// When [`expire`](Self::expire) will have something to do, if nothing happens before.

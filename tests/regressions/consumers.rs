@@ -488,3 +488,55 @@ fn the_offset_of_a_quiet_partition_is_kept_while_its_reader_polls() {
     log.run_housekeeping();
     assert!(committed(&group).is_empty());
 }
+
+/// A static member that unsubscribed gave its place up: the others were rebalanced, where Kafka keeps it for
+/// the session timeout as it does at a close.
+#[test]
+fn a_static_member_that_unsubscribes_keeps_its_place() {
+    let (log, clock) = memory();
+    let topic = topic(&log, "t", 4);
+    let join = |instance| {
+        let member = group(&log, None).member().instance_id(instance);
+        member.subscribe([&topic]).unwrap()
+    };
+    let (mut a, mut b) = (join("a"), join("b"));
+    for _ in 0..2 {
+        assert!(poll(&mut a).is_empty() && poll(&mut b).is_empty());
+    }
+    let (before, generation) = (a.assignment(), b.generation());
+    a.unsubscribe().unwrap();
+    assert!(a.assignment().is_empty());
+    clock.advance(Duration::from_secs(44));
+    assert!(poll(&mut b).is_empty());
+    a.subscribe([&topic]).unwrap();
+    assert!(poll(&mut a).is_empty() && poll(&mut b).is_empty());
+    assert_eq!((a.assignment(), b.generation()), (before, generation));
+    a.unsubscribe().unwrap();
+    clock.advance(Duration::from_secs(45));
+    assert!(poll(&mut b).is_empty());
+    assert_eq!(b.assignment().len(), 4);
+}
+
+/// A static member that was stuck for longer than its poll interval found its partitions with others.
+#[test]
+fn a_static_member_that_was_stuck_gets_its_partitions_back() {
+    let (log, clock) = memory();
+    let topic = topic(&log, "t", 4);
+    put(&topic, 0, &["a"]);
+    let join = |instance| {
+        let member = group(&log, None).member().instance_id(instance);
+        member.subscribe([&topic]).unwrap()
+    };
+    let (mut a, mut b) = (join("a"), join("b"));
+    assert_eq!(poll(&mut a), ["a"]);
+    assert!(poll(&mut b).is_empty());
+    let (before, generation) = (a.assignment(), b.generation());
+    clock.advance(Duration::from_secs(299));
+    assert!(poll(&mut b).is_empty());
+    clock.advance(Duration::from_secs(45));
+    assert!(poll(&mut b).is_empty());
+    assert_eq!(a.commit().unwrap_err().kind(), ErrorKind::Fenced);
+    assert_eq!(poll(&mut a), ["a"]);
+    assert!(poll(&mut b).is_empty());
+    assert_eq!((a.assignment(), b.generation()), (before, generation));
+}

@@ -117,16 +117,37 @@ fn a_static_member_may_leave_for_good() {
     assert_eq!(group.settle(), "b1: t-0 t-1 t-2 t-3");
 }
 
+/// Its partitions went to others at once, and came back with two rebalances when it polled again.
 #[test]
-fn a_static_member_that_stops_polling_is_removed() {
+fn a_static_member_that_stops_polling_keeps_its_place_for_the_session_timeout() {
     let mut group = two_statics();
     group.wait(secs(299));
     group.asks("b1");
-    group.wait(secs(1));
+    group.wait(secs(11));
+    let now = group.now;
+    let expired = group.group.expire(now);
+    assert_eq!(expired[0].member_id, member("a1"));
+    assert_eq!(expired[0].reason, ExpiryReason::PollInterval);
+    assert_eq!(group.woken(), "a1");
+    assert_eq!(cause(group.poll("a1")), "UnknownMember");
+    assert_eq!(group.settle(), "a1: | b1: t-2 t-3");
+    assert_eq!(
+        group.group.next_deadline(),
+        Some(secs(345)),
+        "counted from the end of the poll interval"
+    );
+
+    group.join(Script::static_request("a2", "i", "t")).unwrap();
+    assert_eq!(group.asks("a2"), "assigned [t-0 t-1]");
+    assert_eq!(group.generation(), 2);
+
+    group.wait(secs(285));
+    group.asks("b1");
+    group.wait(secs(60));
     let now = group.now;
     let expired = group.group.expire(now);
     assert_eq!(expired[0].reason, ExpiryReason::PollInterval);
-    assert_eq!(group.settle(), "b1: t-0 t-1 t-2 t-3");
+    assert_eq!(group.settle(), "b1: t-0 t-1 t-2 t-3", "both times are up");
 }
 
 #[test]
