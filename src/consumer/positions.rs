@@ -274,7 +274,8 @@ impl Consumer {
     /// Replaces the partitions of a consumer that is not a member of a group. New ones begin at the
     /// committed offset if the consumer has a group id, else by its reset policy. Kafka: `assign`.
     ///
-    /// Of a group it commits first if automatic commits are on, unless the group has members by now.
+    /// Of a group it commits first if automatic commits are on, unless the group has members by now. To
+    /// assign no partitions at all is to [`unsubscribe`](Self::unsubscribe).
     ///
     /// # Errors
     ///
@@ -285,6 +286,10 @@ impl Consumer {
         partitions: impl IntoIterator<Item = &'p Partition>,
     ) -> Result<(), Error> {
         self.check_usable("assign")?;
+        let wanted: Vec<_> = partitions.into_iter().collect();
+        if wanted.is_empty() {
+            return self.unsubscribe();
+        }
         if self.membership.is_some() {
             let needs = "a consumer without a subscription; unsubscribe first";
             return Err(InputError::State {
@@ -295,7 +300,6 @@ impl Consumer {
         }
         let committed = self.try_auto_commit();
         self.await_auto_commit();
-        let wanted: Vec<_> = partitions.into_iter().collect();
         for place in self.assignment() {
             // A topic that was made again under its name is another.
             let stays = |partition: &&Partition| {

@@ -540,3 +540,24 @@ fn a_static_member_that_was_stuck_gets_its_partitions_back() {
     assert!(poll(&mut b).is_empty());
     assert_eq!((a.assignment(), b.generation()), (before, generation));
 }
+
+/// Assigning nothing committed like any other assignment, and was refused to a member, where Kafka takes it
+/// for `unsubscribe`.
+#[test]
+fn to_assign_nothing_is_to_unsubscribe() {
+    let (log, _clock) = memory();
+    let topic = topic(&log, "t", 1);
+    put(&topic, 0, &["a"]);
+    let group = group(&log, Some(EVERY));
+    let mut consumer = group.member().assign(&topic.partitions()).unwrap();
+    assert_eq!(poll(&mut consumer), ["a"]);
+    consumer.assign([]).unwrap();
+    assert!(consumer.assignment().is_empty());
+    assert!(committed(&group).is_empty());
+    consumer.subscribe([&topic]).unwrap();
+    assert_eq!(poll(&mut consumer), ["a"]);
+    consumer.assign([]).unwrap();
+    assert_eq!(consumer.member_id(), None);
+    assert!(group.describe().members.is_empty());
+    assert!(committed(&group).is_empty());
+}
