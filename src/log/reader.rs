@@ -50,12 +50,13 @@ pub(crate) struct Fetched {
 
 impl Log {
     /// Reads batches from `place` on, at most `bytes_max` but at least one, all below the high
-    /// watermark, and moves the place behind them. Nothing if it is at the high watermark.
+    /// watermark, and moves the place behind them. Nothing if it is at the high watermark, or at what is
+    /// acknowledged from memory and not written yet.
     ///
     /// # Errors
     ///
     /// [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange) if the place is below the log start or
-    /// beyond the log end, [`Corrupt`](crate::ErrorKind::Corrupt) if the next batch is damaged.
+    /// beyond the log's end, [`Corrupt`](crate::ErrorKind::Corrupt) if the next batch is damaged.
     pub(crate) fn fetch(
         &self,
         place: &mut ReadPosition,
@@ -66,7 +67,8 @@ impl Log {
         let from = place.offset;
         if from >= high_watermark || from < self.marks.log_start() {
             let offsets = self.offsets();
-            if from < offsets.log_start || from > offsets.log_end {
+            let is_beyond = from > offsets.log_end && from > self.queue.lock().next_offset;
+            if from < offsets.log_start || is_beyond {
                 return Err(self.out_of_range(from, offsets));
             }
             if from >= offsets.high_watermark {

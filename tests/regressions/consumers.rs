@@ -561,3 +561,28 @@ fn to_assign_nothing_is_to_unsubscribe() {
     assert!(group.describe().members.is_empty());
     assert!(committed(&group).is_empty());
 }
+
+/// A record was acknowledged from memory and not written yet: whoever sought to its offset was taken to be
+/// beyond the end, and began at the end after it.
+#[test]
+fn a_reader_may_go_to_whatever_is_acknowledged() {
+    let (log, _clock) = memory();
+    let options = TopicOptions::new().durability(Durability::Memory);
+    let topic = log.create_topic("t", options).unwrap();
+    let partition = topic.partition(0).unwrap();
+    let mut reader = log.consumer().assign([&partition]).unwrap();
+    put(&topic, 0, &["a", "b"]);
+    let last = topic.producer().send_and_wait(Record::new("c")).unwrap();
+    assert!(partition.read(last.offset).unwrap().is_empty());
+    reader.seek(&at(&topic, 0), last.offset).unwrap();
+    assert_eq!(poll(&mut reader), ["c"]);
+    let beyond = partition.read(Offset::new(4)).unwrap_err();
+    assert_eq!(beyond.kind(), ErrorKind::OffsetOutOfRange);
+
+    put(&topic, 0, &["d", "e"]);
+    let group = log.consumer_group("g").unwrap();
+    let next = Offset::new(4).into();
+    group.set_offset(&at(&topic, 0), &next).unwrap();
+    let mut member = group.subscribe([&topic]).unwrap();
+    assert_eq!(poll(&mut member), ["e"]);
+}
