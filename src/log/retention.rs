@@ -20,6 +20,10 @@ impl Log {
     /// Kafka: `DeleteRecords`, KIP-107. A lower offset than the present start changes nothing; one
     /// beyond the high watermark is refused.
     pub(crate) fn delete_records(&self, upto: Offset) -> Result<Offset, Error> {
+        if upto > self.marks.high_watermark() {
+            // What is acknowledged from memory may not be written yet.
+            self.settle_quietly();
+        }
         let mut removed = self.retention.lock();
         self.check_writable()?;
         let offsets = self.offsets();

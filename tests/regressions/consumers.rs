@@ -586,3 +586,17 @@ fn a_reader_may_go_to_whatever_is_acknowledged() {
     let mut member = group.subscribe([&topic]).unwrap();
     assert_eq!(poll(&mut member), ["e"]);
 }
+
+/// Records that were acknowledged from memory could not be deleted before they were written.
+#[test]
+fn what_is_acknowledged_may_be_deleted() {
+    let (log, _clock) = memory();
+    let options = TopicOptions::new().durability(Durability::Memory);
+    let topic = log.create_topic("t", options).unwrap();
+    let partition = topic.partition(0).unwrap();
+    let last = topic.producer().send_and_wait(Record::new("a")).unwrap();
+    let start = partition.delete_records(last.offset.next()).unwrap();
+    assert_eq!(start, Offset::new(1));
+    let beyond = partition.delete_records(Offset::new(2)).unwrap_err();
+    assert_eq!(beyond.kind(), ErrorKind::OffsetOutOfRange);
+}
