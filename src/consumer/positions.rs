@@ -586,8 +586,10 @@ impl Consumer {
         let slots = slots.filter_map(|number| self.slots.get(number));
         slots
             .filter(|slot| slot.start.is_none() && !slot.topic.is_deleted())
-            .filter(|slot| !only_new || slot.committed != Some(slot.reader.position()))
-            .map(|slot| (slot.place.clone(), slot.reader.position()))
+            // One that is sought may be larger than any that can be kept.
+            .map(|slot| (slot, slot.reader.position().min(Offset::MAX)))
+            .filter(|(slot, position)| !only_new || slot.committed != Some(*position))
+            .map(|(slot, position)| (slot.place.clone(), position))
             .collect()
     }
 

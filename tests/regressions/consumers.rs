@@ -600,3 +600,20 @@ fn what_is_acknowledged_may_be_deleted() {
     let beyond = partition.delete_records(Offset::new(2)).unwrap_err();
     assert_eq!(beyond.kind(), ErrorKind::OffsetOutOfRange);
 }
+
+/// A reader may seek any offset, and the reset policy meets one that no record can have. The automatic commit
+/// of it was refused: the next poll failed for that, and so did the close.
+#[test]
+fn a_position_that_no_record_can_have_does_not_fail_a_commit() {
+    let (log, clock) = memory();
+    let topic = topic(&log, "t", 1);
+    put(&topic, 0, &["a"]);
+    let group = group(&log, Some(EVERY));
+    let mut member = group.subscribe([&topic]).unwrap();
+    assert_eq!(poll(&mut member), ["a"]);
+    member.seek(&at(&topic, 0), Offset::new(u64::MAX)).unwrap();
+    clock.advance(EVERY);
+    assert_eq!(poll(&mut member), ["a"]);
+    member.close().unwrap();
+    assert_eq!(committed(&group), ["t-0: 1"]);
+}
