@@ -154,7 +154,9 @@ fn use_partitions(topic: &Topic) {
             .map_while(Result::ok)
         {
             for record in &records {
-                assert!(record.offset() >= next && record.offset() < offsets.high_watermark);
+                let offset = record.offset();
+                let is_due = offset >= next && offset < offsets.high_watermark;
+                assert!(is_due, "{offset} where {next} was due, {offsets:?}");
                 next = record.next_offset();
             }
         }

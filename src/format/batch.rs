@@ -223,7 +223,11 @@ impl<'a> Batch<'a> {
             });
         }
         let (_, payload) = whole.split_at(BATCH_HEADER_BYTES);
-        Frame::Batch(Self { head, payload })
+        let batch = Self { head, payload };
+        if batch.header().end_offset() > Offset::MAX {
+            return damaged("its offsets are larger than any can be");
+        }
+        Frame::Batch(batch)
     }
 
     /// What it says of itself. Only what is asked of it is read.
@@ -477,6 +481,24 @@ mod tests {
             .map(|record| batch.header().timestamp(record.time_delta).as_millis())
             .collect();
         assert_eq!(times, [1000, 900]);
+    }
+
+    /// Nobody could read on behind it.
+    #[test]
+    fn offsets_end_at_the_largest() {
+        let forged = |base: u64, last_delta: u32| {
+            let mut bytes = sample();
+            put(&mut bytes, 16, base.to_le_bytes());
+            put(&mut bytes, 24, last_delta.to_le_bytes());
+            let crc = checksum(7, bytes.get(4..).unwrap());
+            put(&mut bytes, 0, crc.to_le_bytes());
+            matches!(Batch::parse(&bytes, 7), Frame::Batch(_))
+        };
+        let largest = Offset::MAX.value();
+        assert!(forged(largest - 2, 1));
+        assert!(!forged(largest - 1, 1));
+        assert!(!forged(largest - 2, 2));
+        assert!(!forged(u64::MAX, 1));
     }
 
     #[test]
