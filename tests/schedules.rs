@@ -209,6 +209,14 @@ fn who_waits_for_memory_is_woken_when_there_is_some() {
         let log = open(SimulatedStorage::new(), 2048);
         let options = TopicOptions::new().partitions(2).durability(Durability::Os);
         let topic = log.create_topic("t", options).unwrap();
+        // One who waits for its own record holds the partition as well, and has no memory to give back.
+        let waiting = topic.clone();
+        let waiting = thread::spawn(move || {
+            for _ in 0..2 {
+                let record = Record::new("v").partition(0);
+                waiting.producer().send_and_wait(record).unwrap();
+            }
+        });
         let senders: Vec<_> = (0..2)
             .map(|partition| {
                 let producer = topic.producer().max_block(Duration::MAX);
@@ -224,6 +232,7 @@ fn who_waits_for_memory_is_woken_when_there_is_some() {
         for sender in senders {
             sender.join().unwrap();
         }
+        waiting.join().unwrap();
         log.close().unwrap();
     });
 }
