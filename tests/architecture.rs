@@ -129,7 +129,8 @@ fn module(path: &Path) -> String {
 
 /// The part of a source that is compiled into the crate: no comments, no tests at the end.
 fn code(text: &str) -> String {
-    let text = text.split("#[cfg(test)]").next().unwrap();
+    // A single item that only tests have is followed by what is shipped.
+    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
     let lines = text
         .lines()
         .filter(|line| !line.trim_start().starts_with("//"));
