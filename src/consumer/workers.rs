@@ -182,8 +182,8 @@ impl WorkersBuilder {
 /// In each case every worker ends after the record that it has in hand, commits what was handled, and
 /// leaves the group; a static one keeps its place for the session timeout. What failed is the next record
 /// of its partition in the next run. A handler that wants to go on instead deals with its errors itself:
-/// tries again, or sends the record to another topic
-/// ([`without_timestamp`](crate::Record::without_timestamp), to be kept there).
+/// tries again, as long as the run is not [to stop](WorkersStopper::is_stopping), or sends the record to
+/// another topic ([`without_timestamp`](crate::Record::without_timestamp), to be kept there).
 ///
 /// # Examples
 ///
@@ -370,5 +370,35 @@ impl WorkersStopper {
     /// ends at once.
     pub fn stop(&self) {
         self.0.ask();
+    }
+
+    /// Whether they are to stop, or have stopped: told so, or for another reason that ends a run. A handler
+    /// that tries a record again and again asks between two tries, and gives up with an error: the record is
+    /// not committed, and the next run begins with it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use topiclog::{ConsumerOptions, EventLog, OffsetReset, Record, RecordRef, TopicOptions};
+    ///
+    /// # fn send_mail(_: RecordRef<'_>) -> Result<(), std::io::Error> { Ok(()) }
+    /// # let log = EventLog::in_memory()?;
+    /// # let topic = log.create_topic("t", TopicOptions::new())?;
+    /// # topic.producer().send(Record::new("x"))?;
+    /// # let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+    /// # let group = log.consumer_group("g")?.options(options);
+    /// let workers = group.workers(3).subscribe([&topic])?.until_drained();
+    /// let stopper = workers.stopper();
+    /// workers.run(|record| loop {
+    ///     match send_mail(record) {
+    ///         Err(error) if stopper.is_stopping() => return Err(error.into()),
+    ///         Err(_) => std::thread::sleep(std::time::Duration::from_secs(1)),
+    ///         Ok(()) => return Ok(()),
+    ///     }
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_stopping(&self) -> bool {
+        self.0.is_asked()
     }
 }

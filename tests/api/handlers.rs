@@ -62,6 +62,28 @@ fn a_handler_that_fails_stops_all_and_the_next_run_begins_with_its_record() {
 }
 
 #[test]
+fn a_handler_that_tries_again_learns_that_the_run_is_to_end() {
+    let (_log, topic, group) = filled(2, 1);
+    let workers = group.workers(2).subscribe([&topic]).unwrap();
+    let stopper = workers.stopper();
+    assert!(!stopper.is_stopping());
+    let handle = |record: RecordRef<'_>| {
+        while record.partition() == 0 && !stopper.is_stopping() {
+            std::thread::yield_now();
+        }
+        Err("no mail server".into())
+    };
+    let error = workers.run(handle).unwrap_err();
+    assert_eq!(error.partition(), Some(1), "the other one gave up after it");
+    assert_eq!(committed(&group, &topic), [Some(0), Some(0)]);
+
+    let workers = group.workers(1).subscribe([&topic]).unwrap();
+    let stopper = workers.stopper();
+    stopper.stop();
+    assert!(stopper.is_stopping());
+}
+
+#[test]
 fn the_error_of_a_handler_comes_back_as_it_was() {
     let (_log, topic, group) = filled(1, 1);
     let fails = |_: RecordRef<'_>| {
