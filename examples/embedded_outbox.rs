@@ -62,7 +62,7 @@ fn work(directory: &Path, dies_at: Option<&str>) -> Result<(), Box<dyn Error>> {
                 return Ok(());
             }
             // What is committed is the next offset to read. On return it is on disk.
-            let done = (mail.topic_partition(), mail.offset().next().into());
+            let done = (mail.topic_partition(), mail.next_offset().into());
             waiting.consumer().commit_offsets([done])?;
         }
     }

@@ -140,7 +140,7 @@ impl Consumer {
     /// # let mut consumer = log.consumer_group("g")?.options(options).subscribe([&topic])?;
     /// for record in &consumer.poll(std::time::Duration::from_secs(1))? {
     ///     // handle it, then
-    ///     consumer.commit_offsets([(record.topic_partition(), record.offset().next().into())])?;
+    ///     consumer.commit_offsets([(record.topic_partition(), record.next_offset().into())])?;
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -202,7 +202,7 @@ impl Consumer {
     /// # let mut consumer = log.consumer_group("g")?.options(options).subscribe([&topic])?;
     /// for record in &consumer.poll(std::time::Duration::from_secs(1))? {
     ///     // handle it, then
-    ///     let next = (record.topic_partition(), record.offset().next().into());
+    ///     let next = (record.topic_partition(), record.next_offset().into());
     ///     consumer.commit_offsets_async([next], |committed| {
     ///         if let Err(error) = committed {
     ///             eprintln!("not committed: {error}");

@@ -92,7 +92,8 @@ impl EventLog {
         Self::builder().path(path).open()
     }
 
-    /// Opens the log in a directory to read it, beside the process that owns it.
+    /// Opens the log in a directory to read it, beside the process that owns it. Its groups are those of this
+    /// moment: no members, and what was committed by now. More in [`EventLogBuilder::read_only`].
     ///
     /// # Errors
     ///
