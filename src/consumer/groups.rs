@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::in_flight::InFlight;
+use super::in_flight::{InFlight, removals};
 use super::inbox::Inbox;
 use super::store::{Entry, OffsetStore};
 use crate::error::{Error, GroupError};
@@ -351,15 +351,13 @@ impl Groups {
         }
         let wall = self.wall();
         for cell in self.list() {
-            let staged = {
+            let (staged, _tried_again_later) = {
                 let mut state = cell.state.lock();
                 let mut expired = state.group.expire_offsets(wall);
                 expired.retain(|place| !state.in_flight.changes(place));
-                self.stage_removals(&cell, &mut state, expired)
+                self.hand_over(&cell, &mut state, removals(expired))
             };
-            if let Ok(staged) = staged {
-                let _tried_again_later = Self::finish(staged);
-            }
+            let _tried_again_later = Self::finish(staged);
             // What is on record about a group that has nothing left goes as well.
             self.with(&cell, |_, _| ());
         }

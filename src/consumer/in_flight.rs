@@ -63,6 +63,13 @@ impl InFlight {
     }
 }
 
+/// The changes that remove what was committed there.
+pub(super) fn removals(
+    places: Vec<TopicPartition>,
+) -> impl Iterator<Item = (TopicPartition, Option<Committed>)> {
+    places.into_iter().map(|place| (place, None))
+}
+
 impl CellState {
     /// Lets everybody see the commits that have arrived, whoever made them.
     pub(super) fn take_in(&mut self) {
@@ -115,60 +122,52 @@ impl Groups {
         // of its name.
         self.follow_up(cell, &mut state);
         state.group.check_commit(committer, &commits)?;
-        let mut queued = Vec::with_capacity(commits.len());
-        for OffsetCommit {
-            partition,
-            topic_id: _,
-            offset,
-            metadata,
-        } in commits
-        {
-            let Some(topic_id) = state.group.topic_id(&partition) else {
-                continue;
-            };
-            let log_offset = Offset::ZERO;
-            let offset_kept = Committed {
-                offset,
-                metadata,
-                topic_id,
+        let commit = |commit: OffsetCommit| {
+            let committed = Committed {
+                offset: commit.offset,
+                metadata: commit.metadata,
+                topic_id: state.group.topic_id(&commit.partition)?,
                 timestamp,
-                log_offset,
+                log_offset: Offset::ZERO,
             };
-            match self.store.append(&cell.id, &partition, Some(&offset_kept)) {
-                Ok(place) => queued.push(Change {
-                    place: partition,
-                    committed: Some(offset_kept),
-                    queued: place,
-                }),
-                Err(error) if queued.is_empty() => return Err(error),
-                Err(error) => {
-                    // What is on its way stays so; whoever commits again commits it all.
-                    let staged = state.in_flight.send_off(cell, queued);
-                    drop(state);
-                    let _told_of_the_first = Self::finish(staged);
-                    return Err(error);
-                }
-            }
+            Some((commit.partition, Some(committed)))
+        };
+        let changes: Vec<_> = commits.into_iter().filter_map(commit).collect();
+        let (staged, handed_over) = self.hand_over(cell, &mut state, changes);
+        drop(state);
+        if let Err(error) = handed_over {
+            // Whoever commits again commits it all.
+            let _told_of_the_first = Self::finish(staged);
+            return Err(error);
         }
-        Ok(state.in_flight.send_off(cell, queued))
+        Ok(staged)
     }
 
-    pub(super) fn stage_removals(
+    /// Hands changes to the log, with the group locked, up to the first that it refuses; those before it are
+    /// on their way all the same, to be finished as ever. Without anything committed it is a removal.
+    pub(super) fn hand_over(
         &self,
         cell: &Arc<GroupCell>,
         state: &mut CellState,
-        places: Vec<TopicPartition>,
-    ) -> Result<Staged, Error> {
-        let mut queued = Vec::with_capacity(places.len());
-        for place in places {
-            let removal = self.store.append(&cell.id, &place, None)?;
-            queued.push(Change {
-                place,
-                committed: None,
-                queued: removal,
-            });
+        changes: impl IntoIterator<Item = (TopicPartition, Option<Committed>)>,
+    ) -> (Staged, Result<(), Error>) {
+        let changes = changes.into_iter();
+        let mut on_their_way = Vec::with_capacity(changes.size_hint().0);
+        let mut refused = Ok(());
+        for (place, committed) in changes {
+            match self.store.append(&cell.id, &place, committed.as_ref()) {
+                Ok(queued) => on_their_way.push(Change {
+                    place,
+                    committed,
+                    queued,
+                }),
+                Err(error) => {
+                    refused = Err(error);
+                    break;
+                }
+            }
         }
-        Ok(state.in_flight.send_off(cell, queued))
+        (state.in_flight.send_off(cell, on_their_way), refused)
     }
 
     /// Removes committed offsets of a group, after `check` has said that this may be done.
@@ -180,13 +179,14 @@ impl Groups {
         // What nobody is going to finish has to be seen as well: else it stays in the log, without a
         // tombstone.
         Self::await_commits(cell, |_| true);
-        let staged = {
+        let (staged, handed_over) = {
             let mut state = cell.state.lock();
             state.take_in();
             let places = check(&state.group)?;
-            self.stage_removals(cell, &mut state, places)?
+            self.hand_over(cell, &mut state, removals(places))
         };
-        Self::finish(staged)
+        let finished = Self::finish(staged);
+        handed_over.and(finished)
     }
 
     /// Waits until a commit is kept, then lets everybody see it.
@@ -258,7 +258,7 @@ impl Groups {
         // A group made later has all its commits behind the place.
         let from = self.store.end();
         for cell in self.all() {
-            let staged = {
+            let (staged, handed_over) = {
                 let mut state = cell.state.lock();
                 state.take_in();
                 let kept = state.group.all_committed();
@@ -269,22 +269,16 @@ impl Groups {
                         latest.insert(change.place.clone(), change.committed.clone());
                     }
                 }
-                let mut queued = Vec::with_capacity(latest.len());
-                for (place, committed) in latest {
-                    let again = self.store.append(&cell.id, &place, committed.as_ref())?;
-                    queued.push(Change {
-                        place,
-                        committed,
-                        queued: again,
-                    });
-                }
+                let (staged, mut handed_over) = self.hand_over(&cell, &mut state, latest);
                 // Behind the offsets: a group without any is not kept while the log is read.
                 if let Some(since) = state.group.empty_since() {
-                    self.store.append_empty_since(&cell.id, Some(since))?;
+                    let told = self.store.append_empty_since(&cell.id, Some(since));
+                    handed_over = handed_over.and(told);
                 }
-                state.in_flight.send_off(&cell, queued)
+                (staged, handed_over)
             };
-            Self::finish(staged)?;
+            let finished = Self::finish(staged);
+            handed_over.and(finished)?;
         }
         self.store.drop_before(from)
     }

@@ -303,6 +303,45 @@ fn a_group_whose_deletion_failed_is_there_still_and_is_deleted_later() {
     assert!(log.consumer_groups().is_empty());
 }
 
+/// The storage failed while many offsets were deleted: those whose removal was written by then went on to
+/// count, and were gone when the log was opened the next time.
+#[test]
+fn offsets_whose_removal_was_written_before_a_failure_are_gone_at_once() {
+    let id = "g".repeat(255);
+    let mut met = 0;
+    for writes in 0..4 {
+        let storage = SimulatedStorage::new();
+        let open = |storage: SimulatedStorage| {
+            let builder = EventLog::builder().storage(storage).clock(clock());
+            let builder = builder.offsets_durability(Durability::Os);
+            builder.open().unwrap()
+        };
+        let log = open(storage.clone());
+        let topic = log.create_topic("t", TopicOptions::new().partitions(3000));
+        let group = log.consumer_group(&id).unwrap();
+        group
+            .reset(&topic.unwrap(), OffsetTarget::Earliest)
+            .unwrap();
+        // Where what a failed write has left cannot be cut off, nothing more is accepted.
+        let fault = Fault::error(super::EIO).after(writes).forever();
+        storage.fail(fault.only(OperationKind::Write));
+        storage.fail(
+            Fault::error(super::EIO)
+                .only(OperationKind::SetLen)
+                .forever(),
+        );
+        group
+            .delete_offsets(&TopicName::new("t").unwrap())
+            .unwrap_err();
+        let left = group.committed().len();
+        let log = open(storage.kill());
+        let after = log.consumer_group(&id).unwrap().committed().len();
+        assert_eq!(left, after, "after {writes} writes");
+        met += usize::from(left > 0 && left < 3000);
+    }
+    assert!(met > 0);
+}
+
 /// A consumer was removed from its group, and the group deleted: each of its polls failed with `NotFound`.
 /// Kafka makes the group anew.
 #[test]

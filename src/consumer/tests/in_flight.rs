@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::groups::{GroupCell, Groups};
-use super::super::in_flight::Staged;
+use super::super::in_flight::{Staged, removals};
 use super::{cell, open};
 use crate::ErrorKind;
 use crate::group::{Committer, OffsetCommit};
@@ -169,7 +169,7 @@ fn a_commit_that_arrives_while_its_group_is_deleted_is_kept() {
     let removals = {
         let mut state = old.state.lock();
         let places = state.group.check_delete().unwrap();
-        groups.stage_removals(&old, &mut state, places).unwrap()
+        groups.hand_over(&old, &mut state, removals(places)).0
     };
     let staged = stage(&groups, &old, 3000, "");
     Groups::finish(removals).unwrap();
