@@ -40,7 +40,7 @@ fn topics(log: &EventLog) -> [Topic; 2] {
 
 fn start(child: &str, directory: &Dir) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args([child, "--exact", "--nocapture", "--test-threads=1"])
+        .args([child, "--exact", "--ignored", "--nocapture"])
         .env(DIRECTORY, directory.path())
         .stdout(Stdio::piped())
         .spawn()
@@ -49,6 +49,7 @@ fn start(child: &str, directory: &Dir) -> Child {
 
 /// Not a test of its own: what the child does until it is killed.
 #[test]
+#[ignore = "run as a child by the test below, which kills it"]
 fn child() {
     let Ok(directory) = std::env::var(DIRECTORY) else {
         return;
@@ -136,6 +137,7 @@ fn told(line: &str) -> Option<(usize, u64, Option<&str>)> {
 
 /// Not a test of its own: a child whose senders share writes and syncs.
 #[test]
+#[ignore = "run as a child by the test below, which kills it"]
 fn child_with_threads() {
     let Ok(directory) = std::env::var(DIRECTORY) else {
         return;
