@@ -1,7 +1,7 @@
 //! Floor 6, the reading side: [`Consumer`], [`ConsumerGroup`], and what stands between them and the pure
 //! group of floor 5.
 //!
-//! - `consumer`: one reader: polling, waiting.
+//! - `consumer`: one reader: polling, waiting; `drain`: to the end of what there is.
 //! - `positions`: its partitions, and its place in each: assigning, seeking, fetching.
 //! - `membership`: its part in a group: joining, giving up, gaining, leaving.
 //! - `committing`: what it commits, and when.

@@ -1,11 +1,15 @@
 //! Floor 3: the log of one partition: segments on a storage, with everything that keeps them true.
 //!
+//! - `partition_log`: what all of it hangs on; `offsets`: where it begins and ends.
 //! - `appender`: records in, acknowledgements out; `queue`: what waits in between.
 //! - `round`: whoever needs it writes, and syncs, for everybody queued; `turns`: who that is, and how the
 //!   others wait; `gathering`: whom a sync had better wait for.
+//! - `accumulator`: what the logs share: the bound on memory, and which of them have something waiting.
 //! - `writer`: batches into the active segment, which is `active`; rolling; syncing.
-//! - `reader`: checked batches out, by offset or by time.
-//! - `recovery`: what opening finds, and refuses to touch; `mend`: what it cuts off and writes anew.
+//! - `segment`: one file and its index; `files`: the names of all files, and the small ones.
+//! - `reader`: checked batches out, by offset or by time; `scan`: all of a file, one after the other.
+//! - `recovery`: what opening finds, and refuses to touch; `mend`: what it cuts off and writes anew; `report`:
+//!   what is said of it; `verify`: the same look without changing anything.
 //! - `retention`: the oldest records go.
 //!
 //! **Invariants**

@@ -2,9 +2,10 @@
 //!
 //! - `catalog`: the topics there are; creating, changing and deleting them.
 //! - `directory`: the files at the root, and how a topic's name becomes that of a directory.
-//! - `topic`, `partition`: the handles.
+//! - `topic`, `partition`: the handles; `state`: what all handles of a topic share, with the logs in an
+//!   `append_only` list.
 //! - `reader`: goes through a partition.
-//! - `records`: what a read returns.
+//! - `records`: what a read returns; `report`: what opening and checking a log tell.
 //! - `housekeeper`: what has to be done from time to time, and the thread that does it.
 //!
 //! **Not here:** producers, consumers.
