@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::limits::nanos;
 use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use crate::timestamp::Timestamp;
 
@@ -94,8 +95,9 @@ impl ManualClock {
 
     /// Lets time pass, on both clocks.
     pub fn advance(&self, by: Duration) {
-        let nanos = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
-        self.0.monotonic_nanos.fetch_add(nanos, Ordering::SeqCst);
+        self.0
+            .monotonic_nanos
+            .fetch_add(nanos(by), Ordering::SeqCst);
         self.set_wall(self.wall() + by);
     }
 

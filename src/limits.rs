@@ -111,3 +111,8 @@ pub(crate) fn to_u32(value: usize) -> u32 {
 pub(crate) fn saturating_usize(value: u64) -> usize {
     usize::try_from(value).unwrap_or(usize::MAX)
 }
+
+/// A time in nanoseconds; saturates after 584 years.
+pub(crate) fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

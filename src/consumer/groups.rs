@@ -12,6 +12,7 @@ use crate::group::{
     Emptiness, Group, GroupDescription, GroupOptions, GroupState, MemberId, TopicCatalog,
     TopicShape,
 };
+use crate::limits::nanos;
 use crate::name::{GroupId, TopicPartition};
 use crate::options::Durability;
 use crate::sync::Mutex;
@@ -65,10 +66,6 @@ impl Cells {
             .retain(|_, cell| Arc::strong_count(cell) > 1 || !cell.state.lock().is_idle());
         self.sweep_at = (2 * self.by_id.len()).max(SWEEP_MIN);
     }
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A group behind its lock.

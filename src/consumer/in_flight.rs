@@ -123,14 +123,14 @@ impl Groups {
         self.follow_up(cell, &mut state);
         state.group.check_commit(committer, &commits)?;
         let commit = |commit: OffsetCommit| {
-            let committed = Committed {
+            let kept = Committed {
                 offset: commit.offset,
                 metadata: commit.metadata,
                 topic_id: state.group.topic_id(&commit.partition)?,
                 timestamp,
                 log_offset: Offset::ZERO,
             };
-            Some((commit.partition, Some(committed)))
+            Some((commit.partition, Some(kept)))
         };
         let changes: Vec<_> = commits.into_iter().filter_map(commit).collect();
         let (staged, handed_over) = self.hand_over(cell, &mut state, changes);

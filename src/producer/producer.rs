@@ -303,11 +303,7 @@ impl Producer {
     /// [`Memory`](crate::Durability::Memory) a record is acknowledged before it is written: if that failed
     /// since the last flush, this is where it is told, once.
     pub fn flush(&self) -> Result<(), Error> {
-        let mut failure = None;
-        for log in self.topic.logs() {
-            failure = log.flush().err().or(failure);
-        }
-        failure.map_or(Ok(()), Err)
+        self.topic.flush()
     }
 
     /// Flushes, and refuses what is sent through this producer or a clone of it from now on.

@@ -8,6 +8,7 @@ mod scheduled;
 
 use std::time::Duration;
 
+use crate::limits::nanos;
 use atomic::{AtomicU64, Ordering};
 #[cfg(not(shuttle))]
 pub(crate) use real::*;
@@ -88,10 +89,6 @@ impl Yielding {
             before = after;
         }
     }
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -60,6 +60,16 @@ impl TopicState {
         self.logs.iter()
     }
 
+    /// Waits until everything sent to any partition before is acknowledged or has failed. Returns the last
+    /// failure.
+    pub(crate) fn flush(&self) -> Result<(), Error> {
+        let mut failure = None;
+        for log in self.logs() {
+            failure = log.flush().err().or(failure);
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
     pub(super) fn add(&self, log: Arc<Log>) {
         self.logs.push(log);
     }
