@@ -4,7 +4,7 @@
 //!  at  size  field
 //!   0     8  magic "topicckp"
 //!   8     4  version
-//!  12     4  CRC-32 of bytes 16 to 55, seeded with log id, topic id and partition
+//!  12     4  CRC-32 of bytes 16 to 56, seeded with log id, topic id and partition
 //!  16     8  recovery point: everything below this offset is on disk
 //!  24     8  base offset of the segment that holds it
 //!  32     8  its position in that segment

@@ -5,7 +5,7 @@
 //!   0     8  magic "topicdoc"
 //!   8     2  version of the document
 //!  10     2  kind of the document
-//!  12     4  CRC-32 of bytes 0 to 11 and 16 to the end, seeded with the identity of the file
+//!  12     4  CRC-32 of bytes 0 to 12 and 16 to the end, seeded with the identity of the file
 //!  16        the value, in bincode's standard encoding
 //! ```
 

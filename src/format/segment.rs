@@ -11,7 +11,7 @@
 //!  56     8  durable up to: the offset known to be on disk when the segment was made
 //!  64     8  created, milliseconds since the epoch
 //!  72     4  partition
-//!  76     4  CRC-32 of bytes 0 to 75
+//!  76     4  CRC-32 of bytes 0 to 76
 //! ```
 
 use super::bytes::{array_at, i64_at, put, u32_at, u64_at};

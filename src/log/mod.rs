@@ -8,8 +8,8 @@
 //! - `writer`: batches into the active segment, which is `active`; rolling; syncing.
 //! - `segment`: one file and its index; `files`: the names of all files, and the small ones.
 //! - `reader`: checked batches out, by offset or by time; `scan`: all of a file, one after the other.
-//! - `recovery`: what opening finds, and refuses to touch; `mend`: what it cuts off and writes anew; `report`:
-//!   what is said of it; `verify`: the same look without changing anything.
+//! - `recovery`: what opening finds, and refuses to touch; `mend`: what it cuts off and writes anew;
+//!   `report`: what is said of it; `verify`: the same look without changing anything.
 //! - `retention`: the oldest records go.
 //!
 //! **Invariants**
