@@ -15,7 +15,7 @@ use super::queue::Queue;
 use super::recovery::{CleanMark, recover};
 use super::report::Recovery;
 use super::segment::{Segment, Segments};
-use super::writer::{Writer, Written};
+use super::writer::{NotSynced, Writer, Written};
 use crate::clock::Clock;
 use crate::error::{Error, LogError, TopicError};
 use crate::format::{Checkpoint, Identity};
@@ -474,11 +474,11 @@ impl Log {
             let segments = self.segments();
             segments.iter().any(|other| Arc::ptr_eq(other, segment))
         };
-        let synced = written.sync(&self.place, is_in_log).and_then(|synced| {
-            let named = synced.is_ok().then(|| self.place.sync_directory());
-            named.unwrap_or(Ok(())).map(|()| synced)
+        let synced = written.sync(&self.place, is_in_log).and_then(|()| {
+            let named = self.place.sync_directory();
+            named.map_err(NotSynced::NothingLost)
         });
-        match synced.map_err(|error| self.name(error))? {
+        match synced {
             Ok(()) => {
                 let mut writer = self.writer.lock();
                 let noted = writer.note_synced(written);
@@ -487,7 +487,8 @@ impl Log {
                 self.write_checkpoint(&mut writer, self.marks.high_watermark());
                 Ok(())
             }
-            Err(error) => {
+            Err(NotSynced::NothingLost(error)) => Err(self.name(error)),
+            Err(NotSynced::SyncFailed(error)) => {
                 self.writer.lock().note_failed_sync();
                 self.refuse_poisoned();
                 Err(self.name(error))

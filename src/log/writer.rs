@@ -77,29 +77,33 @@ impl Written {
     /// Syncs it, but for names, and but for segments that are not in the log any more. Each file by a handle
     /// of its own: of what the disk could not keep every handle is told once, and the writer's is to be told
     /// too.
-    ///
-    /// # Errors
-    ///
-    /// The outer one if nothing was lost: it may be tried again. The inner one if a sync has failed.
     pub(super) fn sync(
         &self,
         place: &Place,
         is_in_log: impl Fn(&Arc<Segment>) -> bool,
-    ) -> Result<Result<(), Error>, Error> {
+    ) -> Result<(), NotSynced> {
         for segment in self.sealed.iter().chain([&self.active]) {
             let fail = |error| Error::storage("sync", segment.path(), error);
             let file = match place.storage.open(segment.path(), OpenMode::ReadWrite) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && !is_in_log(segment) => {
                     continue;
                 }
-                file => file.map_err(fail)?,
+                file => file.map_err(|error| NotSynced::NothingLost(fail(error)))?,
             };
-            if let Err(error) = file.sync_data() {
-                return Ok(Err(fail(error)));
-            }
+            file.sync_data()
+                .map_err(|error| NotSynced::SyncFailed(fail(error)))?;
         }
-        Ok(Ok(()))
+        Ok(())
     }
+}
+
+/// Why [`Written`] is not synced.
+#[derive(Debug)]
+pub(super) enum NotSynced {
+    /// It may be tried again.
+    NothingLost(Error),
+    /// What was written may be lost, and another sync would not tell.
+    SyncFailed(Error),
 }
 
 #[derive(Debug)]
