@@ -562,10 +562,21 @@ impl Log {
         }))
     }
 
+    /// Keeps everybody from writing as long as it is held: by whoever takes the directory away, since who
+    /// begins a segment then would not know why it fails.
+    pub(crate) fn hold_writing(&self) -> impl Sized {
+        self.writer.lock()
+    }
+
+    /// Takes note that the partition's directory is gone for good.
+    pub(crate) fn note_gone(&self) {
+        self.place.gone.store(true, Ordering::Release);
+    }
+
     /// Accepts nothing more, writes nothing more: the topic is being deleted. On return nobody is at work who
     /// could touch what is made anew in its place.
     pub(crate) fn abandon(&self, error: &Error) {
-        self.place.gone.store(true, Ordering::Release);
+        self.note_gone();
         let mut queue = self.queue.lock();
         self.unlist(&mut queue);
         let mut woken = Vec::new();

@@ -552,6 +552,7 @@ impl Catalog {
         let mut changes = self.change()?;
         topic.check_changeable()?;
         let storage = &*self.environment.storage;
+        let held: Vec<_> = topic.logs().map(|log| log.hold_writing()).collect();
         let retired = retire_topic_directory(storage, &topic.directory, topic.id);
         changes.failed |= retired.is_err();
         let retired = match retired {
@@ -560,6 +561,8 @@ impl Catalog {
             Err((error, true)) => Err(error),
             Ok(retired) => Ok(retired),
         };
+        topic.logs().for_each(|log| log.note_gone());
+        drop(held);
         topic.mark_deleted();
         self.topics.write().remove(&topic.name);
         self.note_change();

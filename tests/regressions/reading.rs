@@ -24,7 +24,7 @@ type Act = Arc<Mutex<Option<(String, Box<dyn FnOnce() + Send>)>>>;
 /// Does something when a file is about to be opened for reading, or a directory to be synced, or the length
 /// of a file has been told.
 #[derive(Clone)]
-struct Acts {
+pub(super) struct Acts {
     storage: SimulatedStorage,
     act: Act,
     /// The name of a file that the next listing which has it leaves out.
@@ -32,7 +32,7 @@ struct Acts {
 }
 
 impl Acts {
-    fn on(storage: &SimulatedStorage) -> Self {
+    pub(super) fn on(storage: &SimulatedStorage) -> Self {
         let (storage, act) = (storage.clone(), Act::default());
         let unlisted = Arc::default();
         Self {
@@ -42,7 +42,7 @@ impl Acts {
         }
     }
 
-    fn before_opening(&self, file: &str, act: impl FnOnce() + Send + 'static) {
+    pub(super) fn before_opening(&self, file: &str, act: impl FnOnce() + Send + 'static) {
         *self.act.lock().unwrap() = Some((file.to_owned(), Box::new(act)));
     }
 

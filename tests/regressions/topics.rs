@@ -1,18 +1,20 @@
 //! Bugs of making and changing topics.
 
 use std::sync::mpsc;
+use std::thread::{spawn, yield_now};
 use std::time::Duration;
 
-use topiclog::storage::{Fault, OperationKind, Survival};
-use topiclog::{Durability, Offset, Record, TopicOptions};
+use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Survival};
+use topiclog::{Durability, ErrorKind, Offset, Record, TopicOptions};
 
-use super::{EIO, common, log_with};
+use super::reading::Acts;
+use super::{EIO, common, log_with, options};
 use common::clock;
 
 /// What this gives, unless it hangs.
 fn ends<T: Send + 'static>(story: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, watchdog) = mpsc::channel();
-    std::thread::spawn(move || done.send(story()));
+    spawn(move || done.send(story()));
     watchdog.recv_timeout(Duration::from_secs(60)).unwrap()
 }
 
@@ -108,4 +110,30 @@ fn partitions_that_could_not_be_added_can_be_asked_for_again() {
         assert_eq!((sent.partition, sent.offset), (4, Offset::ZERO));
     }
     assert!(met > 0);
+}
+
+/// Who began a segment after the directory was taken away, and before the topic was gone, was told of a file
+/// that is not there.
+#[test]
+fn who_begins_a_segment_while_the_topic_is_deleted_is_told_that_it_is() {
+    for level in [Durability::Os, Durability::Disk] {
+        let acts = Acts::on(&SimulatedStorage::new());
+        let log = common::try_open(acts.clone(), &clock()).unwrap();
+        let topic = log.create_topic("t", options(level)).unwrap();
+        let (sent, sends) = mpsc::channel();
+        let sender = spawn(move || {
+            loop {
+                let record = Record::new(vec![7; 900]);
+                match topic.producer().send_and_wait(record) {
+                    Ok(_) => drop(sent.send(())),
+                    Err(error) => return error.error().kind(),
+                }
+            }
+        });
+        sends.recv().unwrap();
+        // The directory has its new name by then, and the topic is not gone yet.
+        acts.before_opening("topics", || (0..2000).for_each(|_| yield_now()));
+        log.delete_topic("t").unwrap();
+        assert_eq!(sender.join().unwrap(), ErrorKind::NotFound, "{level:?}");
+    }
 }
