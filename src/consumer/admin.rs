@@ -224,7 +224,7 @@ impl ConsumerGroup {
             group.topics_changed(now, &topics);
             group.look(now);
             let lag = |(topic, log): (Id, Arc<Log>)| {
-                let _older_at_worst = catalog.follow_log(&log);
+                let _older_at_worst = catalog.is_read_only().then(|| log.follow(None));
                 let partition = log.partition().clone();
                 let committed = group.committed(&partition);
                 let committed = committed.filter(|committed| committed.topic_id == topic);

@@ -259,7 +259,7 @@ impl Consumer {
             let _next_turn = catalog.follow();
         }
         for slot in self.slots.values() {
-            let _next_turn = catalog.follow_log(slot.reader.log());
+            let _next_turn = catalog.follow_log(&slot.topic, slot.reader.log());
             slot.watch.notify();
         }
         true

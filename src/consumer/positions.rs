@@ -15,7 +15,7 @@ use crate::topic::{Partition, PartitionReader, PartitionRecords, Records, TopicS
 /// An assigned partition.
 pub(super) struct Slot {
     place: TopicPartition,
-    topic: Arc<TopicState>,
+    pub(super) topic: Arc<TopicState>,
     pub(super) reader: PartitionReader,
     pub(super) watch: Arc<Watch>,
     /// Where to begin, while that is not known yet.
@@ -179,7 +179,7 @@ impl Consumer {
         let log = slot.reader.log();
         // Of a log that somebody else writes to, the end is only known by looking. Where that fails the
         // reader begins at the end it knows, and misses nothing.
-        let _older_at_worst = self.groups.catalog().follow_log(log);
+        let _older_at_worst = self.groups.catalog().follow_log(&slot.topic, log);
         let committed = match (start, &self.group) {
             (Start::Committed, Some(cell)) => {
                 let cell = self.groups.living(cell);
@@ -483,7 +483,7 @@ impl Consumer {
             let catalog = self.groups.catalog();
             log.settle_quietly();
             let found = catalog
-                .follow_log(&log)
+                .follow_log(&topic, &log)
                 .and_then(|()| log.offset_for_time(timestamp));
             let found = found.map_err(|error| catalog.explain(&topic, error))?;
             self.seek(
@@ -545,8 +545,9 @@ impl Consumer {
     /// Those of [`position`](Self::position).
     pub fn lag(&mut self, place: &TopicPartition) -> Result<u64, Error> {
         let position = self.position(place)?;
-        let log = Arc::clone(self.slot(place)?.reader.log());
-        let _older_at_worst = self.groups.catalog().follow_log(&log);
+        let slot = self.slot(place)?;
+        let (log, topic) = (Arc::clone(slot.reader.log()), Arc::clone(&slot.topic));
+        let _older_at_worst = self.groups.catalog().follow_log(&topic, &log);
         Ok(log.high_watermark() - position)
     }
 

@@ -195,6 +195,12 @@ pub(super) fn read_checkpoint(
     Checkpoint::decode(&bytes, identity.seed())
 }
 
+/// Whether there is one, be it torn or of another partition.
+pub(super) fn has_checkpoint(storage: &dyn Storage, directory: &Path) -> bool {
+    let file = storage.open(&directory.join(CHECKPOINT), OpenMode::Read);
+    file.is_ok()
+}
+
 /// Writes the checkpoint in place. A failure costs only time at the next open, so it is not an error.
 pub(super) fn write_checkpoint(
     storage: &dyn Storage,

@@ -44,7 +44,7 @@ mod writer;
 pub(crate) use accumulator::{Accumulator, Attention};
 pub(crate) use appender::Queued;
 pub use offsets::LogOffsets;
-pub(crate) use partition_log::{Listener, Log, Place, Refusal};
+pub(crate) use partition_log::{Listener, Log, Place, Refusal, Seen};
 pub(crate) use queue::Ticket;
 pub(crate) use reader::ReadPosition;
 pub(crate) use recovery::CleanMark;

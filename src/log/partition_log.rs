@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::accumulator::Accumulator;
 use super::files::{
-    list_segments, read_checkpoint, read_start_offset, segment_path, write_checkpoint,
+    has_checkpoint, list_segments, read_checkpoint, read_start_offset, segment_path,
+    write_checkpoint,
 };
 use super::offsets::{LogOffsets, Marks};
 use super::queue::Queue;
@@ -129,6 +130,14 @@ impl Listeners {
             }
         }
     }
+}
+
+/// Whose files a log opened read-only has seen where its own were.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Seen {
+    Ours,
+    /// Its checkpoint is gone, torn, or another partition's: that of a topic made again.
+    Doubtful,
 }
 
 /// Why a log accepts no records.
@@ -264,11 +273,17 @@ impl Log {
     }
 
     /// Looks how far the owner has come. For a log opened read-only.
-    pub(crate) fn follow(&self, mark: Option<CleanMark>) -> Result<(), Error> {
+    pub(crate) fn follow(&self, mark: Option<CleanMark>) -> Result<Seen, Error> {
         // One at a time, so that none puts an older list in the place of a younger one.
         let _retention = self.retention.lock();
         let (storage, directory) = (&*self.place.storage, &self.place.directory);
         let checkpoint = read_checkpoint(storage, directory, &self.place.identity);
+        let is_new = self.marks.high_watermark() == Offset::ZERO;
+        let seen = if checkpoint.is_some() || is_new && !has_checkpoint(storage, directory) {
+            Seen::Ours
+        } else {
+            Seen::Doubtful
+        };
         let closed = mark.map_or(Offset::ZERO, |mark| mark.end);
         let high_watermark = checkpoint
             .map_or(Offset::ZERO, |checkpoint| checkpoint.high_watermark)
@@ -280,7 +295,7 @@ impl Log {
             .map_err(|error| self.name(error))?;
         self.marks.raise_recovery_point(recovery_point);
         if high_watermark <= self.marks.high_watermark() && start <= self.marks.log_start() {
-            return Ok(());
+            return Ok(seen);
         }
         let high_watermark = high_watermark.max(start);
         let mut bases = list_segments(storage, directory).map_err(|error| self.name(error))?;
@@ -320,7 +335,7 @@ impl Log {
         self.marks.raise_log_start(start);
         *self.segments.write() = Arc::new(segments);
         self.marks.raise_high_watermark(high_watermark);
-        Ok(())
+        Ok(seen)
     }
 
     /// The partition's name.

@@ -16,7 +16,7 @@ use super::state::TopicState;
 use crate::clock::Clock;
 use crate::error::{Error, LogError, TopicError};
 use crate::format::Identity;
-use crate::log::{Accumulator, CleanMark, Log, Place};
+use crate::log::{Accumulator, CleanMark, Log, Place, Seen};
 use crate::name::{Id, TopicName, TopicPartition};
 use crate::options::TopicOptions;
 use crate::random::Random;
@@ -293,13 +293,17 @@ impl Catalog {
         Ok(())
     }
 
-    /// Looks how far the owner has come in one partition. For a log opened read-only, as
-    /// [`follow`](Self::follow) is.
-    pub(crate) fn follow_log(&self, log: &Log) -> Result<(), Error> {
+    /// Looks how far the owner has come in one partition, and whether it is there still. For a log opened
+    /// read-only, as [`follow`](Self::follow) is.
+    pub(crate) fn follow_log(&self, topic: &TopicState, log: &Log) -> Result<(), Error> {
         if !self.read_only {
             return Ok(());
         }
-        log.follow(None)
+        let followed = log.follow(None);
+        if !matches!(followed, Ok(Seen::Ours)) && self.is_gone(topic) {
+            return Err(topic.gone());
+        }
+        followed.map(drop)
     }
 
     fn place(&self, topic: &TopicState, partition: u32) -> Place {

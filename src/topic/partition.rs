@@ -248,12 +248,12 @@ impl Partition {
     /// Of a partition that somebody else writes to, what it holds is only known by looking. Where that
     /// fails, what was known stands.
     fn look(&self) {
-        let _older_at_worst = self.catalog.follow_log(&self.log);
+        let _older_at_worst = self.catalog.follow_log(&self.topic, &self.log);
     }
 
     fn check_readable(&self) -> Result<(), Error> {
         self.check_there()?;
-        let followed = self.catalog.follow_log(&self.log);
+        let followed = self.catalog.follow_log(&self.topic, &self.log);
         followed.map_err(|error| self.explain(error))
     }
 

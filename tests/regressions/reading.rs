@@ -660,3 +660,45 @@ fn what_is_begun_while_a_reader_lists_a_directory_is_not_missing() {
         .unwrap();
     assert_eq!(none, None);
 }
+
+/// Beside the owner, whoever had read to the end of a topic that was deleted, or made again, was told that
+/// nothing was new, for ever.
+#[test]
+fn the_end_of_a_topic_that_the_owner_has_deleted_is_not_found() {
+    for (before, after) in [(20, None), (20, Some(0)), (20, Some(3)), (0, Some(3))] {
+        for deletes in [false, true] {
+            let (storage, clock) = (SimulatedStorage::new(), clock());
+            let owner = common::open(&storage, &clock);
+            let make = |count| {
+                let topic = owner.create_topic("t", options(Durability::Disk)).unwrap();
+                send(&topic, count);
+                if deletes && count > 0 {
+                    topic
+                        .partition(0)
+                        .unwrap()
+                        .delete_records(Offset::new(1))
+                        .unwrap();
+                }
+                clock.advance(Duration::from_secs(1));
+                owner.run_housekeeping();
+            };
+            make(before);
+            let beside = opened_beside(&Acts::on(&storage));
+            let partition = beside.topic("t").unwrap().partition(0).unwrap();
+            let consumer = beside.consumer();
+            let mut consumer = consumer.assign([&partition]).unwrap();
+            assert!(consumer.poll(Duration::ZERO).unwrap().is_empty());
+            let end = Offset::new(before);
+            assert!(partition.read(end).unwrap().is_empty());
+            owner.delete_topic("t").unwrap();
+            if let Some(count) = after {
+                make(count);
+            }
+            let what = format!("{before} {after:?} {deletes}");
+            let error = consumer.poll(Duration::ZERO).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{what}");
+            let error = partition.read(end).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{what}");
+        }
+    }
+}
