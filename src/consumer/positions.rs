@@ -1,5 +1,7 @@
 //! The partitions of a [`Consumer`], its place in each, and how their records are fetched.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use super::consumer::Consumer;
@@ -62,7 +64,8 @@ impl Consumer {
                 continue;
             }
             slot.watch.rearm();
-            match self.read_slot(number, left) {
+            let read = catch_unwind(AssertUnwindSafe(|| self.read_slot(number, left)));
+            match read.unwrap_or_else(|panic| self.take_back(number, &records, panic)) {
                 Ok(Some(part)) => {
                     left -= part.len();
                     records.push(part);
@@ -83,6 +86,18 @@ impl Consumer {
             }
         }
         Ok(records)
+    }
+
+    /// Has the next poll read again what this one has, since a storage of the user's panicked under it.
+    fn take_back(&mut self, number: usize, records: &Records, panic: Box<dyn Any + Send>) -> ! {
+        self.make_ready(number);
+        for part in records.by_partition() {
+            let place = part.topic_partition();
+            if let (Ok(slot), Some(first)) = (self.slot(place), part.iter().next()) {
+                slot.reader.seek(first.offset());
+            }
+        }
+        resume_unwind(panic)
     }
 
     /// Gives a partition a turn. One of which more was read ahead goes on until that is handed out, as with

@@ -69,8 +69,7 @@ pub trait Storage: Debug + Send + Sync + 'static {
 /// # Contract
 ///
 /// - Reads and writes may transfer less than asked, like the system calls; callers go on from there.
-/// - It must not panic. A partition whose write or sync panics accepts no more records; a consumer whose
-///   poll panics may have passed over records, and is to be dropped without a commit.
+/// - It must not panic. A partition whose write or sync panics accepts no more records.
 /// - Bytes written are visible to later reads at once, but survive a power cut only once
 ///   [`sync_data`](Self::sync_data) has returned, called on the handle that wrote them or on one that was
 ///   opened for writing since.

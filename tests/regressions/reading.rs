@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Debug};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -700,5 +701,43 @@ fn the_end_of_a_topic_that_the_owner_has_deleted_is_not_found() {
             let error = partition.read(end).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::NotFound, "{what}");
         }
+    }
+}
+
+/// A storage panicked under a poll that had read another partition before: the records of that one were passed
+/// over, and nobody came back to the one it panicked in.
+#[test]
+fn a_poll_that_panics_in_a_storage_passes_over_nothing() {
+    let (storage, clock) = (SimulatedStorage::new(), clock());
+    let owner = common::open(&storage, &clock);
+    let topic = owner
+        .create_topic("t", options(Durability::Disk).partitions(3))
+        .unwrap();
+    for partition in 0..3 {
+        for _record in 0..4 {
+            common::send_next(&topic, 1, partition).unwrap();
+        }
+    }
+    owner.close().unwrap();
+    for panics in ["0", "1", "2"] {
+        let acts = Acts::on(&storage);
+        let beside = opened_beside(&acts);
+        let partitions = beside.topic("t").unwrap().partitions();
+        let earliest = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+        let consumer = beside.consumer().options(earliest.max_poll_records(10));
+        let mut consumer = consumer.assign(&partitions).unwrap();
+        let file = format!("{panics}/00000000000000000000.log");
+        acts.before_opening(&file, || panic!("broken"));
+        let polled = catch_unwind(AssertUnwindSafe(|| consumer.poll(Duration::ZERO)));
+        assert!(polled.is_err());
+        let mut seen = 0;
+        loop {
+            let records = consumer.poll(Duration::ZERO).unwrap();
+            if records.is_empty() {
+                break;
+            }
+            seen += records.len();
+        }
+        assert_eq!(seen, 12, "partition {panics}");
     }
 }
