@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Debug};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -444,23 +445,30 @@ impl Log {
         self.settle_all()?;
         let _alone = self.beside.lock();
         self.check_writable()?;
-        let mut writer = self.writer.lock();
-        let end = self.marks.log_end();
-        if writer.is_synced() {
-            return Ok(());
-        }
-        match writer.sync(&self.place) {
-            Ok(()) => {
+        let synced = self.or_poison(|| {
+            let mut writer = self.writer.lock();
+            let end = self.marks.log_end();
+            if !writer.is_synced() {
+                writer.sync(&self.place)?;
                 self.marks.raise_recovery_point(end);
                 self.marks.raise_high_watermark(end);
-                Ok(())
             }
-            Err(error) => {
-                drop(writer);
-                self.refuse_poisoned();
-                Err(self.name(error))
-            }
-        }
+            Ok(())
+        });
+        synced.map_err(|error: Error| {
+            self.refuse_poisoned();
+            self.name(error)
+        })
+    }
+
+    /// Does what no round does, with the writer or what it has written. If a storage or a clock of the user's
+    /// panics in it, nobody knows what the disk holds.
+    pub(super) fn or_poison<T>(&self, work: impl FnOnce() -> T) -> T {
+        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+            self.writer.lock().note_failed_sync();
+            self.refuse_poisoned();
+            resume_unwind(panic)
+        })
     }
 
     /// Makes what was written so far durable while others go on writing, if it is much, so that a crash
@@ -489,11 +497,12 @@ impl Log {
             let segments = self.segments();
             segments.iter().any(|other| Arc::ptr_eq(other, segment))
         };
-        let synced = written.sync(&self.place, is_in_log).and_then(|()| {
+        let sync = || {
+            written.sync(&self.place, is_in_log)?;
             let named = self.place.sync_directory();
             named.map_err(NotSynced::NothingLost)
-        });
-        match synced {
+        };
+        match self.or_poison(sync) {
             Ok(()) => {
                 let mut writer = self.writer.lock();
                 let noted = writer.note_synced(written);

@@ -129,30 +129,36 @@ impl Log {
         if start > high_watermark {
             return Ok(());
         }
-        if count >= segments.len() {
-            let mut writer = self.writer.lock();
-            let end = self.marks.log_end();
-            if end != start
-                || segments
-                    .last()
-                    .is_some_and(|last| last.base_offset() == end)
-            {
-                return Ok(());
-            }
-            let recovery_point = self.marks.recovery_point();
-            let mut poisoned = false;
-            let rolled = writer
-                .roll(&self.place, options, end, recovery_point, &mut poisoned)
-                .map(|segment| self.add_segment(segment));
-            drop(writer);
-            if poisoned {
-                self.refuse_poisoned();
-            }
-            rolled.map_err(|error| self.name(error))?;
+        if count >= segments.len() && !self.or_poison(|| self.roll_at(start, &segments, options))? {
+            return Ok(());
         }
         self.move_start(start)?;
         self.take_below_start(removed);
         Ok(())
+    }
+
+    /// Begins a segment at the log's end, if that is still here and none begins here. Returns whether it has.
+    fn roll_at(
+        &self,
+        end: Offset,
+        segments: &[Arc<Segment>],
+        options: &TopicOptions,
+    ) -> Result<bool, Error> {
+        let mut writer = self.writer.lock();
+        let begins_here = |last: &Arc<Segment>| last.base_offset() == end;
+        if self.marks.log_end() != end || segments.last().is_some_and(begins_here) {
+            return Ok(false);
+        }
+        let recovery_point = self.marks.recovery_point();
+        let mut poisoned = false;
+        let rolled = writer
+            .roll(&self.place, options, end, recovery_point, &mut poisoned)
+            .map(|segment| self.add_segment(segment));
+        drop(writer);
+        if poisoned {
+            self.refuse_poisoned();
+        }
+        rolled.map(|()| true).map_err(|error| self.name(error))
     }
 
     fn move_start(&self, start: Offset) -> Result<(), Error> {

@@ -1,17 +1,22 @@
 //! Bugs of writing.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Survival};
+use topiclog::storage::{
+    Entry, Fault, OpenMode, OperationKind, SimulatedStorage, Storage, StorageFile, StorageLock,
+    Survival,
+};
 use topiclog::{
-    Durability, ErrorKind, EventLog, Housekeeping, Offset, Record, Timestamp, TimestampType,
-    TopicOptions,
+    Durability, ErrorKind, EventLog, Housekeeping, Offset, Partition, Record, Timestamp,
+    TimestampType, TopicOptions,
 };
 
-use super::{EIO, ENOSPC, common, log_with, options, reopened};
+use super::{EIO, ENOSPC, common, log_with, options, reopened, send};
 use common::clock;
 use topiclog::clock::{Clock, ManualClock, SystemClock};
 
@@ -339,4 +344,111 @@ fn a_panic_under_the_housekeeping_does_not_end_it() {
     });
     let written = watchdog.recv_timeout(Duration::from_secs(60));
     assert_eq!(written, Ok(true));
+}
+
+/// Its syncs, or its cuts, panic once they are told to.
+#[derive(Clone, Debug)]
+struct Frail(SimulatedStorage, Arc<AtomicBool>);
+
+#[derive(Debug)]
+struct FrailFile(Arc<dyn StorageFile>, Arc<AtomicBool>);
+
+impl Frail {
+    fn file(&self, file: Arc<dyn StorageFile>) -> Arc<dyn StorageFile> {
+        Arc::new(FrailFile(file, Arc::clone(&self.1)))
+    }
+}
+
+impl Storage for Frail {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn StorageFile>> {
+        self.0.open(path, mode).map(|file| self.file(file))
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.0.create_dir(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.0.remove_file(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.0.remove_dir(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        self.0.list(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.0.sync_dir(path)
+    }
+
+    fn lock(&self, path: &Path, note: &str) -> io::Result<Box<dyn StorageLock>> {
+        self.0.lock(path, note)
+    }
+}
+
+impl StorageFile for FrailFile {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.0.read_at(buffer, position)
+    }
+
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<usize> {
+        self.0.write_at(bytes, position)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        assert!(!self.1.swap(false, Ordering::Relaxed), "frail");
+        self.0.set_len(length)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        assert!(!self.1.swap(false, Ordering::Relaxed), "frail");
+        self.0.sync_data()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
+/// A storage panicked in a sync that no sender waits for, or where retention begins a segment: the partition
+/// went on, and took for synced what was not.
+#[test]
+fn a_panic_of_a_sync_that_no_sender_waits_for_poisons_the_partition() {
+    type Way = fn(&EventLog, &Partition);
+    let housekeeping: Way = |log, _| log.run_housekeeping();
+    let ways: [(Option<Duration>, Way); 3] = [
+        (None, |_, partition| partition.sync().unwrap()),
+        (None, housekeeping),
+        (Some(Duration::from_secs(1)), housekeeping),
+    ];
+    for (number, (retention, way)) in ways.into_iter().enumerate() {
+        let (storage, clock) = (SimulatedStorage::new(), clock());
+        let frail = Frail(storage.clone(), Arc::default());
+        let log = common::try_open(frail.clone(), &clock).unwrap();
+        let options = options(Durability::Os).retention(retention);
+        let topic = log.create_topic("t", options).unwrap();
+        send(&topic, 12);
+        let partition = topic.partition(0).unwrap();
+        clock.advance(Duration::from_secs(3600));
+        frail.1.store(true, Ordering::Relaxed);
+        let panicked = catch_unwind(AssertUnwindSafe(|| way(&log, &partition)));
+        assert!(panicked.is_err(), "way {number}");
+        let synced = catch_unwind(AssertUnwindSafe(|| partition.sync()));
+        let known = partition.offsets().recovery_point;
+        let (_log, after) = reopened(&storage.crash(Survival::Nothing, 0));
+        assert!(after.offsets().log_end >= known, "way {number}: {synced:?}");
+        let refused = partition.refusal().expect("it is poisoned");
+        assert_eq!(refused.kind(), ErrorKind::Poisoned, "way {number}");
+    }
 }
