@@ -313,21 +313,17 @@ impl Writer {
             START,
         ));
         segment.begin(Arc::clone(&file));
-        if let Some(old) = self.active.take() {
-            let longer = old.is_longer();
+        let mut longer = false;
+        if let Some(old) = &self.active {
+            longer = old.is_longer();
             if longer {
                 // Only tidiness: zeros behind the last batch are read as its end.
                 let _tidy = old.file.set_len(old.end.position);
             }
             old.segment.seal(storage);
-            if longer || !durable {
-                self.unsynced.push(Unsynced {
-                    segment: old.segment,
-                    file: old.file,
-                });
-            }
         }
-        self.active = Some(Active::new(
+        // Not before: should the storage panic, what the old one has is still to be synced.
+        let old = self.active.replace(Active::new(
             Arc::clone(&segment),
             file,
             End {
@@ -335,6 +331,9 @@ impl Writer {
                 first_timestamp: None,
             },
         ));
+        if let Some(Active { segment, file, .. }) = old.filter(|_| longer || !durable) {
+            self.unsynced.push(Unsynced { segment, file });
+        }
         self.written += START;
         self.unsynced_names |= !durable;
         Ok(segment)
@@ -364,14 +363,15 @@ impl Writer {
     /// The log must be poisoned: what was written may be lost, and a second sync would not tell.
     pub(super) fn sync(&mut self, place: &Place) -> Result<(), Error> {
         self.check_syncs()?;
+        // Until all of it has succeeded: it may also end in a panic, and somebody wait for the writer.
+        self.sync_failed = true;
         self.sync_sealed(place)?;
-        if let Some(active) = &self.active
-            && let Err(error) = active.file.sync_data()
-        {
-            self.sync_failed = true;
-            return Err(Error::storage("sync", active.segment.path(), error));
+        if let Some(active) = &self.active {
+            let fail = |error| Error::storage("sync", active.segment.path(), error);
+            active.file.sync_data().map_err(fail)?;
         }
         self.synced = self.written;
+        self.sync_failed = false;
         Ok(())
     }
 
@@ -432,10 +432,8 @@ impl Writer {
     /// one.
     fn sync_sealed(&mut self, place: &Place) -> Result<(), Error> {
         for Unsynced { segment, file } in self.unsynced.drain(..) {
-            if let Err(error) = file.sync_data() {
-                self.sync_failed = true;
-                return Err(Error::storage("sync", segment.path(), error));
-            }
+            let fail = |error| Error::storage("sync", segment.path(), error);
+            file.sync_data().map_err(fail)?;
         }
         if self.unsynced_names {
             place.sync_directory()?;
