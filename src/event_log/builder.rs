@@ -213,9 +213,9 @@ impl EventLogBuilder {
     ///
     /// What the owner appends can be read shortly after it has reached its topic's durability: every call
     /// that reads, or says what there is, looks first how far the owner has come. So handles and consumers go
-    /// on, and a topic gets the partitions that the owner adds; a consumer reads those it was given. That a
-    /// topic was deleted is told by [`EventLog::topic`] and [`EventLog::topics`], and to a reader when it
-    /// comes to a file that is gone. Groups, and what they have committed, are those of the opening.
+    /// on, and a topic gets the partitions that the owner adds; a consumer reads those it was given. Whoever
+    /// reads a topic that the owner has deleted, or made again, is told that it is not found. Groups, and
+    /// what they have committed, are those of the opening.
     pub fn read_only(mut self) -> Self {
         self.read_only = true;
         self
