@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::Log;
 use super::files::write_start_offset;
 use super::segment::{START, Segment, is_cut_short};
-use crate::error::{Error, LogError};
+use crate::error::{Error, ErrorKind, LogError};
 use crate::offset::Offset;
 use crate::options::TopicOptions;
 use crate::timestamp::Timestamp;
@@ -129,8 +129,16 @@ impl Log {
         if start > high_watermark {
             return Ok(());
         }
-        if count >= segments.len() && !self.or_poison(|| self.roll_at(start, &segments, options))? {
-            return Ok(());
+        if count >= segments.len() {
+            match self.or_poison(|| self.roll_at(start, &segments, options)) {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                // Those before it make room.
+                Err(error) if error.kind() == ErrorKind::Full && count > 1 => {
+                    return self.take_first(count - 1, options, removed);
+                }
+                Err(error) => return Err(error),
+            }
         }
         self.move_start(start)?;
         self.take_below_start(removed);
@@ -170,8 +178,20 @@ impl Log {
             self.sync()?;
         }
         place.make_directory(true)?;
-        write_start_offset(&*place.storage, &place.directory, &place.identity, start)
-            .map_err(|error| self.name(error))?;
+        let storage = &*place.storage;
+        let record = || write_start_offset(storage, &place.directory, &place.identity, start);
+        let recorded = record().or_else(|error| {
+            if error.kind() != ErrorKind::Full {
+                return Err(error);
+            }
+            // On a disk without any room what is to go makes some: it has an index, which is only a cache.
+            let segments = self.segments();
+            for segment in segments.iter().take(count_below(&segments, start)) {
+                let _the_next_may_do = segment.remove_index(storage);
+            }
+            record()
+        });
+        recorded.map_err(|error| self.name(error))?;
         self.marks.raise_log_start(start);
         Ok(())
     }
@@ -180,11 +200,7 @@ impl Log {
     fn take_below_start(&self, removed: &mut Vec<Arc<Segment>>) {
         let start = self.marks.log_start();
         let mut segments = self.segments.write();
-        let below = segments
-            .iter()
-            .skip(1)
-            .take_while(|next| next.base_offset() <= start);
-        let count = below.count();
+        let count = count_below(&segments, start);
         if count > 0 {
             removed.extend(segments.iter().take(count).cloned());
             *segments = Arc::new(segments.iter().skip(count).cloned().collect());
@@ -203,4 +219,10 @@ impl Log {
         });
         failure.map_or(Ok(()), |error| Err(self.name(error)))
     }
+}
+
+/// How many segments lie wholly below an offset; the active one never does.
+fn count_below(segments: &[Arc<Segment>], offset: Offset) -> usize {
+    let next = segments.iter().skip(1);
+    next.take_while(|next| next.base_offset() <= offset).count()
 }

@@ -418,14 +418,13 @@ impl Segment {
 
     /// Removes the segment and its index: each, even if the other stays. Whoever is reading it may go on.
     pub(super) fn remove(&self, storage: &dyn Storage) -> Result<(), Error> {
-        let remove = |path: &Path| match storage.remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Error::storage("remove a segment", path, error))
-            }
-            _ => Ok(()),
-        };
-        let index = remove(&index_path(&self.directory, self.base_offset));
-        remove(&self.path).and(index)
+        let index = self.remove_index(storage);
+        remove(storage, &self.path).and(index)
+    }
+
+    /// Removes the index, which is a cache.
+    pub(super) fn remove_index(&self, storage: &dyn Storage) -> Result<(), Error> {
+        remove(storage, &index_path(&self.directory, self.base_offset))
     }
 
     /// A segment that was just made: nothing in it but its header.
@@ -437,6 +436,15 @@ impl Segment {
         let mut state = self.state.lock();
         state.file = Some(file);
         state.indexed_from = START;
+    }
+}
+
+fn remove(storage: &dyn Storage, path: &Path) -> Result<(), Error> {
+    match storage.remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::storage("remove a segment", path, error))
+        }
+        _ => Ok(()),
     }
 }
 

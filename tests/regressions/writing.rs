@@ -452,3 +452,44 @@ fn a_panic_of_a_sync_that_no_sender_waits_for_poisons_the_partition() {
         assert_eq!(refused.kind(), ErrorKind::Poisoned, "way {number}");
     }
 }
+
+/// The disk was full to the last byte: the new log start found no room, and so nothing that was to go made any.
+#[test]
+fn what_is_to_go_makes_room_on_a_disk_without_any() {
+    type Way = fn(&EventLog, &Partition);
+    let housekeeping: Way = |log, _| log.run_housekeeping();
+    let unlimited = options(Durability::Disk);
+    let ways: [(TopicOptions, Way); 3] = [
+        (unlimited.clone(), |_, partition| {
+            let end = partition.offsets().high_watermark;
+            partition.delete_records(end).unwrap();
+        }),
+        (unlimited.clone().retention_bytes(Some(3000)), housekeeping),
+        (
+            unlimited.retention(Some(Duration::from_secs(1))),
+            housekeeping,
+        ),
+    ];
+    for (number, (options, way)) in ways.into_iter().enumerate() {
+        let (storage, clock) = (SimulatedStorage::new(), clock());
+        let log = common::open(&storage, &clock);
+        let topic = log.create_topic("t", options).unwrap();
+        send(&topic, 24);
+        let used = || storage.files().iter().map(|file| file.1).sum::<u64>();
+        let before = used();
+        storage.set_capacity(Some(before));
+        clock.advance(Duration::from_secs(3600));
+        let partition = topic.partition(0).unwrap();
+        assert!(partition.segment_count() > 3);
+        way(&log, &partition);
+        assert!(
+            used() < before - 2000,
+            "way {number}: {} of {before}",
+            used()
+        );
+        send(&topic, 2);
+        let start = partition.offsets().log_start.value();
+        let (_log, after) = reopened(&storage.crash(Survival::Nothing, 0));
+        assert_eq!(super::whole(&after), (start, 26), "way {number}");
+    }
+}
