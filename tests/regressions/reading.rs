@@ -704,8 +704,8 @@ fn the_end_of_a_topic_that_the_owner_has_deleted_is_not_found() {
     }
 }
 
-/// A storage panicked under a poll that had read another partition before: the records of that one were passed
-/// over, and nobody came back to the one it panicked in.
+/// A storage panicked under a poll that had read another partition before: the records of that one were
+/// passed over, and nobody came back to the one it panicked in.
 #[test]
 fn a_poll_that_panics_in_a_storage_passes_over_nothing() {
     let (storage, clock) = (SimulatedStorage::new(), clock());

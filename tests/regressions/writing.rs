@@ -453,7 +453,7 @@ fn a_panic_of_a_sync_that_no_sender_waits_for_poisons_the_partition() {
     }
 }
 
-/// The disk was full to the last byte: the new log start found no room, and so nothing that was to go made any.
+/// The disk was full to the last byte: the new log start found no room, and nothing that was to go made any.
 #[test]
 fn what_is_to_go_makes_room_on_a_disk_without_any() {
     type Way = fn(&EventLog, &Partition);

@@ -78,8 +78,8 @@ fn no_sync_is_repeated_before_the_partition_is_poisoned_either() {
     assert_eq!(error.kind(), ErrorKind::Poisoned);
 }
 
-/// A sync failed at the names, and who had waited for the writer synced again before the partition took no more:
-/// it was taken for synced.
+/// A sync failed at the names, and who had waited for the writer synced again before the partition took no
+/// more: it was taken for synced.
 #[test]
 fn a_sync_that_failed_at_the_names_is_not_repeated_by_who_waited_for_the_writer() {
     let world = World::new(Durability::Os);
