@@ -300,3 +300,63 @@ fn members_of_a_group_come_and_go_and_handle_everything() {
         log.close().unwrap();
     });
 }
+
+#[test]
+fn a_member_that_sleeps_is_woken_when_another_leaves() {
+    in_many_orders(|| {
+        let (log, topic) = with_topic(Durability::Os);
+        topic.add_partitions(2).unwrap();
+        for partition in 0..2 {
+            let record = Record::new("v").partition(partition);
+            topic.producer().send(record).unwrap();
+        }
+        let options = ConsumerOptions::new()
+            .offset_reset(OffsetReset::Earliest)
+            .auto_commit(None);
+        let group = log.consumer_group("g").unwrap().options(options);
+        for closes in [true, false] {
+            let mut leaving = group.subscribe([&topic]).unwrap();
+            let _not_committed = leaving.poll(Duration::ZERO).unwrap();
+            let (staying, all) = (group.clone(), topic.clone());
+            let staying = thread::spawn(move || {
+                let mut member = staying.subscribe([&all]).unwrap();
+                let mut read = BTreeSet::new();
+                while read.len() < 2 {
+                    let records = member.poll(Duration::MAX).unwrap();
+                    read.extend(records.iter().map(|record| record.partition()));
+                }
+                member.close().unwrap();
+            });
+            let _not_committed = leaving.poll(Duration::ZERO).unwrap();
+            if closes {
+                leaving.close().unwrap();
+            } else {
+                drop(leaving);
+            }
+            staying.join().unwrap();
+        }
+        log.close().unwrap();
+    });
+}
+
+#[test]
+fn a_consumer_that_sleeps_is_woken_by_its_waker_and_by_the_close_of_its_log() {
+    in_many_orders(|| {
+        let (log, topic) = with_topic(Durability::Os);
+        let mut consumer = log.consumer().assign(&topic.partitions()).unwrap();
+        let waker = consumer.waker();
+        let woken = thread::spawn(move || {
+            let error = consumer.poll(Duration::MAX).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Interrupted);
+            consumer
+        });
+        waker.wake();
+        let mut consumer = woken.join().unwrap();
+        let closed = thread::spawn(move || {
+            let error = consumer.poll(Duration::MAX).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Closed);
+        });
+        log.close().unwrap();
+        closed.join().unwrap();
+    });
+}
