@@ -257,29 +257,34 @@ impl Groups {
         // its commit is applied by the time the group's turn comes, or on its way, which is seen then.
         // A group made later has all its commits behind the place.
         let from = self.store.end();
+        let (mut all_staged, mut handed_over) = (Vec::new(), Ok(()));
         for cell in self.all() {
-            let (staged, handed_over) = {
-                let mut state = cell.state.lock();
-                state.take_in();
-                let kept = state.group.all_committed();
-                let kept = kept.map(|(place, kept)| (place.clone(), Some(kept.clone())));
-                let mut latest: BTreeMap<_, _> = kept.collect();
-                for change in &state.in_flight.changes {
-                    if !matches!(OffsetStore::outcome(&change.queued), Some(Err(_))) {
-                        latest.insert(change.place.clone(), change.committed.clone());
-                    }
+            let mut state = cell.state.lock();
+            state.take_in();
+            let kept = state.group.all_committed();
+            let kept = kept.map(|(place, kept)| (place.clone(), Some(kept.clone())));
+            let mut latest: BTreeMap<_, _> = kept.collect();
+            for change in &state.in_flight.changes {
+                if !matches!(OffsetStore::outcome(&change.queued), Some(Err(_))) {
+                    latest.insert(change.place.clone(), change.committed.clone());
                 }
-                let (staged, mut handed_over) = self.hand_over(&cell, &mut state, latest);
-                // Behind the offsets: a group without any is not kept while the log is read.
-                if let Some(since) = state.group.empty_since() {
-                    let told = self.store.append_empty_since(&cell.id, Some(since));
-                    handed_over = handed_over.and(told);
-                }
-                (staged, handed_over)
-            };
-            let finished = Self::finish(staged);
-            handed_over.and(finished)?;
+            }
+            let (staged, handed) = self.hand_over(&cell, &mut state, latest);
+            all_staged.push(staged);
+            handed_over = handed;
+            // Behind the offsets: a group without any is not kept while the log is read.
+            if let Some(since) = state.group.empty_since() {
+                let told = self.store.append_empty_since(&cell.id, Some(since));
+                handed_over = handed_over.and(told);
+            }
+            if handed_over.is_err() {
+                break;
+            }
         }
+        // Only now: one sync is for many groups, and the housekeeping has more to do than to wait for it.
+        let finished = all_staged.into_iter().map(Self::finish);
+        let finished = finished.fold(Ok(()), Result::and);
+        handed_over.and(finished)?;
         self.store.drop_before(from)
     }
 }

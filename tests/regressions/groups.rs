@@ -234,6 +234,41 @@ fn a_program_that_never_runs_for_long_keeps_the_offsets_short() {
     assert_eq!(committed[0].1.offset(), Offset::new(2199));
 }
 
+/// The offsets of many groups were rewritten with a sync for each, in which nothing that lingered was written
+/// and no member that had stopped was removed.
+#[test]
+fn the_offsets_of_many_groups_are_rewritten_with_few_syncs() {
+    const GROUPS: u64 = 400;
+    let (storage, clock) = (SimulatedStorage::new(), clock());
+    let log = common::open(&storage, &clock);
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    let place = topic.partition(0).unwrap().topic_partition().clone();
+    let group = |number: u64| log.consumer_group(format!("g{number}")).unwrap();
+    let note = "n".repeat(4000);
+    for number in 0..2200 {
+        let commit = CommittedOffset::new(Offset::new(number)).metadata(note.as_str());
+        group(number % GROUPS).set_offset(&place, &commit).unwrap();
+    }
+    let offsets = log.topic("__consumer_offsets").unwrap();
+    let offsets = offsets.partition(0).unwrap();
+    assert_eq!(offsets.offsets().log_start, Offset::ZERO);
+    let before = storage.operations();
+    log.run_housekeeping();
+    let operations = storage.operations() - before;
+    assert!(offsets.offsets().log_start > Offset::ZERO);
+    assert!(operations < GROUPS / 2, "{operations} operations");
+    drop(log);
+    let log = common::open(&storage.kill(), &clock);
+    for number in 0..GROUPS {
+        let committed = log
+            .consumer_group(format!("g{number}"))
+            .unwrap()
+            .committed();
+        let last = (2199 - number) / GROUPS * GROUPS + number;
+        assert_eq!(committed[0].1.offset(), Offset::new(last));
+    }
+}
+
 /// A consumer left its group and joined it again: the assignors it was made with were gone, and it brought
 /// the default ones.
 #[test]
