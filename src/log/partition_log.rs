@@ -137,6 +137,8 @@ impl Listeners {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Seen {
     Ours,
+    /// No checkpoint, as before the first record: they may be anybody's.
+    Nothing,
     /// Its checkpoint is gone, torn, or another partition's: that of a topic made again.
     Doubtful,
 }
@@ -280,8 +282,10 @@ impl Log {
         let (storage, directory) = (&*self.place.storage, &self.place.directory);
         let checkpoint = read_checkpoint(storage, directory, &self.place.identity);
         let is_new = self.marks.high_watermark() == Offset::ZERO;
-        let seen = if checkpoint.is_some() || is_new && !has_checkpoint(storage, directory) {
+        let seen = if checkpoint.is_some() {
             Seen::Ours
+        } else if is_new && !has_checkpoint(storage, directory) {
+            Seen::Nothing
         } else {
             Seen::Doubtful
         };

@@ -7,9 +7,10 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use super::directory::{
-    LOCK, PartitionMark, TopicMeta, create_topic_directory, list_topics, make_topics_directory,
-    read_clean_close, read_log_id, remove_clean_close, remove_tree, retire_topic_directory,
-    sync_names, topic_directory, write_clean_close, write_log_id, write_topic_meta,
+    LOCK, PartitionMark, TopicMeta, create_topic_directory, is_topic, list_topics,
+    make_topics_directory, read_clean_close, read_log_id, remove_clean_close, remove_tree,
+    retire_topic_directory, sync_names, topic_directory, write_clean_close, write_log_id,
+    write_topic_meta,
 };
 use super::report::{PartitionRecovery, RecoveryReport, VerifyReport};
 use super::state::TopicState;
@@ -300,7 +301,15 @@ impl Catalog {
             return Ok(());
         }
         let followed = log.follow(None);
-        if !matches!(followed, Ok(Seen::Ours)) && self.is_gone(topic) {
+        let is_ours = match followed {
+            Ok(Seen::Ours) => true,
+            Ok(Seen::Nothing) => {
+                let storage = &*self.environment.storage;
+                is_topic(storage, self.log_id, &topic.directory, topic.id)
+            }
+            Ok(Seen::Doubtful) | Err(_) => false,
+        };
+        if !is_ours && self.is_gone(topic) {
             return Err(topic.gone());
         }
         followed.map(drop)

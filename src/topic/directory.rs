@@ -216,6 +216,12 @@ pub(super) fn write_clean_close(
         .map_err(|error| Error::storage("close a log", Path::new(CLEAN_CLOSE), error))
 }
 
+/// Whether it is this topic whose directory is there, and not another of its name.
+pub(super) fn is_topic(storage: &dyn Storage, log: Id, directory: &Path, id: Id) -> bool {
+    let meta = read_document::<TopicMeta>(storage, &directory.join(TOPIC_META), seed(log));
+    meta.is_ok_and(|meta| meta.is_some_and(|meta| meta.id == id))
+}
+
 /// The topics there are, and what is left of those on their way out.
 pub(super) fn list_topics(
     storage: &dyn Storage,
