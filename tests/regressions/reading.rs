@@ -22,8 +22,8 @@ use super::{EIO, is_damaged, options, send};
 /// What is done once, and the end of the path that brings it about.
 type Act = Arc<Mutex<Option<(String, Box<dyn FnOnce() + Send>)>>>;
 
-/// Does something when a file is about to be opened for reading, or a directory to be synced, or the length
-/// of a file has been told.
+/// Does something when a file is about to be opened for reading, cut or synced, or a directory to be synced,
+/// or the length of a file has been told.
 #[derive(Clone)]
 pub(super) struct Acts {
     storage: SimulatedStorage,
@@ -45,6 +45,11 @@ impl Acts {
 
     pub(super) fn before_opening(&self, file: &str, act: impl FnOnce() + Send + 'static) {
         *self.act.lock().unwrap() = Some((file.to_owned(), Box::new(act)));
+    }
+
+    /// Of any file, or before one is cut.
+    pub(super) fn before_sync(&self, act: impl FnOnce() + Send + 'static) {
+        *self.act.lock().unwrap() = Some((SYNC.to_owned(), Box::new(act)));
     }
 
     fn act_if(&self, is_it: impl FnOnce(&str) -> bool) {
@@ -117,6 +122,9 @@ struct ActsFile {
 /// What stands for the path where something is done once the length of a file has been told.
 const LENGTH: &str = "length";
 
+/// And before a file is synced or cut.
+const SYNC: &str = "sync";
+
 impl StorageFile for ActsFile {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         self.file.read_at(buffer, position)
@@ -133,14 +141,17 @@ impl StorageFile for ActsFile {
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
+        self.acts.act_if(|what| what == SYNC);
         self.file.set_len(length)
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        self.acts.act_if(|what| what == SYNC);
         self.file.sync_data()
     }
 
     fn sync_all(&self) -> io::Result<()> {
+        self.acts.act_if(|what| what == SYNC);
         self.file.sync_all()
     }
 }

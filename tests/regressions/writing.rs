@@ -1,21 +1,17 @@
 //! Bugs of writing.
 
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use topiclog::storage::{
-    Entry, Fault, OpenMode, OperationKind, SimulatedStorage, Storage, StorageFile, StorageLock,
-    Survival,
-};
+use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Survival};
 use topiclog::{
     Durability, ErrorKind, EventLog, Housekeeping, Offset, Partition, Record, Timestamp,
     TimestampType, TopicOptions,
 };
 
+use super::reading::Acts;
 use super::{EIO, ENOSPC, common, log_with, options, reopened, send};
 use common::clock;
 use topiclog::clock::{Clock, ManualClock, SystemClock};
@@ -346,81 +342,6 @@ fn a_panic_under_the_housekeeping_does_not_end_it() {
     assert_eq!(written, Ok(true));
 }
 
-/// Its syncs, or its cuts, panic once they are told to.
-#[derive(Clone, Debug)]
-struct Frail(SimulatedStorage, Arc<AtomicBool>);
-
-#[derive(Debug)]
-struct FrailFile(Arc<dyn StorageFile>, Arc<AtomicBool>);
-
-impl Frail {
-    fn file(&self, file: Arc<dyn StorageFile>) -> Arc<dyn StorageFile> {
-        Arc::new(FrailFile(file, Arc::clone(&self.1)))
-    }
-}
-
-impl Storage for Frail {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn StorageFile>> {
-        self.0.open(path, mode).map(|file| self.file(file))
-    }
-
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.0.create_dir(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.0.rename(from, to)
-    }
-
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.0.remove_file(path)
-    }
-
-    fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.0.remove_dir(path)
-    }
-
-    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
-        self.0.list(path)
-    }
-
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.0.sync_dir(path)
-    }
-
-    fn lock(&self, path: &Path, note: &str) -> io::Result<Box<dyn StorageLock>> {
-        self.0.lock(path, note)
-    }
-}
-
-impl StorageFile for FrailFile {
-    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        self.0.read_at(buffer, position)
-    }
-
-    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<usize> {
-        self.0.write_at(bytes, position)
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-
-    fn set_len(&self, length: u64) -> io::Result<()> {
-        assert!(!self.1.swap(false, Ordering::Relaxed), "frail");
-        self.0.set_len(length)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        assert!(!self.1.swap(false, Ordering::Relaxed), "frail");
-        self.0.sync_data()
-    }
-
-    fn sync_all(&self) -> io::Result<()> {
-        self.sync_data()
-    }
-}
-
 /// A storage panicked in a sync that no sender waits for, or where retention begins a segment: the partition
 /// went on, and took for synced what was not.
 #[test]
@@ -434,14 +355,14 @@ fn a_panic_of_a_sync_that_no_sender_waits_for_poisons_the_partition() {
     ];
     for (number, (retention, way)) in ways.into_iter().enumerate() {
         let (storage, clock) = (SimulatedStorage::new(), clock());
-        let frail = Frail(storage.clone(), Arc::default());
-        let log = common::try_open(frail.clone(), &clock).unwrap();
+        let acts = Acts::on(&storage);
+        let log = common::try_open(acts.clone(), &clock).unwrap();
         let options = options(Durability::Os).retention(retention);
         let topic = log.create_topic("t", options).unwrap();
         send(&topic, 12);
         let partition = topic.partition(0).unwrap();
         clock.advance(Duration::from_secs(3600));
-        frail.1.store(true, Ordering::Relaxed);
+        acts.before_sync(|| panic!("frail"));
         let panicked = catch_unwind(AssertUnwindSafe(|| way(&log, &partition)));
         assert!(panicked.is_err(), "way {number}");
         let synced = catch_unwind(AssertUnwindSafe(|| partition.sync()));
