@@ -8,6 +8,8 @@
     reason = "a test may panic"
 )]
 
+#[path = "regressions/acts.rs"]
+mod acts;
 #[path = "regressions/closing.rs"]
 mod closing;
 mod common;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Survival};
 use topiclog::{Durability, ErrorKind, Offset, Record, TopicOptions};
 
-use super::reading::Acts;
+use super::acts::Acts;
 use super::{EIO, common, log_with, options};
 use common::clock;
 

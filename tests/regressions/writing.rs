@@ -11,7 +11,7 @@ use topiclog::{
     TimestampType, TopicOptions,
 };
 
-use super::reading::Acts;
+use super::acts::Acts;
 use super::{EIO, ENOSPC, common, log_with, options, reopened, send};
 use common::clock;
 use topiclog::clock::{Clock, ManualClock, SystemClock};

@@ -1,0 +1,145 @@
+//! A storage under which something happens at a moment of the test's choice.
+
+use std::fmt::{self, Debug};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use topiclog::storage::{Entry, OpenMode, SimulatedStorage, Storage, StorageFile, StorageLock};
+
+/// What is done once, and the end of the path that brings it about.
+type Act = Arc<Mutex<Option<(String, Box<dyn FnOnce() + Send>)>>>;
+
+/// Does something when a file is about to be opened for reading, cut or synced, or a directory to be synced,
+/// or the length of a file has been told.
+#[derive(Clone)]
+pub(super) struct Acts {
+    pub(super) storage: SimulatedStorage,
+    act: Act,
+    /// The name of a file that the next listing which has it leaves out.
+    pub(super) unlisted: Arc<Mutex<Option<String>>>,
+}
+
+impl Acts {
+    pub(super) fn on(storage: &SimulatedStorage) -> Self {
+        let (storage, act) = (storage.clone(), Act::default());
+        let unlisted = Arc::default();
+        Self {
+            storage,
+            act,
+            unlisted,
+        }
+    }
+
+    pub(super) fn before_opening(&self, file: &str, act: impl FnOnce() + Send + 'static) {
+        *self.act.lock().unwrap() = Some((file.to_owned(), Box::new(act)));
+    }
+
+    /// Of any file, or before one is cut.
+    pub(super) fn before_sync(&self, act: impl FnOnce() + Send + 'static) {
+        *self.act.lock().unwrap() = Some((SYNC.to_owned(), Box::new(act)));
+    }
+
+    fn act_if(&self, is_it: impl FnOnce(&str) -> bool) {
+        let act = self.act.lock().unwrap().take_if(|act| is_it(&act.0));
+        if let Some((_, act)) = act {
+            act();
+        }
+    }
+
+    pub(super) fn has_acted(&self) -> bool {
+        self.act.lock().unwrap().is_none()
+    }
+}
+
+impl Debug for Acts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.storage.fmt(f)
+    }
+}
+
+impl Storage for Acts {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn StorageFile>> {
+        self.act_if(|file| mode == OpenMode::Read && path.ends_with(file));
+        let (file, acts) = (self.storage.open(path, mode)?, self.clone());
+        Ok(Arc::new(ActsFile { file, acts }))
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.storage.create_dir(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.storage.rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.storage.remove_file(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.storage.remove_dir(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        let mut entries = self.storage.list(path)?;
+        let mut unlisted = self.unlisted.lock().unwrap();
+        let leaves_out = |name: &mut String| entries.iter().any(|entry| entry.name == *name);
+        if let Some(name) = unlisted.take_if(leaves_out) {
+            entries.retain(|entry| entry.name != name);
+        }
+        Ok(entries)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.act_if(|directory| path.ends_with(directory));
+        self.storage.sync_dir(path)
+    }
+
+    fn lock(&self, path: &Path, note: &str) -> io::Result<Box<dyn StorageLock>> {
+        self.storage.lock(path, note)
+    }
+}
+
+#[derive(Debug)]
+struct ActsFile {
+    file: Arc<dyn StorageFile>,
+    acts: Acts,
+}
+
+/// What stands for the path where something is done once the length of a file has been told.
+pub(super) const LENGTH: &str = "length";
+
+/// And before a file is synced or cut.
+const SYNC: &str = "sync";
+
+impl StorageFile for ActsFile {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, position)
+    }
+
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<usize> {
+        self.file.write_at(bytes, position)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        let length = self.file.len();
+        self.acts.act_if(|what| what == LENGTH);
+        length
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.acts.act_if(|what| what == SYNC);
+        self.file.set_len(length)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.acts.act_if(|what| what == SYNC);
+        self.file.sync_data()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.acts.act_if(|what| what == SYNC);
+        self.file.sync_all()
+    }
+}
