@@ -349,7 +349,7 @@ pub fn small_file(data: &[u8]) {
     ];
     let paths: Vec<_> = names.iter().flat_map(|name| world.paths(name)).collect();
     let path = &paths[usize::from(*choice) % paths.len()];
-    let mut identity = match path.file_name().and_then(|name| name.to_str()) {
+    let identity = match path.file_name().and_then(|name| name.to_str()) {
         Some("log.meta") => Vec::new(),
         Some("topic.meta" | "clean-close") => {
             let segment = world.read(&world.paths(".log")[0]);
@@ -357,7 +357,7 @@ pub fn small_file(data: &[u8]) {
         }
         _ => identity(&world, path),
     };
-    put(&world, path, data, &std::mem::take(&mut identity));
+    put(&world, path, data, &identity);
     world.use_everything();
 }
 
