@@ -22,8 +22,8 @@ use shuttle::thread;
 use topiclog::clock::Clock;
 use topiclog::storage::{Fault, OperationKind, SimulatedStorage};
 use topiclog::{
-    ConsumerOptions, Durability, ErrorKind, EventLog, Housekeeping, OffsetReset, Record, Timestamp,
-    Topic, TopicOptions,
+    ConsumerGroup, ConsumerOptions, Durability, ErrorKind, EventLog, Housekeeping, OffsetReset,
+    Record, Timestamp, Topic, TopicOptions,
 };
 
 /// Time passes a little whenever somebody looks, so that whoever lets others run does so for a while.
@@ -263,21 +263,25 @@ fn a_topic_is_deleted_beside_its_senders() {
     });
 }
 
+/// A group without members, and two partitions with a record in each.
+fn with_group() -> (EventLog, Topic, ConsumerGroup) {
+    let (log, topic) = with_topic(Durability::Os);
+    topic.add_partitions(2).unwrap();
+    for partition in 0..2 {
+        let record = Record::new("v").partition(partition);
+        topic.producer().send(record).unwrap();
+    }
+    let options = ConsumerOptions::new()
+        .offset_reset(OffsetReset::Earliest)
+        .auto_commit(None);
+    let group = log.consumer_group("g").unwrap().options(options);
+    (log, topic, group)
+}
+
 #[test]
 fn members_of_a_group_come_and_go_and_handle_everything() {
     in_many_orders(|| {
-        let (log, topic) = with_topic(Durability::Os);
-        topic.add_partitions(2).unwrap();
-        for partition in 0..2 {
-            topic
-                .producer()
-                .send(Record::new("v").partition(partition))
-                .unwrap();
-        }
-        let options = ConsumerOptions::new()
-            .offset_reset(OffsetReset::Earliest)
-            .auto_commit(None);
-        let group = log.consumer_group("g").unwrap().options(options);
+        let (log, topic, group) = with_group();
         let members: Vec<_> = (0..2)
             .map(|_| {
                 let (group, topic) = (group.clone(), topic.clone());
@@ -304,16 +308,7 @@ fn members_of_a_group_come_and_go_and_handle_everything() {
 #[test]
 fn a_member_that_sleeps_is_woken_when_another_leaves() {
     in_many_orders(|| {
-        let (log, topic) = with_topic(Durability::Os);
-        topic.add_partitions(2).unwrap();
-        for partition in 0..2 {
-            let record = Record::new("v").partition(partition);
-            topic.producer().send(record).unwrap();
-        }
-        let options = ConsumerOptions::new()
-            .offset_reset(OffsetReset::Earliest)
-            .auto_commit(None);
-        let group = log.consumer_group("g").unwrap().options(options);
+        let (log, topic, group) = with_group();
         for closes in [true, false] {
             let mut leaving = group.subscribe([&topic]).unwrap();
             let _not_committed = leaving.poll(Duration::ZERO).unwrap();
