@@ -1,6 +1,7 @@
 //! [`Active`]: the segment at the end of a log, and the file behind it.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::queue::{Acknowledged, Pending};
@@ -16,6 +17,8 @@ use crate::timestamp::Timestamp;
 /// last batch. Aligned growth is what a file system is fastest at, and a sync that need not change the
 /// file's length takes about half the time.
 const GROWTH_BYTES: u64 = 64 * 1024;
+
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// A file longer than that has room taken for it ahead, in multiples of this, or of less while it is small:
 /// a write into room that is there may take half the time of one that has to find some.
@@ -167,34 +170,51 @@ impl Active {
         length: u64,
     ) -> io::Result<()> {
         let position = self.end.position;
-        self.allocate(position + length);
         let whole = start + saturating_usize(length);
-        let grown = self.grown(position + length, GROWTH_BYTES);
-        if grown > position + length && buffer.len() == whole {
-            buffer.resize(whole + saturating_usize(grown - position - length), 0);
-            let written = write_all_at(
-                &*self.file,
-                buffer.get(start..).unwrap_or_default(),
-                position,
-            );
-            buffer.truncate(whole);
-            match written {
-                Ok(()) => {
-                    self.filled = grown;
-                    return Ok(());
-                }
-                // Perhaps there is room for the records at least.
-                Err(error) if is_full(&error) => {
-                    self.file.set_len(position)?;
-                    self.note_cut();
-                }
-                Err(error) => return Err(error),
-            }
+        self.allocate(position + length);
+        if self.grow(buffer, start..whole)? {
+            return Ok(());
         }
         let bytes = buffer.get(start..whole).unwrap_or_default();
         write_all_at(&*self.file, bytes, position)?;
         self.filled = self.filled.max(position + length);
         Ok(())
+    }
+
+    /// Writes zeros where the file grows. Returns whether the batches are written with them, as it is done
+    /// where they are many: zeros behind a few would make a large buffer of a small one.
+    fn grow(&mut self, buffer: &mut Vec<u8>, batches: Range<usize>) -> io::Result<bool> {
+        let position = self.end.position;
+        let end = position + to_u64(batches.len());
+        let grown = self.grown(end, GROWTH_BYTES);
+        let with_batches = to_u64(batches.len()) >= GROWTH_BYTES;
+        if grown == end || (with_batches && buffer.len() != batches.end) {
+            return Ok(false);
+        }
+        let written = if with_batches {
+            buffer.resize(batches.end + saturating_usize(grown - end), 0);
+            let bytes = buffer.get(batches.start..).unwrap_or_default();
+            let written = write_all_at(&*self.file, bytes, position);
+            buffer.truncate(batches.end);
+            written
+        } else {
+            let from = grown.saturating_sub(GROWTH_BYTES).max(self.filled);
+            let zeros = ZEROS.get(..saturating_usize(grown - from));
+            write_all_at(&*self.file, zeros.unwrap_or_default(), from)
+        };
+        match written {
+            Ok(()) => {
+                self.filled = grown;
+                Ok(with_batches)
+            }
+            // Perhaps there is room for the records at least.
+            Err(error) if is_full(&error) => {
+                self.file.set_len(position)?;
+                self.note_cut();
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// How long the file is to be when its last batch ends at `end`, if it grows by at most so much.
