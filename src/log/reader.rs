@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::Log;
 use super::offsets::LogOffsets;
+use super::scan::check_sum;
 use super::segment::{START, Segment, Summary, is_cut_short, missing, segment_for};
 use crate::error::{Error, FormatError, LogError};
 use crate::format::{BATCH_HEADER_BYTES, Batch, BatchHeader, Batches, Frame};
@@ -199,29 +200,49 @@ impl Log {
                 return Err(self.damaged(at, from, cut_short()));
             }
             let read = buffer.get(filled.clone()).unwrap_or_default();
-            match self.take_batches(at, from, high_watermark, read, hopped)? {
+            let error = match self.take_batches(at, from, high_watermark, read, hopped)? {
                 Taken::Nothing(Frame::Incomplete(needed)) => {
                     if to_u64(needed) > left || filled.len() < size {
                         return Err(self.damaged(at, from, cut_short()));
                     }
                     wanted = needed;
-                }
-                Taken::Nothing(Frame::Bad(error)) => match length_before(read, from) {
-                    // What comes behind it is checked like everything.
-                    Some(length) if length <= left => {
-                        at.position += length;
-                        hopped = true;
+                    match self.check_if_large(at, needed, buffer)? {
+                        Ok(()) => continue,
+                        Err(error) => error,
                     }
-                    _ => return Err(self.damaged(at, from, error)),
-                },
+                }
+                Taken::Nothing(Frame::Bad(error)) => error,
                 Taken::Nothing(_) => return Ok(Read::SegmentEnd),
-                Taken::Skipped => {}
+                Taken::Skipped => continue,
                 Taken::Batches { within, next } => {
                     let range = filled.start + within.start..filled.start + within.end;
                     return Ok(Read::Batches { range, next });
                 }
+            };
+            match length_before(read, from) {
+                // What comes behind it is checked like everything.
+                Some(length) if length <= left => {
+                    at.position += length;
+                    hopped = true;
+                }
+                _ => return Err(self.damaged(at, from, error)),
             }
         }
+    }
+
+    /// Checks a batch for which the buffer would have to grow, before it does: a damaged length may say
+    /// anything.
+    fn check_if_large(
+        &self,
+        at: &At,
+        length: usize,
+        buffer: &[u8],
+    ) -> Result<Result<(), FormatError>, Error> {
+        if length <= buffer.len() {
+            return Ok(Ok(()));
+        }
+        check_sum(&*at.file, at.segment.seed(), at.position, length)
+            .map_err(|error| self.name(Error::storage("read a batch", at.segment.path(), error)))
     }
 
     /// Reads so many bytes, or those that there are, into a buffer that grows if it has to. Says where in
@@ -503,6 +524,8 @@ impl Log {
                         if needed > left || filled.len() < size {
                             return Err(self.damaged(at, next, cut_short()));
                         }
+                        self.check_if_large(at, needed, buffer)?
+                            .map_err(|error| self.damaged(at, next, error))?;
                         wanted = needed;
                         break;
                     }

@@ -38,7 +38,7 @@ pub(super) enum Step {
     },
 }
 
-/// Reads a segment from a position on. Its memory is bounded by the file's own length.
+/// Reads a segment from a position on. Its memory is bounded by the longest batch whose checksum is right.
 pub(super) struct Scanner<'f> {
     file: &'f dyn StorageFile,
     seed: u32,
@@ -101,6 +101,11 @@ impl<'f> Scanner<'f> {
                     if needed <= RECORD_BYTES_MAX * 2
                         && to_u64(needed) <= self.file_end.saturating_sub(position) =>
                 {
+                    if needed > self.buffer.len()
+                        && let Err(error) = check_sum(self.file, self.seed, position, needed)?
+                    {
+                        return Ok(Step::Bad { position, error });
+                    }
                     wanted = needed;
                 }
                 Frame::Incomplete(_) => {
@@ -234,6 +239,38 @@ impl<'f> Scanner<'f> {
         self.ready = 0..room;
         Ok(())
     }
+}
+
+/// Checks the checksum of a batch piece by piece. Whoever has no room for it does so before it takes some: a
+/// damaged length may say anything.
+pub(super) fn check_sum(
+    file: &dyn StorageFile,
+    seed: u32,
+    position: u64,
+    length: usize,
+) -> io::Result<Result<(), FormatError>> {
+    let mut stored = [0; 4];
+    read_exact_at(file, &mut stored, position)?;
+    let (mut at, end) = (position + to_u64(stored.len()), position + to_u64(length));
+    let mut hasher = Hasher::new_with_initial(seed);
+    let mut window = vec![0; CHUNK_BYTES];
+    while at < end {
+        let size = saturating_usize(end - at).min(CHUNK_BYTES);
+        let piece = window.get_mut(..size).unwrap_or_default();
+        read_exact_at(file, piece, at)?;
+        hasher.update(piece);
+        at += to_u64(size);
+    }
+    let (stored, computed) = (u32::from_le_bytes(stored), hasher.finalize());
+    Ok(if stored == computed {
+        Ok(())
+    } else {
+        Err(FormatError::Checksum {
+            what: "batch",
+            stored,
+            computed,
+        })
+    })
 }
 
 /// The bytes between two places up to which the checksum is kept.

@@ -3,6 +3,7 @@
 use std::fmt::{self, Debug};
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use topiclog::storage::{Entry, OpenMode, SimulatedStorage, Storage, StorageFile, StorageLock};
@@ -18,17 +19,23 @@ pub(super) struct Acts {
     act: Act,
     /// The name of a file that the next listing which has it leaves out.
     pub(super) unlisted: Arc<Mutex<Option<String>>>,
+    largest_read: Arc<AtomicUsize>,
 }
 
 impl Acts {
     pub(super) fn on(storage: &SimulatedStorage) -> Self {
         let (storage, act) = (storage.clone(), Act::default());
-        let unlisted = Arc::default();
         Self {
             storage,
             act,
-            unlisted,
+            unlisted: Arc::default(),
+            largest_read: Arc::default(),
         }
+    }
+
+    /// The bytes that the largest read asked for since the last call.
+    pub(super) fn largest_read(&self) -> usize {
+        self.largest_read.swap(0, Ordering::Relaxed)
     }
 
     pub(super) fn before_opening(&self, file: &str, act: impl FnOnce() + Send + 'static) {
@@ -115,6 +122,8 @@ const SYNC: &str = "sync";
 
 impl StorageFile for ActsFile {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let largest = &self.acts.largest_read;
+        largest.fetch_max(buffer.len(), Ordering::Relaxed);
         self.file.read_at(buffer, position)
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use topiclog::storage::{Fault, OpenMode, OperationKind, SimulatedStorage, Storage};
 use topiclog::{
     ConsumerOptions, Durability, Error, ErrorKind, EventLog, Housekeeping, Offset, OffsetReset,
-    Partition, Record, Timestamp,
+    Partition, Record, Timestamp, TopicOptions,
 };
 
 use super::acts::{Acts, LENGTH};
@@ -611,4 +611,49 @@ fn a_poll_that_panics_in_a_storage_passes_over_nothing() {
         }
         assert_eq!(seen, 12, "partition {panics}");
     }
+}
+
+/// A damaged length had whoever read it take as much memory as it said, up to a whole segment.
+#[test]
+fn a_damaged_length_takes_no_memory() {
+    const MIB: usize = 1 << 20;
+    let left = SimulatedStorage::new();
+    let log = common::open(&left, &clock());
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    for _record in 0..3 {
+        let record = Record::new(vec![7; MIB - 1000]);
+        topic.producer().send_and_wait(record).unwrap();
+    }
+    topic.producer().send_and_wait(Record::new("x")).unwrap();
+    let killed = left.kill();
+    log.close().unwrap();
+    let damaged = |storage: &SimulatedStorage| {
+        // The length of the first batch, 4 bytes behind its beginning, says 2 MiB more.
+        let path = "topics/t/0/00000000000000000000.log";
+        storage.flip_bit(path, 8 * 84 + 21).unwrap();
+        let storage = Acts::on(storage);
+        let log = common::try_open(storage.clone(), &clock()).unwrap();
+        (storage, log)
+    };
+    let small = |storage: &Acts| {
+        let largest = storage.largest_read();
+        assert!((1..=MIB).contains(&largest), "{largest}");
+    };
+
+    let (storage, log) = damaged(&killed);
+    assert!(is_damaged(&log));
+    small(&storage);
+
+    let (storage, log) = damaged(&left);
+    assert!(!is_damaged(&log));
+    let partition = log.topic("t").unwrap().partition(0).unwrap();
+    let read = partition.read(Offset::ZERO).map(drop);
+    small(&storage);
+    let time = partition.offset_for_time(Timestamp::EPOCH).map(drop);
+    small(&storage);
+    for failed in [read, time] {
+        assert_eq!(failed.unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+    assert!(!log.verify().unwrap().is_sound());
+    small(&storage);
 }
