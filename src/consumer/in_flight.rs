@@ -247,6 +247,8 @@ impl Groups {
     pub(super) fn rewrite(&self) -> Result<(), Error> {
         // What cannot be read must not be taken for what is no longer true.
         self.store.check()?;
+        // Where that failed another copy would not help.
+        self.store.drop_rewritten()?;
         let live = |cell: &Arc<GroupCell>| cell.state.lock().group.all_committed().count();
         let live = self.all().iter().map(live).sum();
         if !self.store.wants_rewrite(crate::limits::to_u64(live)) {

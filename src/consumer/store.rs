@@ -90,6 +90,8 @@ pub(super) struct OffsetStore {
     log: Mutex<Option<Arc<Log>>>,
     /// Why not all of it could be read.
     damage: OnceLock<Error>,
+    /// What lies before this offset is written once more behind it, and has still to be dropped.
+    rewritten: Mutex<Option<Offset>>,
 }
 
 fn damaged(problem: &'static str) -> Error {
@@ -185,6 +187,7 @@ impl OffsetStore {
             durability,
             log: Mutex::new(None),
             damage: OnceLock::new(),
+            rewritten: Mutex::new(None),
         }
     }
 
@@ -352,16 +355,25 @@ impl OffsetStore {
             .map_or(Offset::ZERO, |log| log.offsets().log_end)
     }
 
-    /// Drops what was rewritten.
+    /// Takes note that everything before an offset that is still true is written once more behind it, and
+    /// drops it.
     pub(super) fn drop_before(&self, offset: Offset) -> Result<(), Error> {
-        match self.existing() {
-            Some(log) => {
-                // Below level `Disk` what was rewritten may be in memory alone, while what is dropped
-                // has long been on disk, and is gone for good.
-                log.sync()?;
-                log.delete_records(offset).map(drop)
-            }
-            None => Ok(()),
+        *self.rewritten.lock() = Some(offset);
+        self.drop_rewritten()
+    }
+
+    /// Drops what is written once more, unless that is done.
+    pub(super) fn drop_rewritten(&self) -> Result<(), Error> {
+        let mut rewritten = self.rewritten.lock();
+        if let Some(offset) = *rewritten
+            && let Some(log) = self.existing()
+        {
+            // Below level `Disk` what was rewritten may be in memory alone, while what is dropped
+            // has long been on disk, and is gone for good.
+            log.sync()?;
+            log.delete_records(offset)?;
         }
+        *rewritten = None;
+        Ok(())
     }
 }

@@ -13,7 +13,7 @@ use topiclog::{
 };
 
 use super::common::{self, clock};
-use super::{log_with, options, send};
+use super::{EIO, log_with, options, send};
 
 /// How often the end of a partition rises while somebody reads there.
 const RISES: u64 = 500_000;
@@ -269,6 +269,43 @@ fn the_offsets_of_many_groups_are_rewritten_with_few_syncs() {
     }
 }
 
+/// Where the topic of committed offsets could not be cut, each try put another copy of all offsets behind it.
+#[test]
+fn offsets_that_cannot_be_dropped_are_rewritten_once() {
+    let (storage, clock) = (SimulatedStorage::new(), clock());
+    let log = common::open(&storage, &clock);
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    let place = topic.partition(0).unwrap().topic_partition().clone();
+    let group = log.consumer_group("g").unwrap();
+    let note = "n".repeat(4000);
+    for number in 0..2200 {
+        let commit = CommittedOffset::new(Offset::new(number)).metadata(note.as_str());
+        group.set_offset(&place, &commit).unwrap();
+    }
+    let offsets = log.topic("__consumer_offsets").unwrap();
+    let offsets = || offsets.partition(0).unwrap().offsets();
+    let before = offsets().log_end;
+    storage.fail(Fault::error(EIO).only(OperationKind::Rename).times(100));
+    log.run_housekeeping();
+    let rewritten = offsets().log_end;
+    assert!(rewritten > before);
+    for _try in 0..3 {
+        clock.advance(Duration::from_secs(20));
+        log.run_housekeeping();
+    }
+    assert_eq!(
+        (offsets().log_start, offsets().log_end),
+        (Offset::ZERO, rewritten)
+    );
+    storage.heal();
+    clock.advance(Duration::from_secs(20));
+    log.run_housekeeping();
+    assert_eq!(
+        (offsets().log_start, offsets().log_end),
+        (before, rewritten)
+    );
+}
+
 /// A consumer left its group and joined it again: the assignors it was made with were gone, and it brought
 /// the default ones.
 #[test]
@@ -327,7 +364,7 @@ fn a_group_whose_deletion_failed_is_there_still_and_is_deleted_later() {
     let (storage, log, topic) = log_with(Durability::Disk, 5);
     let group = log.consumer_group("g").unwrap();
     group.reset(&topic, OffsetTarget::Latest).unwrap();
-    storage.fail(Fault::error(super::EIO).only(OperationKind::Write));
+    storage.fail(Fault::error(EIO).only(OperationKind::Write));
     let failed = group.clone().delete().unwrap_err();
     assert_eq!(failed.kind(), ErrorKind::Io);
     assert_eq!(log.consumer_groups().len(), 1);
@@ -358,13 +395,9 @@ fn offsets_whose_removal_was_written_before_a_failure_are_gone_at_once() {
             .reset(&topic.unwrap(), OffsetTarget::Earliest)
             .unwrap();
         // Where what a failed write has left cannot be cut off, nothing more is accepted.
-        let fault = Fault::error(super::EIO).after(writes).forever();
+        let fault = Fault::error(EIO).after(writes).forever();
         storage.fail(fault.only(OperationKind::Write));
-        storage.fail(
-            Fault::error(super::EIO)
-                .only(OperationKind::SetLen)
-                .forever(),
-        );
+        storage.fail(Fault::error(EIO).only(OperationKind::SetLen).forever());
         group
             .delete_offsets(&TopicName::new("t").unwrap())
             .unwrap_err();
