@@ -185,10 +185,15 @@ impl Active {
     /// where they are many: zeros behind a few would make a large buffer of a small one.
     fn grow(&mut self, buffer: &mut Vec<u8>, batches: Range<usize>) -> io::Result<bool> {
         let position = self.end.position;
-        let end = position + to_u64(batches.len());
+        let length = to_u64(batches.len());
+        let end = position + length;
         let grown = self.grown(end, GROWTH_BYTES);
-        let with_batches = to_u64(batches.len()) >= GROWTH_BYTES;
-        if grown == end || (with_batches && buffer.len() != batches.end) {
+        if grown == end {
+            return Ok(false);
+        }
+        // Zeros leave no hole behind them: where they have room the batches have some.
+        let with_batches = length >= GROWTH_BYTES || grown - self.filled > GROWTH_BYTES;
+        if with_batches && buffer.len() != batches.end {
             return Ok(false);
         }
         let written = if with_batches {
@@ -198,9 +203,8 @@ impl Active {
             buffer.truncate(batches.end);
             written
         } else {
-            let from = grown.saturating_sub(GROWTH_BYTES).max(self.filled);
-            let zeros = ZEROS.get(..saturating_usize(grown - from));
-            write_all_at(&*self.file, zeros.unwrap_or_default(), from)
+            let zeros = ZEROS.get(..saturating_usize(grown - self.filled));
+            write_all_at(&*self.file, zeros.unwrap_or_default(), self.filled)
         };
         match written {
             Ok(()) => {

@@ -20,6 +20,7 @@ pub(super) struct Acts {
     /// The name of a file that the next listing which has it leaves out.
     pub(super) unlisted: Arc<Mutex<Option<String>>>,
     largest_read: Arc<AtomicUsize>,
+    holes: Arc<AtomicUsize>,
 }
 
 impl Acts {
@@ -30,6 +31,7 @@ impl Acts {
             act,
             unlisted: Arc::default(),
             largest_read: Arc::default(),
+            holes: Arc::default(),
         }
     }
 
@@ -45,6 +47,11 @@ impl Acts {
     /// Of any file, or before one is cut.
     pub(super) fn before_sync(&self, act: impl FnOnce() + Send + 'static) {
         *self.act.lock().unwrap() = Some((SYNC.to_owned(), Box::new(act)));
+    }
+
+    /// How many writes began behind the end of their file.
+    pub(super) fn holes(&self) -> usize {
+        self.holes.load(Ordering::Relaxed)
     }
 
     fn act_if(&self, is_it: impl FnOnce(&str) -> bool) {
@@ -128,6 +135,9 @@ impl StorageFile for ActsFile {
     }
 
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<usize> {
+        let begins_behind = position > self.file.len()?;
+        let holes = &self.acts.holes;
+        holes.fetch_add(usize::from(begins_behind), Ordering::Relaxed);
         self.file.write_at(bytes, position)
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Survival};
 use topiclog::{
     Durability, ErrorKind, EventLog, Housekeeping, Offset, Partition, Record, Timestamp,
-    TimestampType, TopicOptions,
+    TimestampType, Topic, TopicOptions,
 };
 
 use super::acts::Acts;
@@ -412,5 +412,34 @@ fn what_is_to_go_makes_room_on_a_disk_without_any() {
         let start = partition.offsets().log_start.value();
         let (_log, after) = reopened(&storage.crash(Survival::Nothing, 0));
         assert_eq!(super::whole(&after), (start, 26), "way {number}");
+    }
+}
+
+/// Zeros that were written ahead began behind a hole in the file. They took the room that the batch would have
+/// needed for the hole, so that on a disk almost full it was refused.
+#[test]
+fn a_file_never_grows_behind_a_hole() {
+    let storage = Acts::on(&SimulatedStorage::new());
+    let sizes = [1, 100, 1000, 10_000, 40_000, 60_000, 70_000, 200_000];
+    for first in sizes {
+        for second in sizes {
+            let log = common::try_open(storage.clone(), &clock()).unwrap();
+            let name = format!("t{first}-{second}");
+            let options = TopicOptions::new();
+            let topic = log.create_topic(name.as_str(), options).unwrap();
+            let send = |topic: &Topic, size: usize| {
+                let record = Record::new(vec![7; size]);
+                topic.producer().send_and_wait(record).unwrap()
+            };
+            send(&topic, first);
+            // After this the file ends with its last batch.
+            log.close().unwrap();
+            let log = common::try_open(storage.clone(), &clock()).unwrap();
+            let topic = log.topic(name.as_str()).unwrap();
+            for _record in 0..3 {
+                send(&topic, second);
+            }
+            assert_eq!(storage.holes(), 0, "{first} {second}");
+        }
     }
 }
