@@ -75,8 +75,13 @@ pub(super) fn index_name(base_offset: Offset) -> String {
     format!("{:020}.index", base_offset.value())
 }
 
-pub(super) fn cut_name(base_offset: Offset, position: u64) -> String {
-    format!("{:020}-{position}.cut", base_offset.value())
+/// The name of what recovery cuts off, where so many earlier ones have done so at the same place.
+pub(super) fn cut_name(base_offset: Offset, position: u64, earlier: u64) -> String {
+    let base_offset = base_offset.value();
+    match earlier {
+        0 => format!("{base_offset:020}-{position}.cut"),
+        _ => format!("{base_offset:020}-{position}-{earlier}.cut"),
+    }
 }
 
 /// The base offset in a segment's file name; `None` if the name is not that of a segment.

@@ -5,7 +5,7 @@ use std::io;
 use std::ops::Range;
 
 use super::Place;
-use super::files::{cut_name, index_path, segment_path};
+use super::files::{cut_name, index_path};
 use super::offsets::LogOffsets;
 use super::recovery::{Found, Recovered, Scan, open_active, segments};
 use super::report::Recovery;
@@ -101,27 +101,29 @@ pub(super) fn mend(
 /// Keeps what lies behind `position` in a file of its own, then cuts it off; the whole file, if there is
 /// nothing good in it. Returns the name of the side file, if there was anything to keep.
 fn cut(place: &Place, segment: &Found, position: u64) -> Result<Option<String>, Error> {
-    let path = segment_path(&place.directory, segment.base);
-    let fail = |error| Error::storage("cut off a torn tail", &path, error);
+    let path = &segment.path;
+    let fail = |error| Error::storage("cut off a torn tail", path, error);
+    let file = segment.open(&*place.storage).map_err(fail)?;
     // Zeros behind it say nothing, and the disk may have no room for them.
-    let end = end_of_bytes(segment, position).map_err(fail)?;
+    let end = end_of_bytes(&*file, position, segment.length).map_err(fail)?;
     let mut name = None;
     if end > position {
-        let cut = cut_name(segment.base, position);
-        keep(place, segment, position..end, &cut).map_err(fail)?;
-        name = Some(cut);
+        let mut names = (0..).map(|earlier| cut_name(segment.base, position, earlier));
+        let keeps = |name: &String| keep(place, &*file, position..end, name).transpose();
+        let kept = names.find_map(|name| keeps(&name).map(|kept| kept.map(|()| name)));
+        name = kept.transpose().map_err(fail)?;
     }
     // It was made of what is cut off here. Should it stay, it is checked before it is believed.
     let _cache = place
         .storage
         .remove_file(&index_path(&place.directory, segment.base));
     if position < START {
-        place.storage.remove_file(&path).map_err(fail)?;
+        place.storage.remove_file(path).map_err(fail)?;
         place.storage.sync_dir(&place.directory).map_err(fail)?;
     } else {
         let file = place
             .storage
-            .open(&path, OpenMode::ReadWrite)
+            .open(path, OpenMode::ReadWrite)
             .map_err(fail)?;
         file.set_len(position).map_err(fail)?;
         file.sync_all().map_err(fail)?;
@@ -133,14 +135,14 @@ fn cut(place: &Place, segment: &Found, position: u64) -> Result<Option<String>, 
 const PIECE_BYTES: usize = 1024 * 1024;
 
 /// Where the zeros at the end of a file begin, if that is behind `position`.
-fn end_of_bytes(segment: &Found, position: u64) -> io::Result<u64> {
+fn end_of_bytes(file: &dyn StorageFile, position: u64, length: u64) -> io::Result<u64> {
     let mut piece = vec![0; PIECE_BYTES];
-    let mut end = segment.length;
+    let mut end = length;
     while end > position {
         let size = PIECE_BYTES.min(saturating_usize(end - position));
         let bytes = piece.get_mut(..size).unwrap_or_default();
         let begin = end - to_u64(size);
-        read_exact_at(&*segment.file, bytes, begin)?;
+        read_exact_at(file, bytes, begin)?;
         if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
             return Ok(begin + to_u64(last) + 1);
         }
@@ -150,18 +152,59 @@ fn end_of_bytes(segment: &Found, position: u64) -> io::Result<u64> {
 }
 
 /// Copies a part of a segment into a file of its own, which after a power cut is there whole or not at all.
-fn keep(place: &Place, segment: &Found, part: Range<u64>, name: &str) -> io::Result<()> {
+/// `None` if an earlier recovery has kept something else there.
+fn keep(
+    place: &Place,
+    segment: &dyn StorageFile,
+    part: Range<u64>,
+    name: &str,
+) -> io::Result<Option<()>> {
     let storage = &*place.storage;
+    match storage.open(&place.directory.join(name), OpenMode::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        kept => {
+            // If it is the same, that recovery was cut short.
+            let same = is_same(segment, &*kept?, part)?;
+            storage.sync_dir(&place.directory)?;
+            return Ok(same.then_some(()));
+        }
+    }
     let temporary = place.directory.join(format!("{name}.tmp"));
     match storage.remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let file = storage.open(&temporary, OpenMode::CreateNew)?;
-    copy(&*segment.file, &*file, part.clone(), part.start)?;
+    copy(segment, &*file, part.clone(), part.start)?;
     file.sync_all()?;
     storage.rename(&temporary, &place.directory.join(name))?;
-    storage.sync_dir(&place.directory)
+    storage.sync_dir(&place.directory)?;
+    Ok(Some(()))
+}
+
+/// Whether a file holds a part of a segment and nothing else.
+fn is_same(
+    segment: &dyn StorageFile,
+    kept: &dyn StorageFile,
+    part: Range<u64>,
+) -> io::Result<bool> {
+    if kept.len()? != part.end - part.start {
+        return Ok(false);
+    }
+    let (mut piece, mut other) = (vec![0; PIECE_BYTES], vec![0; PIECE_BYTES]);
+    let mut position = part.start;
+    while position < part.end {
+        let size = PIECE_BYTES.min(saturating_usize(part.end - position));
+        let bytes = piece.get_mut(..size).unwrap_or_default();
+        let others = other.get_mut(..size).unwrap_or_default();
+        read_exact_at(segment, bytes, position)?;
+        read_exact_at(kept, others, position - part.start)?;
+        if bytes != others {
+            return Ok(false);
+        }
+        position += to_u64(size);
+    }
+    Ok(true)
 }
 
 /// Copies a part of a file to another, or to itself; there `origin` is where the file begins.

@@ -10,6 +10,8 @@
 //! - So are the names: a process that was killed leaves some that are to be seen and not yet on disk.
 //! - Doing it twice, or being cut short at any point, ends in the same state.
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Place;
@@ -27,7 +29,7 @@ use crate::error::{Error, ErrorKind, FormatError};
 use crate::format::{BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::limits::saturating_usize;
 use crate::offset::Offset;
-use crate::storage::{OpenMode, StorageFile, read_exact_at};
+use crate::storage::{OpenMode, Storage, StorageFile, read_exact_at};
 use crate::timestamp::Timestamp;
 
 /// What a clean close left of a partition.
@@ -55,12 +57,18 @@ pub(super) struct ActiveFile {
     pub(super) scan_from: ScanFrom,
 }
 
-/// A segment file as found.
+/// A segment file as found. Not kept open: a log may have more of them than a process may have files open.
 pub(super) struct Found {
     pub(super) base: Offset,
-    pub(super) file: Arc<dyn StorageFile>,
+    pub(super) path: PathBuf,
     pub(super) length: u64,
     header: Result<SegmentHeader, FormatError>,
+}
+
+impl Found {
+    pub(super) fn open(&self, storage: &dyn Storage) -> io::Result<Arc<dyn StorageFile>> {
+        storage.open(&self.path, OpenMode::Read)
+    }
 }
 
 /// Where the good part ends before the files do.
@@ -150,7 +158,7 @@ fn sync_names(place: &Place) -> Result<(), Error> {
     match place.storage.list(&place.directory) {
         Ok(_) => place.sync_directory(),
         // A partition without records has no directory.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Error::storage("list a partition", &place.directory, error)),
     }
 }
@@ -204,7 +212,7 @@ fn open_segments(place: &Place, bases: &[Offset]) -> Result<Vec<Found>, Error> {
             .and_then(|header| header.check(&place.identity, *base).map(|()| header));
         Ok(Found {
             base: *base,
-            file,
+            path: path.clone(),
             length,
             header,
         })
@@ -423,10 +431,10 @@ fn scan(
         } else {
             (START, Timestamp::MIN)
         };
-        let path = segment_path(&place.directory, segment.base);
-        let fail = |error| Error::storage("scan a segment", &path, error);
+        let fail = |error| Error::storage("scan a segment", &segment.path, error);
         let seed = place.identity.segment_seed(segment.base);
-        let mut scanner = Scanner::new(&*segment.file, seed, position).map_err(fail)?;
+        let file = segment.open(&*place.storage).map_err(fail)?;
+        let mut scanner = Scanner::new(&*file, seed, position).map_err(fail)?;
         if !resumed && segment.base != scan.end {
             // It begins where nothing ends: no part of it can be kept.
             scan.stop_at(index, 0, missing());
@@ -529,10 +537,10 @@ impl Scan {
             if let Ok(header) = &segment.header {
                 self.proof = self.proof.max(header.durable_upto);
             }
-            let path = segment_path(&place.directory, segment.base);
-            let fail = |error| Error::storage("scan a segment", &path, error);
+            let fail = |error| Error::storage("scan a segment", &segment.path, error);
             let seed = place.identity.segment_seed(segment.base);
-            let mut scanner = Scanner::new(&*segment.file, seed, START).map_err(fail)?;
+            let file = segment.open(&*place.storage).map_err(fail)?;
+            let mut scanner = Scanner::new(&*file, seed, START).map_err(fail)?;
             let from = if index == stop_index {
                 stop_position.max(START)
             } else {

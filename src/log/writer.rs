@@ -6,6 +6,7 @@
 //! - A sync is never repeated after it failed. One that somebody waits for goes through the handle that
 //!   wrote.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,12 +27,16 @@ use crate::timestamp::{Timestamp, TimestampType};
 /// The bytes written between two checkpoints, and so about what is scanned after a crash.
 const CHECKPOINT_INTERVAL_BYTES: u64 = 8 * 1024 * 1024;
 
+/// Of so many sealed segments that are not synced yet the oldest is, before another is begun: each keeps its
+/// file open.
+const UNSYNCED_SEGMENTS_MAX: usize = 8;
+
 /// The writing end of a log.
 #[derive(Debug, Default)]
 pub(super) struct Writer {
     active: Option<Active>,
     /// Sealed but not yet synced: with a level below `Disk` nobody waits for them at the roll.
-    unsynced: Vec<Unsynced>,
+    unsynced: VecDeque<Unsynced>,
     /// Whether segments were begun whose names are not on disk.
     unsynced_names: bool,
     /// A file that a failed roll could not take away again. Nothing is written while it is there: once
@@ -283,6 +288,9 @@ impl Writer {
         if durable && !self.is_synced() {
             self.sync(place).inspect_err(|_| *poisoned = true)?;
         }
+        if self.unsynced.len() >= UNSYNCED_SEGMENTS_MAX {
+            self.sync_oldest().inspect_err(|_| *poisoned = true)?;
+        }
         self.remove_orphan(place)?;
         let path = segment_path(&place.directory, base_offset);
         let fail = |error| Error::storage("begin a segment", &path, error);
@@ -332,7 +340,7 @@ impl Writer {
             },
         ));
         if let Some(Active { segment, file, .. }) = old.filter(|_| longer || !durable) {
-            self.unsynced.push(Unsynced { segment, file });
+            self.unsynced.push_back(Unsynced { segment, file });
         }
         self.written += START;
         self.unsynced_names |= !durable;
@@ -426,6 +434,18 @@ impl Writer {
     /// Takes note that a sync of something written has failed.
     pub(super) fn note_failed_sync(&mut self) {
         self.sync_failed = true;
+    }
+
+    /// Syncs the oldest of the sealed segments that are not.
+    fn sync_oldest(&mut self) -> Result<(), Error> {
+        self.check_syncs()?;
+        self.sync_failed = true;
+        if let Some(Unsynced { segment, file }) = self.unsynced.pop_front() {
+            let fail = |error| Error::storage("sync", segment.path(), error);
+            file.sync_data().map_err(fail)?;
+        }
+        self.sync_failed = false;
+        Ok(())
     }
 
     /// Syncs only the sealed segments, and the names of all, so that no scan need begin before the active

@@ -21,6 +21,8 @@ pub(super) struct Acts {
     pub(super) unlisted: Arc<Mutex<Option<String>>>,
     largest_read: Arc<AtomicUsize>,
     holes: Arc<AtomicUsize>,
+    open_files: Arc<AtomicUsize>,
+    most_open: Arc<AtomicUsize>,
 }
 
 impl Acts {
@@ -32,6 +34,8 @@ impl Acts {
             unlisted: Arc::default(),
             largest_read: Arc::default(),
             holes: Arc::default(),
+            open_files: Arc::default(),
+            most_open: Arc::default(),
         }
     }
 
@@ -52,6 +56,12 @@ impl Acts {
     /// How many writes began behind the end of their file.
     pub(super) fn holes(&self) -> usize {
         self.holes.load(Ordering::Relaxed)
+    }
+
+    /// How many files have been open at once at most since the last call.
+    pub(super) fn most_open(&self) -> usize {
+        let open = self.open_files.load(Ordering::Relaxed);
+        self.most_open.swap(open, Ordering::Relaxed)
     }
 
     fn act_if(&self, is_it: impl FnOnce(&str) -> bool) {
@@ -76,6 +86,8 @@ impl Storage for Acts {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn StorageFile>> {
         self.act_if(|file| mode == OpenMode::Read && path.ends_with(file));
         let (file, acts) = (self.storage.open(path, mode)?, self.clone());
+        let open = self.open_files.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most_open.fetch_max(open, Ordering::Relaxed);
         Ok(Arc::new(ActsFile { file, acts }))
     }
 
@@ -119,6 +131,12 @@ impl Storage for Acts {
 struct ActsFile {
     file: Arc<dyn StorageFile>,
     acts: Acts,
+}
+
+impl Drop for ActsFile {
+    fn drop(&mut self) {
+        self.acts.open_files.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What stands for the path where something is done once the length of a file has been told.

@@ -373,6 +373,31 @@ fn a_torn_tail_is_cut_though_the_disk_has_no_room_for_the_zeros_behind_it() {
     assert_eq!(kept.map(|(_, length)| length).collect::<Vec<_>>(), [100]);
 }
 
+/// What recovery cut off replaced what an earlier one had cut off at the same place.
+#[test]
+fn a_torn_tail_never_takes_the_place_of_an_earlier_one() {
+    let (storage, _log, topic) = log_with(Durability::Disk, 3);
+    let end = topic.partition(0).unwrap().size_bytes();
+    let (path, _) = segments(&storage).pop().unwrap();
+    let mut storage = storage.kill();
+    // As if recovery had been cut short, the last one finds what was kept already.
+    for torn in [[1; 100], [2; 100], [2; 100]] {
+        let file = storage.open(Path::new(&path), OpenMode::ReadWrite).unwrap();
+        file.write_at(&torn, end).unwrap();
+        drop(file);
+        let (log, partition) = reopened(&storage);
+        assert_eq!(partition.offsets().log_end, 3);
+        assert!(log.recovery_report().cut_bytes() >= 100);
+        storage = storage.kill();
+    }
+    let files = storage.files().into_iter().map(|(path, _)| path);
+    let kept = files.filter(|path| path.extension().is_some_and(|kind| kind == "cut"));
+    let kept: Vec<_> = kept
+        .map(|path| storage.read_file(&path).unwrap()[0])
+        .collect();
+    assert_eq!(kept, [2, 1]);
+}
+
 /// One file below the log start that could not be removed kept the whole log from being opened.
 #[test]
 fn a_file_that_cannot_be_removed_keeps_no_log_from_being_opened() {

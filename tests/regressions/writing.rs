@@ -12,7 +12,7 @@ use topiclog::{
 };
 
 use super::acts::Acts;
-use super::{EIO, ENOSPC, common, log_with, options, reopened, send};
+use super::{EIO, ENOSPC, common, is_damaged, log_with, options, reopened, send};
 use common::clock;
 use topiclog::clock::{Clock, ManualClock, SystemClock};
 
@@ -440,6 +440,40 @@ fn a_file_never_grows_behind_a_hole() {
                 send(&topic, second);
             }
             assert_eq!(storage.holes(), 0, "{first} {second}");
+        }
+    }
+}
+
+/// Below `Disk` every sealed segment stayed open until it was synced, however many there were, and a log of
+/// many segments was opened with all of them at once: there were no descriptors left.
+#[test]
+fn a_log_of_many_segments_keeps_few_files_open() {
+    for level in [Durability::Memory, Durability::Os, Durability::Disk] {
+        let storage = Acts::on(&SimulatedStorage::new());
+        let log = common::try_open(storage.clone(), &clock()).unwrap();
+        let options = TopicOptions::new().durability(level).segment_bytes(1024);
+        let topic = log.create_topic("t", options).unwrap();
+        for _record in 0..200 {
+            topic
+                .producer()
+                .send_and_wait(Record::new(vec![7; 700]))
+                .unwrap();
+        }
+        topic.flush().unwrap();
+        assert!(topic.partition(0).unwrap().segment_count() > 150);
+        let written = storage.most_open();
+        let killed = Acts::on(&storage.storage.kill());
+        let reopened = common::try_open(killed.clone(), &clock()).unwrap();
+        assert!(!is_damaged(&reopened));
+        let recovered = killed.most_open();
+        log.close().unwrap();
+        storage.most_open();
+        let log = common::try_open(storage.clone(), &clock()).unwrap();
+        let opened = storage.most_open();
+        assert!(log.verify().unwrap().is_sound());
+        let checked = storage.most_open();
+        for open in [written, recovered, opened, checked] {
+            assert!(open < 30, "{level:?}: {open}");
         }
     }
 }
