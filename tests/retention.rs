@@ -185,3 +185,24 @@ fn a_record_found_by_time_is_never_one_that_was_deleted() {
     kept.partition.delete_records(Offset::new(6)).unwrap();
     assert_eq!(found(0), None);
 }
+
+/// Kafka: what lies wholly below the high watermark goes, whatever is behind it.
+#[test]
+fn what_is_not_yet_acknowledged_keeps_nothing_that_lies_before_it() {
+    let options = TopicOptions::new()
+        .retention(Some(AGE))
+        .linger(Duration::ZERO);
+    let kept = kept(options, &[0; 10]);
+    let written = || {
+        let record = Record::new(vec![7; 350]).timestamp(Timestamp::from_millis(NOON));
+        kept.topic.producer().send(record).unwrap()
+    };
+    let unacknowledged = [written(), written(), written()];
+    let offsets = kept.partition.offsets();
+    assert!(offsets.high_watermark < offsets.log_end);
+    let (start, _) = kept.after(1_000_000);
+    assert_eq!(start, 10);
+    for delivery in unacknowledged {
+        delivery.wait().unwrap();
+    }
+}

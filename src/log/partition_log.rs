@@ -311,6 +311,16 @@ impl Log {
         let known = self.segments();
         let mut segments = Vec::with_capacity(bases.len());
         for base in bases.into_iter().skip(below) {
+            let same = known.binary_search_by_key(&base, |segment| segment.base_offset());
+            let (same, behind) = match same {
+                Ok(index) => (known.get(index), known.len() - index - 1),
+                Err(_) => (None, 0),
+            };
+            // With two behind it nothing changes any more. There may be more than can be looked at each time.
+            if let Some(segment) = same.filter(|_| behind > 1) {
+                segments.push(Arc::clone(segment));
+                continue;
+            }
             let path = segment_path(directory, base);
             let length = match storage
                 .open(&path, OpenMode::Read)
@@ -322,13 +332,12 @@ impl Log {
                     return Err(self.name(Error::storage("open a segment", &path, error)));
                 }
             };
-            let same = known.iter().find(|segment| segment.base_offset() == base);
             let segment = same.map_or_else(
                 || Arc::new(Segment::new(directory, &self.place.identity, base, length)),
                 Arc::clone,
             );
             // One with another behind it takes no more, but for zeros that are cut off.
-            let was_last = known.last().is_some_and(|last| last.base_offset() == base);
+            let was_last = same.is_some() && behind == 0;
             if was_last || segment.length() != length {
                 segment.look_anew(length);
             }

@@ -1,6 +1,7 @@
 //! Reading: whole checked batches from a place in the log into a buffer of the reader's.
 
 use std::io;
+use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -78,7 +79,6 @@ impl Log {
             // It may have risen between the two looks, and only the later one says that there is something.
             high_watermark = offsets.high_watermark;
         }
-        let kept = place.at.is_some();
         let read = self.fetch_below(high_watermark, place, buffer, bytes_max);
         if read.is_ok() {
             return read;
@@ -87,8 +87,8 @@ impl Log {
             // Files that retention takes away while they are looked for are no damage.
             return Err(self.out_of_range(from, self.offsets()));
         }
-        if kept && self.is_read_only() {
-            // The owner has cut and removed the file that the place was in. It is found anew.
+        if self.is_read_only() {
+            // The owner has cut the file that the place was in, or removed it. It is found anew.
             return self.fetch_below(high_watermark, place, buffer, bytes_max);
         }
         read
@@ -342,11 +342,15 @@ impl Log {
         &self,
         find: impl Fn(&[Arc<Segment>]) -> Result<T, Error>,
     ) -> Result<T, Error> {
+        // The owner may have cut a file that was looked at, once.
+        let mut again = self.is_read_only();
         loop {
             let segments = self.segments();
             let found = find(&segments);
             let first = segments.first().map(|segment| segment.base_offset());
-            if found.is_err() && first.is_some_and(|first| self.is_deleted(first)) {
+            if found.is_err()
+                && first.is_some_and(|first| self.is_deleted(first) || mem::take(&mut again))
+            {
                 // What retention has left has the answer.
                 continue;
             }

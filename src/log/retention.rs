@@ -126,16 +126,18 @@ impl Log {
             Some(next) => next.base_offset(),
             None => self.marks.log_end(),
         };
+        // Those before it go all the same.
+        let without_the_last = |removed| self.take_first(count - 1, options, removed);
         if start > high_watermark {
-            return Ok(());
+            return without_the_last(removed);
         }
         if count >= segments.len() {
             match self.or_poison(|| self.roll_at(start, &segments, options)) {
                 Ok(true) => {}
-                Ok(false) => return Ok(()),
-                // Those before it make room.
+                Ok(false) => return without_the_last(removed),
+                // And make room.
                 Err(error) if error.kind() == ErrorKind::Full && count > 1 => {
-                    return self.take_first(count - 1, options, removed);
+                    return without_the_last(removed);
                 }
                 Err(error) => return Err(error),
             }

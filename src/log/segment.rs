@@ -350,6 +350,8 @@ impl Segment {
             entries: Vec::new(),
         };
         let mut scanner = Scanner::new(file, self.seed, START)?;
+        // What lies behind may be cut off meanwhile.
+        scanner.end_at(length);
         let (mut end, mut indexed) = (START, START);
         while end < length {
             let (header, position) = match scanner.step()? {

@@ -128,6 +128,70 @@ fn a_time_is_found_in_what_the_owner_has_written_since() {
     }
 }
 
+/// The owner cut the zeros off a segment while another process looked through it: that one was told of an
+/// unexpected end of file.
+#[test]
+fn a_segment_that_is_sealed_while_it_is_looked_through_is_read_to_its_end() {
+    fn at_the_nth_length(storage: &Acts, n: u32, act: Box<dyn FnOnce() + Send>) {
+        let again = storage.clone();
+        storage.before_opening(LENGTH, move || match n {
+            0 => act(),
+            _ => at_the_nth_length(&again, n - 1, act),
+        });
+    }
+    const FIRST: &str = "00000000000000000000.log";
+    for nth in 0..8 {
+        for by_time in [false, true] {
+            let (storage, clock) = (Acts::on(&SimulatedStorage::new()), clock());
+            let log = common::try_open(storage.clone(), &clock).unwrap();
+            let options = options(Durability::Disk).segment_bytes(5000);
+            let topic = log.create_topic("t", options).unwrap();
+            send(&topic, 7);
+            let end = topic.partition(0).unwrap().size_bytes();
+            let files = storage.storage.files();
+            let is_segment = |path: &Path| path.starts_with("topics/t") && path.ends_with(FIRST);
+            assert!(files.iter().any(|file| is_segment(&file.0) && file.1 > end));
+            clock.advance(Duration::from_secs(1));
+            log.run_housekeeping();
+            let beside = opened_beside(&storage);
+            let partition = beside.topic("t").unwrap().partition(0).unwrap();
+            let sealing = move || {
+                let record = Record::new(vec![7; 4500]);
+                topic.producer().send_and_wait(record).unwrap();
+            };
+            at_the_nth_length(&storage, nth, Box::new(sealing));
+            if by_time {
+                let found = partition.offset_for_time(Timestamp::from_millis(i64::MAX));
+                assert_eq!(found.unwrap(), None, "length {nth}");
+            } else {
+                let read = partition.read(Offset::new(6)).unwrap();
+                assert_eq!(read.len(), 1, "length {nth}");
+            }
+        }
+    }
+}
+
+/// Each look at what the owner has written opened every segment.
+#[test]
+fn following_the_owner_opens_few_files() {
+    let (storage, clock) = (Acts::on(&SimulatedStorage::new()), clock());
+    let log = common::try_open(storage.clone(), &clock).unwrap();
+    let topic = log.create_topic("t", options(Durability::Disk)).unwrap();
+    let written = |records| {
+        send(&topic, records);
+        clock.advance(Duration::from_secs(1));
+        log.run_housekeeping();
+    };
+    written(200);
+    let beside = opened_beside(&storage);
+    let partition = beside.topic("t").unwrap().partition(0).unwrap();
+    written(1);
+    let before = storage.storage.operations();
+    assert_eq!(partition.offsets().log_end, 201);
+    let operations = storage.storage.operations() - before;
+    assert!(operations < 30, "{operations} operations");
+}
+
 /// Retention removed a segment, or a batch was being written, while the files were checked: they were called
 /// damaged, or could not be opened.
 #[test]
