@@ -333,7 +333,14 @@ impl Log {
                 }
             };
             let segment = same.map_or_else(
-                || Arc::new(Segment::new(directory, &self.place.identity, base, length)),
+                || {
+                    Arc::new(Segment::of_another(
+                        directory,
+                        &self.place.identity,
+                        base,
+                        length,
+                    ))
+                },
                 Arc::clone,
             );
             // One with another behind it takes no more, but for zeros that are cut off.

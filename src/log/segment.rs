@@ -34,6 +34,8 @@ pub(super) struct Segment {
     /// the segment is being written, and unknown otherwise until somebody asks.
     max_timestamp: AtomicI64,
     end_offset: AtomicU64,
+    /// Whether an index that had to be rebuilt is written, for the next who asks.
+    saves_index: bool,
     state: Mutex<State>,
 }
 
@@ -49,6 +51,8 @@ struct State {
     indexed_from: u64,
     /// How often there may have been more in it than before.
     looks: u64,
+    /// Its files are on their way out: none is to be made any more.
+    removed: bool,
 }
 
 /// What is known of a segment as a whole.
@@ -84,6 +88,7 @@ impl Segment {
             entries: Vec::new(),
             indexed_from: length,
             looks: 0,
+            removed: false,
         };
         Self {
             base_offset,
@@ -93,7 +98,21 @@ impl Segment {
             length: AtomicU64::new(length),
             max_timestamp: AtomicI64::new(Timestamp::MIN.as_millis()),
             end_offset: AtomicU64::new(UNKNOWN),
+            saves_index: true,
             state: Mutex::new(state),
+        }
+    }
+
+    /// One of a log that somebody else owns: nothing is written there.
+    pub(super) fn of_another(
+        directory: &Path,
+        identity: &Identity,
+        base_offset: Offset,
+        length: u64,
+    ) -> Self {
+        Self {
+            saves_index: false,
+            ..Self::new(directory, identity, base_offset, length)
         }
     }
 
@@ -301,26 +320,35 @@ impl Segment {
         let position = last(&older.entries).unwrap_or(START);
         if active {
             // Only the active segment's index is kept: a sealed one is read again when it is asked.
-            let mut state = self.state.lock();
-            if state.indexed_from == indexed_from {
-                let newer = std::mem::replace(&mut state.entries, older.entries);
-                state.entries.extend(newer);
-                state.indexed_from = START;
-            }
+            self.take_older(older, indexed_from);
         }
         Ok(position)
     }
 
-    /// The index up to `length`: from its file if that is good, else from the batches themselves.
-    fn load_index(&self, storage: &dyn Storage, length: u64) -> Result<IndexFile, Error> {
+    /// Puts the entries up to a position before those that are known from there on.
+    fn take_older(&self, older: IndexFile, indexed_from: u64) {
+        let mut state = self.state.lock();
+        if state.indexed_from == indexed_from {
+            let newer = std::mem::replace(&mut state.entries, older.entries);
+            state.entries.extend(newer);
+            state.indexed_from = START;
+        }
+    }
+
+    /// The index up to `length` if its file has that.
+    fn read_index(&self, storage: &dyn Storage, length: u64) -> Option<IndexFile> {
         let path = index_path(&self.directory, self.base_offset);
         // A longer one is not of this segment.
         let entries = length / to_u64(BATCH_HEADER_BYTES) + 1;
         let bytes_max = to_u64(INDEX_HEADER_BYTES) + entries * to_u64(INDEX_ENTRY_BYTES);
-        if let Ok(bytes) = read_all(storage, &path, bytes_max.min(INDEX_BYTES_MAX))
-            && let Ok(index) = decode_index(&bytes, self.seed)
-            && index.length == length
-        {
+        let bytes = read_all(storage, &path, bytes_max.min(INDEX_BYTES_MAX)).ok()?;
+        let index = decode_index(&bytes, self.seed).ok()?;
+        (index.length == length).then_some(index)
+    }
+
+    /// The index up to `length`: from its file if that is good, else from the batches themselves.
+    fn load_index(&self, storage: &dyn Storage, length: u64) -> Result<IndexFile, Error> {
+        if let Some(index) = self.read_index(storage, length) {
             return Ok(index);
         }
         let looks = self.state.lock().looks;
@@ -334,7 +362,12 @@ impl Segment {
             state.indexed_from = index.length;
             self.set_length(index.length);
         }
+        let sealed = state.file.is_none();
         drop(state);
+        let is_whole = index.end_offset != Offset::MAX;
+        if self.saves_index && sealed && is_whole {
+            self.write_index(storage, &index);
+        }
         Ok(index)
     }
 
@@ -392,6 +425,12 @@ impl Segment {
 
     /// Writes the index file if all of it is known.
     pub(super) fn save_index(&self, storage: &dyn Storage) {
+        let indexed_from = self.state.lock().indexed_from;
+        if indexed_from > START
+            && let Some(older) = self.read_index(storage, indexed_from)
+        {
+            self.take_older(older, indexed_from);
+        }
         let index = {
             let state = self.state.lock();
             let summary = self.known_summary();
@@ -405,10 +444,14 @@ impl Segment {
                 entries: state.entries.clone(),
             }
         };
+        self.write_index(storage, &index);
+    }
+
+    fn write_index(&self, storage: &dyn Storage, index: &IndexFile) {
         let temporary = self
             .directory
             .join(format!("{}.tmp", index_name(self.base_offset)));
-        let bytes = encode_index(&index, self.seed);
+        let bytes = encode_index(index, self.seed);
         let _cache = storage.remove_file(&temporary);
         let _cache = storage
             .open(&temporary, OpenMode::CreateNew)
@@ -416,10 +459,14 @@ impl Segment {
             .and_then(|()| {
                 storage.rename(&temporary, &index_path(&self.directory, self.base_offset))
             });
+        if self.state.lock().removed {
+            let _cache = self.remove_index(storage);
+        }
     }
 
     /// Removes the segment and its index: each, even if the other stays. Whoever is reading it may go on.
     pub(super) fn remove(&self, storage: &dyn Storage) -> Result<(), Error> {
+        self.state.lock().removed = true;
         let index = self.remove_index(storage);
         remove(storage, &self.path).and(index)
     }

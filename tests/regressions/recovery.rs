@@ -9,7 +9,7 @@ use topiclog::{
 };
 
 use super::common::{self, NOON, clock};
-use super::{EIO, is_damaged, log_with, reopened, segments, whole};
+use super::{EIO, is_damaged, log_with, options, reopened, segments, send, whole};
 
 fn time(offset: i64) -> Timestamp {
     Timestamp::from_millis(NOON + offset * 1000)
@@ -267,7 +267,7 @@ fn files_that_differ_from_what_a_close_left_are_looked_at() {
     drop(file);
     let (log, _partition) = reopened(&storage);
     assert_eq!(log.recovery_report().cut_bytes(), 40);
-    super::send(&log.topic("t").unwrap(), 1);
+    send(&log.topic("t").unwrap(), 1);
     let (log, partition) = reopened(&storage.kill());
     assert!(!is_damaged(&log));
     assert_eq!(whole(&partition), (0, 10));
@@ -373,6 +373,51 @@ fn a_torn_tail_is_cut_though_the_disk_has_no_room_for_the_zeros_behind_it() {
     assert_eq!(kept.map(|(_, length)| length).collect::<Vec<_>>(), [100]);
 }
 
+/// A segment in which a log had gone on after its second opening never got an index that was true: whoever
+/// looked for a place in it went through all of it, each time.
+#[test]
+fn a_segment_in_which_the_log_went_on_has_an_index_once_it_is_sealed() {
+    const SEGMENT: &str = "topics/t/0/00000000000000000000.index";
+    const OPENINGS: u64 = 4;
+    // A header, and an entry for each batch but the first of each opening.
+    let whole = |batches: u64| 48 + 16 * (batches - OPENINGS);
+    for killed in [false, true] {
+        let options = options(Durability::Disk).segment_bytes(30_000);
+        let mut storage = SimulatedStorage::new();
+        let mut batches = 0;
+        for _opening in 1..OPENINGS {
+            let log = common::open(&storage, &clock());
+            let options = options.clone().index_interval_bytes(1);
+            let topic = log.open_or_create_topic("t", options).unwrap();
+            send(&topic, 10);
+            batches += 10;
+            if killed {
+                storage = storage.kill();
+            }
+            log.close().unwrap();
+        }
+        let log = common::open(&storage, &clock());
+        let topic = log.topic("t").unwrap();
+        let partition = topic.partition(0).unwrap();
+        while partition.segment_count() == 1 {
+            batches = partition.offsets().log_end.value();
+            send(&topic, 1);
+        }
+        let length = || {
+            let mut files = storage.files().into_iter();
+            let index = files.find(|(path, _)| path.ends_with(SEGMENT));
+            index.map_or(0, |(_, length)| length)
+        };
+        if killed {
+            // Nobody knows what lies before the crash until somebody asks.
+            assert!(!partition.read(Offset::new(1)).unwrap().is_empty());
+            assert!(length() > 48, "{}", length());
+        } else {
+            assert_eq!(length(), whole(batches));
+        }
+    }
+}
+
 /// What recovery cut off replaced what an earlier one had cut off at the same place.
 #[test]
 fn a_torn_tail_never_takes_the_place_of_an_earlier_one() {
@@ -450,7 +495,7 @@ fn zeros_in_the_place_of_the_last_records_of_a_closed_log_are_damage() {
         topic.alter(|it| it.segment_bytes(64 * 1024)).unwrap();
         let mut ends = vec![80];
         for _record in 0..3 {
-            super::send(&topic, 1);
+            send(&topic, 1);
             ends.push(topic.partition(0).unwrap().size_bytes());
         }
         log.close().unwrap();
