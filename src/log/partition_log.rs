@@ -623,9 +623,13 @@ impl Log {
         self.note_gone();
         let mut queue = self.queue.lock();
         self.unlist(&mut queue);
+        queue.refuse(error.clone(), Refusal::Closed);
+        // Whoever is writing puts what waits for a sync into the queue afterwards.
+        while queue.busy {
+            self.wait_for_round(&mut queue);
+        }
         let mut woken = Vec::new();
         self.fail_waiting(&mut queue, error, &mut woken);
-        queue.refuse(error.clone(), Refusal::Closed);
         queue.watched.seen = None;
         drop(queue);
         woken.iter().for_each(Thread::unpark);

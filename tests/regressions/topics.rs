@@ -5,7 +5,7 @@ use std::thread::{spawn, yield_now};
 use std::time::Duration;
 
 use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Survival};
-use topiclog::{Durability, ErrorKind, Offset, Record, TopicOptions};
+use topiclog::{Durability, ErrorKind, EventLog, Offset, Record, TopicOptions};
 
 use super::acts::Acts;
 use super::{EIO, common, log_with, options};
@@ -135,5 +135,38 @@ fn who_begins_a_segment_while_the_topic_is_deleted_is_told_that_it_is() {
         acts.before_opening("topics", || (0..2000).for_each(|_| yield_now()));
         log.delete_topic("t").unwrap();
         assert_eq!(sender.join().unwrap(), ErrorKind::NotFound, "{level:?}");
+    }
+}
+
+/// What was written and not synced while its topic was deleted came into the queue after those who wait there
+/// had been told. Nobody told its senders, and all of the topic stayed in memory, with its files open.
+#[test]
+fn nobody_waits_for_a_topic_that_was_deleted() {
+    let log = EventLog::in_memory().unwrap();
+    for _topic in 0..50 {
+        let options = TopicOptions::new().linger(Duration::ZERO);
+        let topic = log.create_topic("t", options).unwrap();
+        let (begun, begins) = mpsc::channel();
+        std::thread::scope(|scope| {
+            let senders: Vec<_> = (0..2)
+                .map(|_| {
+                    let (topic, begun) = (topic.clone(), begun.clone());
+                    scope.spawn(move || {
+                        let mut deliveries = Vec::new();
+                        while let Ok(delivery) = topic.producer().send(Record::new("x")) {
+                            deliveries.push(delivery);
+                            let _once_is_enough = begun.send(());
+                        }
+                        deliveries
+                    })
+                })
+                .collect();
+            begins.recv().unwrap();
+            log.delete_topic("t").unwrap();
+            for sender in senders {
+                let deliveries = sender.join().unwrap();
+                assert!(deliveries.iter().all(|it| it.try_result().is_some()));
+            }
+        });
     }
 }
