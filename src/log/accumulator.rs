@@ -2,6 +2,7 @@
 //! bound on their memory, the buffers, and the list of partitions that have something waiting.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -215,9 +216,16 @@ impl Accumulator {
         let logs: Vec<_> = self.listed.lock().clone();
         let shares = PUBLISH_SHARE.saturating_mul(to_u32(logs.len()));
         let publish_interval = PUBLISH_INTERVAL.max(shares);
-        let mut wanted = Attention::None;
+        let (mut wanted, mut panic) = (Attention::None, None);
         for log in logs {
-            wanted = wanted.max(log.tick(now, publish_interval));
+            // What a storage of the user's does under one of them is not to keep the others waiting.
+            match catch_unwind(AssertUnwindSafe(|| log.tick(now, publish_interval))) {
+                Ok(attention) => wanted = wanted.max(attention),
+                Err(caught) => panic = Some(caught),
+            }
+        }
+        if let Some(panic) = panic {
+            resume_unwind(panic);
         }
         if wanted == Attention::None && !self.listed.lock().is_empty() {
             // Somebody has come to the list meanwhile, and did not ring since it was not empty.

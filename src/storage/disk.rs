@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::process;
 use std::sync::Arc;
 
 use fs2::FileExt as _;
@@ -255,7 +256,11 @@ impl Storage for DiskStorage {
             .set_len(0)
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(note.as_bytes()));
-        Ok(Box::new(DiskLock { file, path }))
+        Ok(Box::new(DiskLock {
+            file,
+            path,
+            process: process::id(),
+        }))
     }
 }
 
@@ -314,6 +319,8 @@ impl StorageFile for DiskFile {
 struct DiskLock {
     file: File,
     path: PathBuf,
+    /// Who took it. A fork of that process has the same file, and not the lock.
+    process: u32,
 }
 
 impl StorageLock for DiskLock {
@@ -322,18 +329,27 @@ impl StorageLock for DiskLock {
         use std::os::unix::fs::MetadataExt as _;
         let ours = self.file.metadata().map(|meta| (meta.dev(), meta.ino()));
         let there = fs::symlink_metadata(&self.path).map(|meta| (meta.dev(), meta.ino()));
-        matches!((ours, there), (Ok(ours), Ok(there)) if ours == there)
+        self.is_ours() && matches!((ours, there), (Ok(ours), Ok(there)) if ours == there)
     }
 
     #[cfg(not(unix))]
     fn still_holds(&self) -> bool {
-        self.path.exists()
+        self.is_ours() && self.path.exists()
+    }
+}
+
+impl DiskLock {
+    fn is_ours(&self) -> bool {
+        self.process == process::id()
     }
 }
 
 impl Drop for DiskLock {
     fn drop(&mut self) {
-        // Closing the file releases the lock anyway; a fork of this process would keep it without this.
-        let _released = fs2::FileExt::unlock(&self.file);
+        // Closing the file releases the lock once no fork of this process has it open any more. One that
+        // lives on is not to keep it, and one that ends not to release it.
+        if self.is_ours() {
+            let _released = fs2::FileExt::unlock(&self.file);
+        }
     }
 }

@@ -477,3 +477,24 @@ fn a_log_of_many_segments_keeps_few_files_open() {
         }
     }
 }
+
+/// A storage that panicked under one partition kept what lingered in all others from being written.
+#[test]
+fn a_panic_under_one_partition_keeps_no_other_from_being_written() {
+    let (storage, clock) = (Acts::on(&SimulatedStorage::new()), clock());
+    let log = common::try_open(storage.clone(), &clock).unwrap();
+    let topic = log
+        .create_topic("t", TopicOptions::new().partitions(2))
+        .unwrap();
+    let send = |partition| {
+        let record = Record::new("x").partition(partition);
+        topic.producer().send(record).unwrap()
+    };
+    let deliveries = [send(0), send(1)];
+    log.run_housekeeping();
+    clock.advance(Duration::from_secs(1));
+    storage.before_sync(|| panic!("the storage panics"));
+    catch_unwind(AssertUnwindSafe(|| log.run_housekeeping())).unwrap_err();
+    let results = deliveries.map(|delivery| delivery.try_result().map(|result| result.is_ok()));
+    assert_eq!(results, [Some(false), Some(true)]);
+}
