@@ -30,7 +30,7 @@ const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
 /// opened: a program that never runs for long keeps it short too. Kafka: `log.cleaner.backoff.ms`.
 const REWRITE_INTERVAL: Duration = Duration::from_secs(15);
 
-/// In so many parts of the time for which offsets are kept, those that are in use are committed again once.
+/// How often, per time for which offsets are kept, those that are in use are committed again.
 const RENEWALS: u32 = 7;
 
 /// As many groups are kept without a look at who needs them.

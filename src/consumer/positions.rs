@@ -338,7 +338,7 @@ impl Consumer {
         number.ok_or_else(|| self.not_assigned(place))
     }
 
-    /// Only of a member polling again may help.
+    /// `Fenced` tells a member to poll again; that would not help a consumer without a group.
     #[cold]
     fn not_assigned(&self, place: &TopicPartition) -> Error {
         let error = match self.membership {

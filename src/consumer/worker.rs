@@ -81,8 +81,8 @@ pub trait PartitionHandler {
         record: RecordRef<'_>,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
-    /// Makes the effects of what was handled last: the offsets of these records are committed next. Does
-    /// nothing unless told otherwise.
+    /// Makes durable what was handled: the offsets of these records are committed next. Does nothing unless
+    /// told otherwise.
     ///
     /// Called after the records of a poll, before the partition is given up, and, if a record failed or
     /// the handler panicked, for those before it.

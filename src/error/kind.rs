@@ -27,7 +27,8 @@ pub enum ErrorKind {
     /// The caller's own handler failed: the source is its error, the place names the record, which was
     /// not committed. Mend the cause, and go on with that record.
     Handler,
-    /// The group has live members: stop them first.
+    /// The group has members, be they static ones that are away, or one of them subscribes to the topic: stop
+    /// them first, or remove the static ones.
     InUse,
     /// A blocked call was woken by request: carry on.
     Interrupted,
@@ -40,7 +41,8 @@ pub enum ErrorKind {
     /// The position lies outside the partition: reset it; [`Error::offset_range`](crate::Error::offset_range)
     /// says what there is.
     OffsetOutOfRange,
-    /// An earlier sync failed and the partition takes no more appends: reopen the log.
+    /// The partition takes no more appends, since a sync failed, a write failed and could not be undone, or
+    /// the storage or the clock panicked: reopen the log.
     Poisoned,
     /// The log was opened read-only: open it for writing in the process that owns it.
     ReadOnly,

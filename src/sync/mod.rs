@@ -38,14 +38,15 @@ const YIELDS_MIN: u32 = if cfg!(shuttle) { 1 } else { 16 };
 /// How often at most, should a clock of the user's stand still.
 const YIELDS_MAX: u32 = 100_000;
 
-/// Whoever lets others run, and is kept from the processor for longer and in vain, has met somebody who does
-/// not wait, but computes for the whole of his time.
+/// A yield that takes longer than this, in vain, means that another thread computes and uses up its whole
+/// time slice.
 const SLOW_YIELD: Duration = Duration::from_micros(500);
 
-/// For so many times as long nobody yields again, so that it takes no more than such a part of the time.
+/// After a slow yield nobody yields for this many times its length, so that slow yields take a small part of
+/// the time.
 const SLOW_YIELD_PART: u32 = 50;
 
-/// But for no longer than this: a process that was stopped for an hour has met nobody.
+/// The longest such pause: where the whole process was stopped for an hour, no thread has computed for it.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Waits for what other threads are about to do by letting them run. That takes a quarter of what falling

@@ -8,7 +8,6 @@ use crate::group::{CooperativeStickyAssignor, MemberId, RangeAssignor, RoundRobi
 const MEMBERS: usize = 1_000;
 const PARTITIONS: usize = 10_000;
 
-/// How long `work` takes on the machine's own clock.
 fn request(number: usize, wishes: &Subscription, assignor: &Arc<dyn Assignor>) -> JoinRequest {
     let id = member(&format!("m{number:04}"));
     let mut request = JoinRequest::new(id, "c", wishes.clone());
