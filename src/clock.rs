@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::limits::nanos;
+use crate::convert::nanos;
 use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use crate::timestamp::Timestamp;
 

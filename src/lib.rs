@@ -11,6 +11,7 @@
 #![doc = include_str!("../README.md")]
 
 // Floor 0: vocabulary.
+mod convert;
 mod error;
 pub mod limits;
 mod name;

@@ -1,8 +1,12 @@
-//! Every fixed limit of the crate, in one place, with the relations between them held at compile time.
+//! The limits of what a user may ask for and the defaults of options, in one place, with the relations
+//! between them held at compile time.
 //!
 //! Sizes are in bytes. A limit that a user may change is the default of an option; the rest are walls.
+//! Intervals and sizes that nobody can set stand where they are used.
 
 use std::time::Duration;
+
+use crate::convert::to_usize;
 
 /// The longest topic name, in bytes. Kafka: `Topic.MAX_NAME_LENGTH`.
 pub const TOPIC_NAME_BYTES_MAX: usize = 249;
@@ -13,13 +17,15 @@ pub const GROUP_ID_BYTES_MAX: usize = 255;
 /// The most partitions one topic may have.
 pub const PARTITIONS_MAX: u32 = 100_000;
 
-/// The largest record: its key, value and headers together, as sent.
-///
-/// This is a wall, above what [`TopicOptions`](crate::TopicOptions) may allow.
-pub const RECORD_BYTES_MAX: usize = 512 * 1024 * 1024;
-
 /// The largest encoded batch that a topic accepts unless told otherwise. Kafka: `max.message.bytes`.
 pub const BATCH_BYTES_MAX_DEFAULT: u32 = 1024 * 1024 + 12;
+
+/// The smallest [`batch_bytes_max`](crate::TopicOptions::batch_bytes_max) that may be asked for.
+pub const BATCH_BYTES_LEAST: u32 = 512;
+
+/// The largest [`batch_bytes_max`](crate::TopicOptions::batch_bytes_max) that may be asked for: every length
+/// in a batch fits 30 bits.
+pub const BATCH_BYTES_LIMIT: usize = 512 * 1024 * 1024;
 
 /// The size at which a gathered batch is full, by default. Kafka: `batch.size`.
 pub const BATCH_BYTES_DEFAULT: u32 = 16 * 1024;
@@ -60,59 +66,37 @@ pub const TIMESTAMP_AFTER_MAX_DEFAULT: Duration = Duration::from_secs(3600);
 /// How long records are kept, by default: seven days. Kafka: `retention.ms`.
 pub const RETENTION_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// How old the first record of a segment may grow before the segment is rolled, by default.
-/// Kafka: `segment.ms`.
+/// A segment is also closed when a record arrives that is so much younger than the youngest of its first
+/// batch: by default, seven days. Kafka: `segment.ms`.
 pub const SEGMENT_AGE_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// How often retention is applied, by default. Kafka: `log.retention.check.interval.ms`.
 pub const RETENTION_CHECK_DEFAULT: Duration = Duration::from_secs(300);
 
+/// How long a member may stay away from poll, by default. Kafka: `max.poll.interval.ms`.
+pub const MAX_POLL_INTERVAL_DEFAULT: Duration = Duration::from_secs(300);
+
+/// How long a static member that went away keeps its place, by default. Kafka: `session.timeout.ms`.
+pub const SESSION_TIMEOUT_DEFAULT: Duration = Duration::from_secs(45);
+
+/// How often a consumer of a group commits by itself, by default. Kafka: `auto.commit.interval.ms`.
+pub const AUTO_COMMIT_DEFAULT: Duration = Duration::from_secs(5);
+
+/// The most records that one poll returns, by default. Kafka: `max.poll.records`.
+pub const MAX_POLL_RECORDS_DEFAULT: usize = 500;
+
+/// How much is read from a partition at once, by default. Kafka: `max.partition.fetch.bytes`.
+pub const FETCH_BYTES_DEFAULT: u32 = 512 * 1024;
+
+/// How long the offsets of a group without members are kept, by default: seven days. Kafka:
+/// `offsets.retention.minutes`.
+pub const OFFSETS_RETENTION_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
+
 const _: () = {
-    // A position or length read from 32 bits must fit a usize, so `to_usize` loses nothing.
-    assert!(
-        usize::BITS >= 32,
-        "topiclog needs at least 32-bit addresses"
-    );
     assert!(SEGMENT_BYTES_DEFAULT <= SEGMENT_BYTES_MAX);
     assert!(SEGMENT_BYTES_MIN < SEGMENT_BYTES_DEFAULT);
     // A full-sized batch fits the default segment with room for its header.
     assert!(BATCH_BYTES_MAX_DEFAULT < SEGMENT_BYTES_DEFAULT);
     assert!(BATCH_BYTES_DEFAULT < BATCH_BYTES_MAX_DEFAULT);
+    assert!(to_usize(BATCH_BYTES_MAX_DEFAULT) < BATCH_BYTES_LIMIT);
 };
-
-/// Widens a 32-bit number read from a file or an option; loses nothing on a supported target.
-pub(crate) const fn to_usize(value: u32) -> usize {
-    #[expect(
-        clippy::as_conversions,
-        reason = "usize has at least 32 bits: asserted above"
-    )]
-    {
-        value as usize
-    }
-}
-
-/// Widens a length in memory; loses nothing, since no supported target has more than 64 bits.
-pub(crate) const fn to_u64(value: usize) -> u64 {
-    #[expect(
-        clippy::as_conversions,
-        reason = "usize has at most 64 bits on every Rust target"
-    )]
-    {
-        value as u64
-    }
-}
-
-/// Narrows a length that is bounded elsewhere; saturates instead of wrapping if it is not.
-pub(crate) fn to_u32(value: usize) -> u32 {
-    u32::try_from(value).unwrap_or(u32::MAX)
-}
-
-/// Narrows a length to memory; saturates instead of wrapping where addresses have 32 bits.
-pub(crate) fn saturating_usize(value: u64) -> usize {
-    usize::try_from(value).unwrap_or(usize::MAX)
-}
-
-/// A time in nanoseconds; saturates after 584 years.
-pub(crate) fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}

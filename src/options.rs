@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::convert::to_usize;
 use crate::error::{Error, InputError};
 use crate::limits::{
-    BATCH_BYTES_DEFAULT, BATCH_BYTES_MAX_DEFAULT, INDEX_INTERVAL_BYTES_DEFAULT, LINGER_DEFAULT,
-    PARTITIONS_MAX, RECORD_BYTES_MAX, RETENTION_DEFAULT, SEGMENT_AGE_DEFAULT,
-    SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, TIMESTAMP_AFTER_MAX_DEFAULT,
-    to_usize,
+    BATCH_BYTES_DEFAULT, BATCH_BYTES_LEAST, BATCH_BYTES_LIMIT, BATCH_BYTES_MAX_DEFAULT,
+    INDEX_INTERVAL_BYTES_DEFAULT, LINGER_DEFAULT, PARTITIONS_MAX, RETENTION_DEFAULT,
+    SEGMENT_AGE_DEFAULT, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
+    TIMESTAMP_AFTER_MAX_DEFAULT,
 };
 use crate::timestamp::TimestampType;
 
@@ -288,7 +289,9 @@ impl TopicOptions {
         if self.index_interval_bytes == 0 {
             return option("index_interval_bytes", "must not be 0", 0);
         }
-        if self.batch_bytes_max < 512 || to_usize(self.batch_bytes_max) > RECORD_BYTES_MAX {
+        if self.batch_bytes_max < BATCH_BYTES_LEAST
+            || to_usize(self.batch_bytes_max) > BATCH_BYTES_LIMIT
+        {
             let problem = "must be from 512 to 536870912";
             return option("batch_bytes_max", problem, self.batch_bytes_max.into());
         }

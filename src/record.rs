@@ -453,14 +453,14 @@ impl<'a> Iterator for HeadersRef<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         let (key_length, rest) = self.rest.split_first_chunk::<4>()?;
         let (value_length, rest) = rest.split_first_chunk::<4>()?;
-        let key_length = crate::limits::to_usize(u32::from_le_bytes(*key_length));
+        let key_length = crate::convert::to_usize(u32::from_le_bytes(*key_length));
         let (key, rest) = rest.split_at_checked(key_length)?;
         let value_length = u32::from_le_bytes(*value_length);
         if value_length == NULL_LENGTH {
             self.rest = rest;
             return Some((key, None));
         }
-        let (value, rest) = rest.split_at_checked(crate::limits::to_usize(value_length))?;
+        let (value, rest) = rest.split_at_checked(crate::convert::to_usize(value_length))?;
         self.rest = rest;
         Some((key, Some(value)))
     }

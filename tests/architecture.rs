@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The floor of every module of the crate. A module names only modules of lower floors.
 const FLOORS: &[(&str, u32)] = &[
+    ("convert", 0),
     ("error", 0),
     ("limits", 0),
     ("name", 0),

@@ -7,12 +7,12 @@ use std::time::Duration;
 use super::in_flight::{InFlight, removals};
 use super::inbox::Inbox;
 use super::store::{Entry, OffsetStore};
+use crate::convert::nanos;
 use crate::error::{Error, GroupError};
 use crate::group::{
     Emptiness, Group, GroupDescription, GroupOptions, GroupState, MemberId, TopicCatalog,
     TopicShape,
 };
-use crate::limits::nanos;
 use crate::name::{GroupId, TopicPartition};
 use crate::options::Durability;
 use crate::sync::Mutex;

@@ -251,7 +251,7 @@ impl Groups {
         self.store.drop_rewritten()?;
         let live = |cell: &Arc<GroupCell>| cell.state.lock().group.all_committed().count();
         let live = self.all().iter().map(live).sum();
-        if !self.store.wants_rewrite(crate::limits::to_u64(live)) {
+        if !self.store.wants_rewrite(crate::convert::to_u64(live)) {
             return Ok(());
         }
         // First the place, then the groups, those with nothing to keep too. What lies before the place was

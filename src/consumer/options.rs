@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::convert::to_usize;
 use crate::error::{Error, InputError};
-use crate::group::{MAX_POLL_INTERVAL_DEFAULT, SESSION_TIMEOUT_DEFAULT};
-use crate::limits::to_usize;
+use crate::limits::{
+    AUTO_COMMIT_DEFAULT, FETCH_BYTES_DEFAULT, MAX_POLL_INTERVAL_DEFAULT, MAX_POLL_RECORDS_DEFAULT,
+    SESSION_TIMEOUT_DEFAULT,
+};
 use crate::offset::Offset;
 
 /// Where a consumer begins when nothing is committed, or when its position has left the partition.
@@ -58,9 +61,9 @@ impl ConsumerOptions {
     pub fn new() -> Self {
         Self {
             offset_reset: OffsetReset::Latest,
-            auto_commit: Some(Duration::from_secs(5)),
-            max_poll_records: 500,
-            fetch_bytes: 512 * 1024,
+            auto_commit: Some(AUTO_COMMIT_DEFAULT),
+            max_poll_records: MAX_POLL_RECORDS_DEFAULT,
+            fetch_bytes: FETCH_BYTES_DEFAULT,
             max_poll_interval: MAX_POLL_INTERVAL_DEFAULT,
             session_timeout: SESSION_TIMEOUT_DEFAULT,
             client_id: "consumer".to_owned(),

@@ -12,9 +12,10 @@ use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
+use crate::convert::{to_u64, to_usize};
 use crate::error::{Error, ErrorKind, FormatError};
 use crate::group::Committed;
-use crate::limits::{MAX_BLOCK_DEFAULT, to_u64, to_usize};
+use crate::limits::MAX_BLOCK_DEFAULT;
 use crate::log::{Log, Queued};
 use crate::name::{GroupId, Id, TopicName, TopicPartition};
 use crate::offset::Offset;

@@ -28,8 +28,8 @@
 use super::bytes::{i16_at, i32_at, i64_at, put, u16_at, u32_at, u64_at};
 use super::identity::checksum;
 use super::records::{self, RawRecords, Walk};
+use crate::convert::{to_u32, to_usize};
 use crate::error::FormatError;
-use crate::limits::{to_u32, to_usize};
 use crate::offset::Offset;
 use crate::record::Record;
 use crate::timestamp::{Timestamp, TimestampType};

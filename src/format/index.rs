@@ -18,8 +18,8 @@
 
 use super::bytes::{array_at, i64_at, u32_at, u64_at};
 use super::identity::checksum;
+use crate::convert::{to_u32, to_usize};
 use crate::error::FormatError;
-use crate::limits::{to_u32, to_usize};
 use crate::offset::Offset;
 use crate::timestamp::Timestamp;
 

@@ -16,8 +16,9 @@
 //! Fixed fields instead of Kafka's varints: 6 bytes more a record to write, a third of the time to
 //! encode and a quarter to decode.
 
+use crate::convert::{to_u32, to_usize};
 use crate::error::FormatError;
-use crate::limits::{RECORD_BYTES_MAX, to_u32, to_usize};
+use crate::limits::BATCH_BYTES_LIMIT;
 use crate::record::{HeadersRef, NULL_LENGTH, Record};
 
 const RECORD_HEADER_BYTES: usize = 16;
@@ -25,7 +26,7 @@ const HAS_HEADERS: u32 = 1 << 30;
 const LENGTH: u32 = HAS_HEADERS - 1;
 
 const _: () = assert!(
-    RECORD_BYTES_MAX < to_usize(LENGTH),
+    BATCH_BYTES_LIMIT < to_usize(LENGTH),
     "a length must fit its 30 bits"
 );
 

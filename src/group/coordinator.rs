@@ -25,6 +25,7 @@ use super::rebalance::Choice;
 use super::roster::Roster;
 use crate::Result;
 use crate::error::{Error, GroupError};
+use crate::limits::OFFSETS_RETENTION_DEFAULT;
 use crate::name::{GroupId, Id, TopicPartition};
 use crate::timestamp::Timestamp;
 
@@ -48,7 +49,7 @@ impl Default for GroupOptions {
         Self {
             max_size: usize::MAX,
             initial_rebalance_delay: Duration::ZERO,
-            offsets_retention: Some(Duration::from_secs(7 * 24 * 3600)),
+            offsets_retention: Some(OFFSETS_RETENTION_DEFAULT),
         }
     }
 }

@@ -9,13 +9,8 @@ use std::time::Duration;
 use super::assignor::{Assignor, CooperativeStickyAssignor, RangeAssignor};
 use super::catalog::{PartitionKey, TopicCatalog, TopicShape};
 use super::generation::Generation;
+use crate::limits::{MAX_POLL_INTERVAL_DEFAULT, SESSION_TIMEOUT_DEFAULT};
 use crate::name::{Id, TopicName, TopicPartition};
-
-/// How long a member may stay away from poll, by default. Kafka: `max.poll.interval.ms`.
-pub(crate) const MAX_POLL_INTERVAL_DEFAULT: Duration = Duration::from_secs(300);
-
-/// How long a static member that went away keeps its place, by default. Kafka: `session.timeout.ms`.
-pub(crate) const SESSION_TIMEOUT_DEFAULT: Duration = Duration::from_secs(45);
 
 /// The name of one member of a group: a new one for each time a consumer joins.
 ///

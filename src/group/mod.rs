@@ -75,9 +75,7 @@ pub(crate) use coordinator::{Emptiness, Group, GroupOptions};
 pub use describe::{GroupDescription, GroupState, MemberDescription};
 pub use generation::Generation;
 pub use member::MemberId;
-pub(crate) use member::{
-    JoinRequest, MAX_POLL_INTERVAL_DEFAULT, SESSION_TIMEOUT_DEFAULT, Subscription,
-};
+pub(crate) use member::{JoinRequest, Subscription};
 pub(crate) use offsets::Committed;
 #[cfg(test)]
 pub(crate) use reconcile::Reconcile;

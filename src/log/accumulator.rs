@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::Log;
 use super::queue::{RUN_BYTES, Run};
-use crate::limits::{to_u32, to_u64};
+use crate::convert::{to_u32, to_u64};
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex, Yielding};
 

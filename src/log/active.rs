@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::queue::{Acknowledged, Pending};
 use super::segment::{NotedBatch, START, Segment, offsets_fit};
 use super::writer::ScanFrom;
-use crate::limits::{saturating_usize, to_u64};
+use crate::convert::{saturating_usize, to_u64};
 use crate::offset::Offset;
 use crate::options::TopicOptions;
 use crate::storage::{StorageFile, write_all_at};

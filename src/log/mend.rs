@@ -12,8 +12,8 @@ use super::report::Recovery;
 use super::scan::{Scanner, Step};
 use super::segment::{START, Segment};
 use super::writer::ScanFrom;
+use crate::convert::{saturating_usize, to_u64};
 use crate::error::Error;
-use crate::limits::{saturating_usize, to_u64};
 use crate::offset::Offset;
 use crate::storage::{OpenMode, StorageFile, read_exact_at, write_all_at};
 

@@ -5,9 +5,10 @@ use std::io;
 use crc32fast::Hasher;
 
 use super::segment::START;
+use crate::convert::{saturating_usize, to_u64};
 use crate::error::FormatError;
 use crate::format::{BATCH_HEADER_BYTES, Batch, BatchHeader, Frame};
-use crate::limits::{RECORD_BYTES_MAX, saturating_usize, to_u64};
+use crate::limits::BATCH_BYTES_LIMIT;
 use crate::offset::Offset;
 use crate::storage::{StorageFile, read_exact_at};
 
@@ -98,7 +99,7 @@ impl<'f> Scanner<'f> {
                     return Ok(Step::Bad { position, error });
                 }
                 Frame::Incomplete(needed)
-                    if needed <= RECORD_BYTES_MAX * 2
+                    if needed <= BATCH_BYTES_LIMIT * 2
                         && to_u64(needed) <= self.file_end.saturating_sub(position) =>
                 {
                     if needed > self.buffer.len()

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use super::files::{index_name, index_path, segment_path};
 use super::scan::{Scanner, Step};
+use crate::convert::{to_u32, to_u64};
 use crate::error::{Error, FormatError};
 use crate::format::{
     BATCH_HEADER_BYTES, Batch, BatchHeader, INDEX_ENTRY_BYTES, INDEX_HEADER_BYTES, Identity,
     IndexEntry, IndexFile, SEGMENT_HEADER_BYTES, decode_index, encode_index, index_entries,
 };
-use crate::limits::{to_u32, to_u64};
 use crate::offset::Offset;
 use crate::storage::{OpenMode, Storage, StorageFile, read_all, read_exact_at, write_all_at};
 use crate::sync::Mutex;

@@ -5,7 +5,7 @@ const M: u32 = 0x5bd1_e995;
 
 /// The hash of a key. Kafka: `Utils.murmur2`.
 pub(super) fn murmur2(bytes: &[u8]) -> u32 {
-    let mut hash = SEED ^ crate::limits::to_u32(bytes.len());
+    let mut hash = SEED ^ crate::convert::to_u32(bytes.len());
     let (words, tail) = bytes.as_chunks::<4>();
     for word in words {
         let mut k = u32::from_le_bytes(*word).wrapping_mul(M);

@@ -3,8 +3,9 @@
 use std::fmt::Debug;
 
 use super::murmur2::partition_for_key;
+use crate::convert::to_u64;
 use crate::format::encoded_bytes;
-use crate::limits::{BATCH_BYTES_DEFAULT, to_u64};
+use crate::limits::BATCH_BYTES_DEFAULT;
 use crate::name::TopicName;
 use crate::random::Random;
 use crate::record::Record;
@@ -183,7 +184,7 @@ impl Partitioner for Sticky {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::to_usize;
+    use crate::convert::to_usize;
 
     fn topic() -> TopicName {
         TopicName::new("t").unwrap()

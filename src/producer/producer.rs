@@ -427,7 +427,7 @@ mod tests {
         for partition in 0..3 {
             let expected: Vec<_> = numbers
                 .iter()
-                .skip(crate::limits::to_usize(partition))
+                .skip(crate::convert::to_usize(partition))
                 .step_by(3)
                 .collect();
             let found = values(&topic, partition);

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use super::port::{OpenMode, Storage, StorageFile};
-use crate::limits::{saturating_usize, to_u64};
+use crate::convert::{saturating_usize, to_u64};
 
 /// Writes all bytes, going on after short counts and interruptions.
 pub(crate) fn write_all_at(

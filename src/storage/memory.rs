@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::port::{Entry, EntryKind, OpenMode, Storage, StorageFile, StorageLock};
-use crate::limits::{saturating_usize, to_u64};
+use crate::convert::{saturating_usize, to_u64};
 use crate::sync::{Mutex, RwLock};
 
 /// A storage that keeps its files in memory.

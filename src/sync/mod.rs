@@ -8,7 +8,7 @@ mod scheduled;
 
 use std::time::Duration;
 
-use crate::limits::nanos;
+use crate::convert::nanos;
 use atomic::{AtomicU64, Ordering};
 #[cfg(not(shuttle))]
 pub(crate) use real::*;

@@ -2,7 +2,8 @@
 
 use std::sync::OnceLock;
 
-use crate::limits::{PARTITIONS_MAX, to_usize};
+use crate::convert::to_usize;
+use crate::limits::PARTITIONS_MAX;
 use crate::sync::atomic::{AtomicU32, Ordering};
 
 /// Blocks of 1, 2, 4, ... elements; so many hold the most partitions there may be.

@@ -4,9 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::records::PartitionRecords;
+use crate::convert::{saturating_usize, to_u64, to_usize};
 use crate::error::Error;
 use crate::format::{BATCH_HEADER_BYTES, Batch, RawRecords};
-use crate::limits::{saturating_usize, to_u64, to_usize};
 use crate::log::{Log, ReadPosition};
 use crate::offset::Offset;
 

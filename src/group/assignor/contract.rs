@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::super::generation::Generation;
 use super::super::member::MemberId;
-use crate::limits::to_usize;
+use crate::convert::to_usize;
 use crate::name::{TopicName, TopicPartition};
 
 /// How the members of a group go from one assignment to the next.

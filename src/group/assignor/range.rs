@@ -1,7 +1,7 @@
 //! [`RangeAssignor`]: topic by topic, a contiguous range for each member.
 
 use super::contract::{Assignment, AssignmentRequest, Assignor, PartitionIndex};
-use crate::limits::to_u32;
+use crate::convert::to_u32;
 
 /// Gives each member a contiguous range of each topic's partitions; the first members get one more where
 /// they do not divide evenly.

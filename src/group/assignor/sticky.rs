@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::contract::{
     AssignableMember, AssignableTopic, Assignment, AssignmentRequest, Assignor, PartitionIndex,
 };
-use crate::limits::to_usize;
+use crate::convert::to_usize;
 
 /// Balances the members, and moves as few partitions as that takes.
 ///

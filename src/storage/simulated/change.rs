@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::random::Random;
-use crate::limits::{saturating_usize, to_u64};
+use crate::convert::{saturating_usize, to_u64};
 
 /// What a disk writes whole or not at all.
 const SECTOR_BYTES: usize = 512;

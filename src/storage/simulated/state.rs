@@ -12,7 +12,7 @@ use super::journal::{History, Operation};
 use super::random::Random;
 use super::survival::Survival;
 use super::tree::{Node, NodeId, Place, Tree};
-use crate::limits::{saturating_usize, to_u64};
+use crate::convert::{saturating_usize, to_u64};
 use crate::storage::port::{Entry, EntryKind, OpenMode};
 
 /// No file may grow beyond this, so that a wild position is an error and not the end of the test.

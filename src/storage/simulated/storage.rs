@@ -10,7 +10,7 @@ use super::journal::Journal;
 use super::state::State;
 use super::survival::Survival;
 use super::tree::{NodeId, Tree};
-use crate::limits::{saturating_usize, to_u64};
+use crate::convert::{saturating_usize, to_u64};
 use crate::storage::port::{Entry, EntryKind, OpenMode, Storage, StorageFile, StorageLock};
 use crate::sync::Mutex;
 

@@ -7,7 +7,7 @@ use super::durable::{Durable, Fate, Hold, Tail};
 use super::names::Pending;
 use super::random::Random;
 use super::tree::{Node, NodeId, ROOT, Tree};
-use crate::limits::{saturating_usize, to_u64};
+use crate::convert::{saturating_usize, to_u64};
 
 /// What survives of the changes that were not durable when the power was cut.
 ///

@@ -127,7 +127,7 @@ impl Tree {
         while let Some((path, id)) = waiting.pop() {
             match self.nodes.get(&id) {
                 Some(Node::File(content)) => {
-                    found.push((path, crate::limits::to_u64(content.len())));
+                    found.push((path, crate::convert::to_u64(content.len())));
                 }
                 Some(Node::Directory(entries)) => {
                     waiting.extend(entries.iter().map(|(name, id)| (path.join(&**name), *id)));
