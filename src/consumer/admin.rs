@@ -222,7 +222,7 @@ impl ConsumerGroup {
         self.groups.with(&cell, |state, now| {
             let group = &mut state.group;
             group.topics_changed(now, &topics);
-            group.look(now);
+            group.advance_quietly(now);
             let lag = |(topic, log): (Id, Arc<Log>)| {
                 let _older_at_worst = catalog.is_read_only().then(|| log.follow(None));
                 let partition = log.partition().clone();

@@ -241,7 +241,7 @@ impl Consumer {
             at_most = at_most.min(FOLLOW_INTERVAL);
         }
         if let Some(membership) = &self.membership {
-            membership.seat.alive(now, true);
+            membership.seat.note_asleep(now);
         }
         self.inbox.sleep(at_most);
         self.still_alive();

@@ -106,10 +106,16 @@ impl MemberSeat {
         }
     }
 
-    /// The member polls, or has just come back from it; it may be about to sleep in there.
-    pub(super) fn alive(&self, now: Duration, asleep: bool) {
+    /// Takes note that the member polls, or has just come back from it.
+    pub(super) fn note_awake(&self, now: Duration) {
         self.last_poll.store(nanos(now), Ordering::Release);
-        self.asleep.store(asleep, Ordering::Release);
+        self.asleep.store(false, Ordering::Release);
+    }
+
+    /// Takes note that it polls, and is about to sleep in there.
+    pub(super) fn note_asleep(&self, now: Duration) {
+        self.last_poll.store(nanos(now), Ordering::Release);
+        self.asleep.store(true, Ordering::Release);
     }
 
     /// When it last polled: now, if it sleeps there.
@@ -261,7 +267,7 @@ impl Groups {
         cells.retain(|cell| {
             self.expire_members(cell);
             self.with(cell, |state, now| {
-                state.group.look(now);
+                state.group.advance_quietly(now);
                 !state.is_idle() && states.contains(&state.group.state())
             })
         });
@@ -272,7 +278,7 @@ impl Groups {
     pub(super) fn describe(&self, cell: &GroupCell) -> GroupDescription {
         self.expire_members(cell);
         self.with(cell, |state, now| {
-            state.group.look(now);
+            state.group.advance_quietly(now);
             state.group.describe()
         })
     }

@@ -127,7 +127,7 @@ impl Consumer {
         let seat = Arc::new(MemberSeat::new(&self.inbox));
         let topics = self.groups.topics();
         let joined = self.groups.with(&cell, |state, now| {
-            seat.alive(now, false);
+            seat.note_awake(now);
             state.seat(member_id.clone(), Arc::clone(&seat));
             let joined = state.group.join(now, request, &topics);
             if joined.is_err() {
@@ -151,7 +151,7 @@ impl Consumer {
     /// Tells the group that this member lives.
     pub(super) fn say_alive(&self, now: Duration) {
         if let Some(membership) = &self.membership {
-            membership.seat.alive(now, false);
+            membership.seat.note_awake(now);
         }
     }
 

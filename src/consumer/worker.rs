@@ -109,7 +109,7 @@ where
 
 /// What the workers of one run share.
 #[derive(Debug)]
-pub(super) struct Run {
+pub(super) struct WorkersRun {
     stop: Arc<Stop>,
     /// Whether it ends when everything is handled.
     drains: bool,
@@ -122,7 +122,7 @@ pub(super) struct Run {
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
-impl Run {
+impl WorkersRun {
     pub(super) fn new(stop: Arc<Stop>, drains: bool) -> Self {
         Self {
             stop,
@@ -177,7 +177,7 @@ impl Run {
 
 /// One worker's life: it works until it is to stop, commits what it has handled, and leaves.
 pub(super) fn work<H: PartitionHandler>(
-    run: &Run,
+    run: &WorkersRun,
     make: &impl Fn(&TopicPartition) -> Result<H, Box<dyn std::error::Error + Send + Sync>>,
     mut consumer: Consumer,
 ) {
@@ -197,7 +197,7 @@ pub(super) fn work<H: PartitionHandler>(
 }
 
 struct Worker<'r, F, H> {
-    run: &'r Run,
+    run: &'r WorkersRun,
     make: &'r F,
     handlers: BTreeMap<TopicPartition, H>,
     /// Where the next record to handle is, of partitions whose handlers have something to flush.

@@ -11,7 +11,7 @@ use super::consumer::Consumer;
 use super::groups::{GroupCell, Groups};
 use super::inbox::{ConsumerWaker, Inbox};
 use super::options::ConsumerOptions;
-use super::worker::{PartitionHandler, Run, work};
+use super::worker::{PartitionHandler, WorkersRun, work};
 use crate::error::{Error, InputError};
 use crate::group::{Assignor, Subscription};
 use crate::name::{TopicName, TopicPartition};
@@ -308,7 +308,7 @@ impl Workers {
         self,
         make: impl Fn(&TopicPartition) -> Result<H, Box<dyn std::error::Error + Send + Sync>> + Sync,
     ) -> Result<(), Error> {
-        let run = Run::new(self.stop, self.drains);
+        let run = WorkersRun::new(self.stop, self.drains);
         let mut consumers = self.consumers.into_iter();
         let own = consumers.next();
         scope(|scope| {

@@ -122,7 +122,7 @@ pub(super) struct Slot {
 
 /// A group that was empty waits a moment for more members.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Gathering {
+pub(super) struct InitialDelay {
     pub(super) began: Duration,
     pub(super) until: Duration,
 }
@@ -140,7 +140,7 @@ pub(crate) struct Group {
     pub(super) choice: Option<Choice>,
     /// Whether something changed since the target was decided.
     pub(super) stale: bool,
-    pub(super) gathering: Option<Gathering>,
+    pub(super) initial_delay: Option<InitialDelay>,
     /// Why the last target was refused.
     pub(super) refused: Option<&'static str>,
     /// Whether the oldest member still has to learn of it.
@@ -164,7 +164,7 @@ impl Group {
             generation: Generation::NONE,
             choice: None,
             stale: false,
-            gathering: None,
+            initial_delay: None,
             refused: None,
             tell_oldest: false,
             fenced: HashSet::new(),
@@ -458,7 +458,7 @@ impl Group {
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
         let members = self.roster.iter().map(|(_, member)| member.deadline());
         members
-            .chain(self.gathering.map(|gathering| gathering.until))
+            .chain(self.initial_delay.map(|delay| delay.until))
             .min()
     }
 

@@ -15,7 +15,7 @@ use super::assignor::{
     RebalanceProtocol,
 };
 use super::catalog::{PartitionKey, TopicCatalog};
-use super::coordinator::{Gathering, Group, names};
+use super::coordinator::{Group, InitialDelay, names};
 use super::member::{Member, MemberKey, guarded};
 use crate::Result;
 use crate::error::GroupError;
@@ -112,17 +112,17 @@ impl Group {
     /// Starts or prolongs the wait for more members, where one is asked for.
     pub(super) fn gather(&mut self, now: Duration, max_poll_interval: Duration) {
         let delay = self.options.initial_rebalance_delay;
-        if delay.is_zero() || !(self.roster.is_empty() || self.gathering.is_some()) {
+        if delay.is_zero() || !(self.roster.is_empty() || self.initial_delay.is_some()) {
             return;
         }
-        let began = self.gathering.map_or(now, |gathering| gathering.began);
+        let began = self.initial_delay.map_or(now, |delay| delay.began);
         let longest = self
             .roster
             .iter()
             .map(|(_, member)| member.max_poll_interval)
             .fold(max_poll_interval, Duration::max);
         let until = now.saturating_add(delay).min(began.saturating_add(longest));
-        self.gathering = Some(Gathering { began, until });
+        self.initial_delay = Some(InitialDelay { began, until });
     }
 
     /// Takes note that the target no longer fits.
@@ -154,22 +154,19 @@ impl Group {
 
     /// Decides what members that joined have left to be decided, for somebody who looks at the group. If
     /// it is refused, the newcomers' polls say so.
-    pub(crate) fn look(&mut self, now: Duration) {
+    pub(crate) fn advance_quietly(&mut self, now: Duration) {
         let _told_to_newcomers = self.advance(now);
     }
 
     /// Decides the target anew, if it is stale and nothing stands in the way.
     pub(super) fn advance(&mut self, now: Duration) -> Result<(), &'static str> {
         if self.roster.is_empty() {
-            self.gathering = None;
+            self.initial_delay = None;
         }
-        if self
-            .gathering
-            .is_some_and(|gathering| now >= gathering.until)
-        {
-            self.gathering = None;
+        if self.initial_delay.is_some_and(|delay| now >= delay.until) {
+            self.initial_delay = None;
         }
-        if !self.stale || self.gathering.is_some() || self.is_giving_up() {
+        if !self.stale || self.initial_delay.is_some() || self.is_giving_up() {
             return Ok(());
         }
         self.stale = false;
@@ -190,7 +187,7 @@ impl Group {
     /// Whether everybody must give up everything first.
     pub(super) fn is_giving_up(&self) -> bool {
         self.stale
-            && self.gathering.is_none()
+            && self.initial_delay.is_none()
             && self.is_eager()
             && self.roster.iter().any(|(_, m)| !m.owned.is_empty())
     }

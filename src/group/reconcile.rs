@@ -68,7 +68,7 @@ impl Group {
             self.stale = true;
         }
         if self.stale {
-            self.look(now);
+            self.advance_quietly(now);
         }
         self.report_refusal(key)?;
         let giving_up = self.is_giving_up();
@@ -78,7 +78,7 @@ impl Group {
         };
         let mut reconcile = Reconcile {
             generation,
-            gathering: self.gathering.is_some(),
+            gathering: self.initial_delay.is_some(),
             ..Reconcile::default()
         };
         if !giving_up {

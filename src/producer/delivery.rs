@@ -55,7 +55,7 @@ impl Delivery {
     /// after the log is reopened), [`Closed`](crate::ErrorKind::Closed),
     /// [`NotFound`](crate::ErrorKind::NotFound) if the topic was deleted.
     pub fn wait(&self) -> Result<RecordMetadata, Error> {
-        self.settle(None)
+        self.wait_at_most(None)
     }
 
     /// Waits as [`wait`](Self::wait) does, but at most so long for somebody else who is writing.
@@ -65,15 +65,18 @@ impl Delivery {
     /// [`Timeout`](crate::ErrorKind::Timeout) if it is still not known; ask again. Else those of
     /// [`wait`](Self::wait).
     pub fn wait_timeout(&self, timeout: Duration) -> Result<RecordMetadata, Error> {
-        self.settle(Some(timeout))
+        self.wait_at_most(Some(timeout))
     }
 
     /// What became of the record, if that is known yet; does not wait and does not write.
     pub fn try_result(&self) -> Option<Result<RecordMetadata, Error>> {
-        self.ticket.outcome().is_some().then(|| self.settle(None))
+        self.ticket
+            .outcome()
+            .is_some()
+            .then(|| self.wait_at_most(None))
     }
 
-    fn settle(&self, timeout: Option<Duration>) -> Result<RecordMetadata, Error> {
+    fn wait_at_most(&self, timeout: Option<Duration>) -> Result<RecordMetadata, Error> {
         let log = self.ticket.log();
         let acknowledged = log.wait(&self.ticket, timeout)?;
         Ok(log.metadata(acknowledged, self.index, self.timestamp))

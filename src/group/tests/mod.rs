@@ -149,7 +149,7 @@ impl Script {
     fn join(&mut self, request: JoinRequest) -> Result<Joined> {
         let catalog = self.catalog();
         let joined = self.group.join(self.now, request, &catalog);
-        self.group.look(self.now);
+        self.group.advance_quietly(self.now);
         joined
     }
 
