@@ -53,7 +53,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("topic", &["std::fs", "std::time::Instant"]),
     (
         "consumer",
-        &["std::fs", "std::time::Instant", "std::thread"],
+        &["std::fs", "std::time::Instant", "std::thread", "bincode"],
     ),
     (
         "producer",

@@ -10,14 +10,16 @@
 
 use std::sync::{Arc, OnceLock};
 
-use serde::{Deserialize, Serialize};
-
 use crate::convert::{to_u64, to_usize};
 use crate::error::{Error, ErrorKind, FormatError};
+use crate::format::{
+    CommitRecord, CommitValue, decode_commit_record, encode_commit_key, encode_empty_since,
+    encode_group_key,
+};
 use crate::group::Committed;
 use crate::limits::MAX_BLOCK_DEFAULT;
 use crate::log::{Log, Queued};
-use crate::name::{GroupId, Id, TopicName, TopicPartition};
+use crate::name::{GroupId, TopicName, TopicPartition};
 use crate::offset::Offset;
 use crate::options::{Durability, TopicOptions};
 use crate::record::{Record, RecordRef};
@@ -40,41 +42,6 @@ const COMMIT_BYTES: u64 = 160;
 /// How much of the log is read at once.
 const READ_BYTES: usize = 256 * 1024;
 
-const VERSION: u8 = 1;
-
-/// What the first byte of a key says: whose it is. Kafka tells its keys apart in the same way.
-const COMMIT_KEY: u8 = 1;
-const GROUP_KEY: u8 = 2;
-
-#[derive(Serialize, Deserialize)]
-struct GroupKey<'a> {
-    version: u8,
-    group: &'a str,
-}
-
-#[derive(Serialize, Deserialize)]
-struct GroupValue {
-    version: u8,
-    empty_since: i64,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Key<'a> {
-    version: u8,
-    group: &'a str,
-    topic: &'a str,
-    partition: u32,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Value<'a> {
-    version: u8,
-    topic_id: Id,
-    offset: u64,
-    timestamp: i64,
-    metadata: &'a str,
-}
-
 /// What a record of the topic says.
 pub(super) enum Entry {
     Committed(TopicPartition, Committed),
@@ -95,90 +62,24 @@ pub(super) struct OffsetStore {
     rewritten: Mutex<Option<Offset>>,
 }
 
-fn damaged(problem: &'static str) -> Error {
-    FormatError::Damaged {
-        what: "committed offset",
-        problem,
-    }
-    .into()
-}
-
-fn encode(value: &impl Serialize) -> Result<Vec<u8>, Error> {
-    bincode::serde::encode_to_vec(value, bincode::config::standard())
-        .map_err(|_| damaged("it cannot be encoded"))
-}
-
-fn decode<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Result<T, Error> {
-    match bincode::serde::borrow_decode_from_slice(bytes, bincode::config::standard()) {
-        Ok((value, used)) if used == bytes.len() => Ok(value),
-        _ => Err(damaged("it cannot be decoded")),
-    }
-}
-
-/// A version that is not known was written by a newer crate.
-fn unsupported(version: u8, supported: u8) -> Error {
-    let (what, version, supported) = ("committed offset", version.into(), supported.into());
-    FormatError::UnsupportedVersion {
-        what,
-        version,
-        supported,
-    }
-    .into()
-}
-
-fn check_version(version: u8) -> Result<(), Error> {
-    if version == VERSION {
-        Ok(())
-    } else {
-        Err(unsupported(version, VERSION))
-    }
-}
-
-fn group_of(id: &str) -> Result<GroupId, Error> {
-    GroupId::new(id).map_err(|_| damaged("it names an impossible group"))
-}
-
-fn commit_of(key: &Key<'_>, record: &RecordRef<'_>) -> Result<Entry, Error> {
-    let topic = TopicName::new(key.topic).map_err(|_| damaged("it names an impossible topic"))?;
-    let place = TopicPartition::new(topic, key.partition);
-    let Some(value) = record.value() else {
-        return Ok(Entry::Removed(place, record.offset()));
-    };
-    let value: Value<'_> = decode(value)?;
-    check_version(value.version)?;
-    let committed = Committed {
-        offset: Offset::new(value.offset),
-        metadata: value.metadata.into(),
-        topic_id: value.topic_id,
-        timestamp: Timestamp::from_millis(value.timestamp),
-        log_offset: record.offset(),
-    };
-    Ok(Entry::Committed(place, committed))
-}
-
-fn emptiness_of(record: &RecordRef<'_>) -> Result<Entry, Error> {
-    let Some(value) = record.value() else {
-        return Ok(Entry::EmptySince(None));
-    };
-    let value: GroupValue = decode(value)?;
-    check_version(value.version)?;
-    let since = Timestamp::from_millis(value.empty_since);
-    Ok(Entry::EmptySince(Some(since)))
-}
-
 fn entry_of(record: &RecordRef<'_>) -> Result<(GroupId, Entry), Error> {
     let key = record.key().unwrap_or_default();
-    match key.first() {
-        Some(&COMMIT_KEY) | None => {
-            let key: Key<'_> = decode(key)?;
-            Ok((group_of(key.group)?, commit_of(&key, record)?))
+    let (group, said) = decode_commit_record(key, record.value())?;
+    let entry = match said {
+        CommitRecord::Commit(place, None) => Entry::Removed(place, record.offset()),
+        CommitRecord::Commit(place, Some(value)) => {
+            let committed = Committed {
+                offset: value.offset,
+                metadata: value.metadata.into(),
+                topic_id: value.topic_id,
+                timestamp: value.timestamp,
+                log_offset: record.offset(),
+            };
+            Entry::Committed(place, committed)
         }
-        Some(&GROUP_KEY) => {
-            let key: GroupKey<'_> = decode(key)?;
-            Ok((group_of(key.group)?, emptiness_of(record)?))
-        }
-        Some(&version) => Err(unsupported(version, GROUP_KEY)),
-    }
+        CommitRecord::EmptySince(since) => Entry::EmptySince(since),
+    };
+    Ok((group, entry))
 }
 
 impl OffsetStore {
@@ -269,24 +170,20 @@ impl OffsetStore {
         group: &GroupId,
         since: Option<Timestamp>,
     ) -> Result<(), Error> {
-        let (version, group) = (GROUP_KEY, group.as_str());
-        let key = encode(&GroupKey { version, group })?;
+        let key = encode_group_key(group)?;
         let record = match since {
             None => Record::tombstone(key),
-            Some(since) => Record::new(encode(&GroupValue {
-                version: VERSION,
-                empty_since: since.as_millis(),
-            })?)
-            .key(key),
+            Some(since) => Record::new(encode_empty_since(since)?).key(key),
         };
         self.enqueue(&record).map(drop)
     }
 
     fn enqueue(&self, record: &Record<'_>) -> Result<Queued, Error> {
         self.check()?;
-        let log = self
-            .existing()
-            .ok_or_else(|| damaged("its topic is missing"))?;
+        let log = self.existing().ok_or(FormatError::Damaged {
+            what: "committed offset",
+            problem: "its topic is missing",
+        })?;
         log.enqueue(record, MAX_BLOCK_DEFAULT)
     }
 
@@ -298,22 +195,18 @@ impl OffsetStore {
         place: &TopicPartition,
         committed: Option<&Committed>,
     ) -> Result<Queued, Error> {
-        let key = encode(&Key {
-            version: COMMIT_KEY,
-            group: group.as_str(),
-            topic: place.topic().as_str(),
-            partition: place.partition(),
-        })?;
+        let key = encode_commit_key(group, place)?;
         let record = match committed {
             None => Record::tombstone(key),
-            Some(committed) => Record::new(encode(&Value {
-                version: VERSION,
-                topic_id: committed.topic_id,
-                offset: committed.offset.value(),
-                timestamp: committed.timestamp.as_millis(),
-                metadata: &committed.metadata,
-            })?)
-            .key(key),
+            Some(committed) => {
+                let value = CommitValue {
+                    topic_id: committed.topic_id,
+                    offset: committed.offset,
+                    timestamp: committed.timestamp,
+                    metadata: &committed.metadata,
+                };
+                Record::new(value.encode()?).key(key)
+            }
         };
         self.enqueue(&record)
     }

@@ -14,6 +14,7 @@
 mod batch;
 mod bytes;
 mod checkpoint;
+mod commit;
 mod envelope;
 mod identity;
 mod index;
@@ -24,6 +25,10 @@ pub(crate) use batch::{
     BATCH_HEADER_BYTES, Batch, BatchBuilder, BatchHeader, Batches, Frame, Stamp,
 };
 pub(crate) use checkpoint::{CHECKPOINT_BYTES, Checkpoint};
+pub(crate) use commit::{
+    CommitRecord, CommitValue, decode_commit_record, encode_commit_key, encode_empty_since,
+    encode_group_key,
+};
 pub(crate) use envelope::{Document, open_document, seal_document};
 pub(crate) use identity::Identity;
 pub(crate) use index::{
