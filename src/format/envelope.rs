@@ -22,10 +22,35 @@ const HEADER_BYTES: usize = 16;
 /// The most memory that decoding a document may ask for.
 const DECODE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Tells the documents apart on disk.
+#[derive(Clone, Copy, Debug)]
+#[repr(u16)]
+pub(crate) enum DocumentKind {
+    StartOffset = 1,
+    LogMeta = 2,
+    TopicMeta = 3,
+    CleanClose = 4,
+    LastClose = 5,
+    #[cfg(test)]
+    Sample = 999,
+}
+
+impl DocumentKind {
+    const fn number(self) -> u16 {
+        #[expect(
+            clippy::as_conversions,
+            reason = "the only way to the number of a variant"
+        )]
+        {
+            self as u16
+        }
+    }
+}
+
 /// A value that is kept in a file of its own.
 pub(crate) trait Document: Serialize + DeserializeOwned {
-    /// Tells the documents apart on disk.
-    const KIND: u16;
+    /// Which one it is.
+    const KIND: DocumentKind;
     /// Raised when the value's shape changes.
     const VERSION: u16 = 1;
     /// What it is called in an error.
@@ -41,7 +66,7 @@ pub(crate) fn seal_document<D: Document>(document: &D, seed: u32) -> Result<Vec<
     let mut bytes = vec![0; HEADER_BYTES];
     put(&mut bytes, 0, MAGIC);
     put(&mut bytes, 8, D::VERSION.to_le_bytes());
-    put(&mut bytes, 10, D::KIND.to_le_bytes());
+    put(&mut bytes, 10, D::KIND.number().to_le_bytes());
     let body =
         bincode::serde::encode_to_vec(document, bincode::config::standard()).map_err(|_| {
             FormatError::Damaged {
@@ -75,7 +100,7 @@ pub(crate) fn open_document<D: Document>(bytes: &[u8], seed: u32) -> Result<D, F
             computed,
         });
     }
-    if u16_at(head, 10) != D::KIND {
+    if u16_at(head, 10) != D::KIND.number() {
         return Err(damaged("it is a document of another kind"));
     }
     let version = u16_at(head, 8);
@@ -106,7 +131,7 @@ mod tests {
     }
 
     impl Document for Sample {
-        const KIND: u16 = 999;
+        const KIND: DocumentKind = DocumentKind::Sample;
         const WHAT: &'static str = "sample";
     }
 

@@ -29,7 +29,7 @@ pub(crate) use commit::{
     CommitRecord, CommitValue, decode_commit_record, encode_commit_key, encode_empty_since,
     encode_group_key,
 };
-pub(crate) use envelope::{Document, open_document, seal_document};
+pub(crate) use envelope::{Document, DocumentKind, open_document, seal_document};
 pub(crate) use identity::Identity;
 pub(crate) use index::{
     INDEX_ENTRY_BYTES, INDEX_HEADER_BYTES, IndexEntry, IndexFile, decode_index, encode_index,

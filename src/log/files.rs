@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::Place;
 use crate::error::Error;
 use crate::format::{
-    CHECKPOINT_BYTES, Checkpoint, Document, Identity, open_document, seal_document,
+    CHECKPOINT_BYTES, Checkpoint, Document, DocumentKind, Identity, open_document, seal_document,
 };
 use crate::offset::Offset;
 use crate::storage::{
@@ -40,7 +40,7 @@ struct StartOffset {
 }
 
 impl Document for StartOffset {
-    const KIND: u16 = 1;
+    const KIND: DocumentKind = DocumentKind::StartOffset;
     const WHAT: &'static str = "start offset";
 }
 
@@ -59,7 +59,7 @@ struct LastClose {
 }
 
 impl Document for LastClose {
-    const KIND: u16 = 5;
+    const KIND: DocumentKind = DocumentKind::LastClose;
     const WHAT: &'static str = "last-close";
 }
 

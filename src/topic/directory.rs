@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, FormatError};
-use crate::format::{Document, open_document, seal_document};
+use crate::format::{Document, DocumentKind, open_document, seal_document};
 use crate::log::CleanMark;
 use crate::name::{Id, TopicName};
 use crate::offset::Offset;
@@ -44,7 +44,7 @@ struct LogMeta {
 }
 
 impl Document for LogMeta {
-    const KIND: u16 = 2;
+    const KIND: DocumentKind = DocumentKind::LogMeta;
     const WHAT: &'static str = "log.meta";
 }
 
@@ -57,7 +57,7 @@ pub(super) struct TopicMeta {
 }
 
 impl Document for TopicMeta {
-    const KIND: u16 = 3;
+    const KIND: DocumentKind = DocumentKind::TopicMeta;
     const WHAT: &'static str = "topic.meta";
 }
 
@@ -76,7 +76,7 @@ struct ClosedPartition {
 }
 
 impl Document for CleanClose {
-    const KIND: u16 = 4;
+    const KIND: DocumentKind = DocumentKind::CleanClose;
     const WHAT: &'static str = "clean-close";
 }
 
