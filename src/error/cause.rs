@@ -6,7 +6,7 @@ use super::ErrorKind;
 use crate::offset::Offset;
 
 /// The cause of an [`Error`](super::Error), whichever domain it comes from.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Cause {
     #[error(transparent)]
     Format(#[from] FormatError),
@@ -34,7 +34,7 @@ impl Cause {
 }
 
 /// An argument that breaks a rule.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum InputError {
     #[error("topic name {problem} name={name:?}")]
     TopicName { name: String, problem: &'static str },
@@ -79,7 +79,7 @@ pub(crate) enum InputError {
 }
 
 /// Bytes that are not what they should be.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum FormatError {
     #[error("damaged {what}: checksum mismatch stored={stored:08x} computed={computed:08x}")]
     Checksum {
@@ -117,7 +117,7 @@ impl FormatError {
 }
 
 /// What can go wrong in one partition's log.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum LogError {
     #[error("cannot {action}")]
     Storage {
@@ -161,7 +161,7 @@ impl LogError {
 }
 
 /// What can go wrong with topics and the directory that holds them.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum TopicError {
     #[error("topic exists already")]
     AlreadyExists,
@@ -202,7 +202,7 @@ impl TopicError {
 }
 
 /// What can go wrong in a consumer group. Kafka's name of each error stands in its text.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum GroupError {
     #[error("no such group (GROUP_ID_NOT_FOUND)")]
     GroupNotFound,

@@ -32,7 +32,7 @@ pub struct Error(Arc<Inner>);
 
 #[derive(Clone)]
 struct Inner {
-    cause: Arc<Cause>,
+    cause: Cause,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
     topic: Option<TopicName>,
     partition: Option<u32>,
@@ -44,7 +44,7 @@ struct Inner {
 impl Error {
     fn new(cause: Cause, source: Option<Arc<dyn std::error::Error + Send + Sync>>) -> Self {
         Self(Arc::new(Inner {
-            cause: Arc::new(cause),
+            cause,
             source,
             topic: None,
             partition: None,
@@ -69,12 +69,11 @@ impl Error {
     /// The same failure where nobody knows what the storage holds now: [`ErrorKind::Full`] would say that
     /// nothing was written and that it may be tried again.
     pub(crate) fn with_unknown_outcome(mut self) -> Self {
-        if let Cause::Log(LogError::Storage { action, kind }) = &*self.0.cause
+        if let Cause::Log(LogError::Storage { action, kind }) = &self.0.cause
             && *kind == ErrorKind::Full
         {
             let (action, kind) = (*action, ErrorKind::Io);
-            let cause = Cause::Log(LogError::Storage { action, kind });
-            Arc::make_mut(&mut self.0).cause = Arc::new(cause);
+            Arc::make_mut(&mut self.0).cause = Cause::Log(LogError::Storage { action, kind });
         }
         self
     }
@@ -123,7 +122,7 @@ impl Error {
 
     /// Of [`ErrorKind::OffsetOutOfRange`]: the offsets that there are, the end exclusive.
     pub fn offset_range(&self) -> Option<Range<Offset>> {
-        match *self.0.cause {
+        match self.0.cause {
             Cause::Log(LogError::OffsetOutOfRange { start, end, .. }) => Some(start..end),
             _ => None,
         }

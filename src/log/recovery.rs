@@ -422,7 +422,7 @@ fn scan(
     };
     for (index, segment) in found.iter().enumerate().skip(from) {
         if let Err(error) = &segment.header {
-            scan.stop_at(index, 0, header_error(error));
+            scan.stop_at(index, 0, error.clone());
             break;
         }
         let resumed = index == from && scan_from.position > START;
@@ -486,35 +486,6 @@ fn scan(
             .fold(scan.proof, Offset::max);
     }
     Ok(scan)
-}
-
-/// The same error once more; the original stays with the segment it was found in.
-fn header_error(error: &FormatError) -> FormatError {
-    match error {
-        FormatError::Checksum {
-            what,
-            stored,
-            computed,
-        } => FormatError::Checksum {
-            what,
-            stored: *stored,
-            computed: *computed,
-        },
-        FormatError::Damaged { what, problem } => FormatError::Damaged { what, problem },
-        FormatError::Foreign { what, field } => FormatError::Foreign { what, field },
-        FormatError::UnsupportedVersion {
-            what,
-            version,
-            supported,
-        } => {
-            let (version, supported) = (*version, *supported);
-            FormatError::UnsupportedVersion {
-                what,
-                version,
-                supported,
-            }
-        }
-    }
 }
 
 impl Scan {
