@@ -47,7 +47,7 @@ pub(crate) struct Groups {
     options: GroupOptions,
     /// The topics as groups see them; made anew when they change.
     topics: Mutex<Arc<TopicCatalog>>,
-    last_expiry: Mutex<Duration>,
+    expiries: Every,
     rewrites: Every,
 }
 
@@ -142,7 +142,7 @@ impl Groups {
             inboxes: Mutex::default(),
             options,
             topics: Mutex::new(Arc::default()),
-            last_expiry: Mutex::new(Duration::ZERO),
+            expiries: Every::not_at_once(EXPIRY_INTERVAL),
             rewrites: Every::new(REWRITE_INTERVAL),
         };
         groups.load()?;
@@ -345,12 +345,8 @@ impl Groups {
         if self.rewrites.is_due(now) {
             let _tried_again_later = self.rewrite();
         }
-        {
-            let mut last = self.last_expiry.lock();
-            if now.saturating_sub(*last) < EXPIRY_INTERVAL {
-                return;
-            }
-            *last = now;
+        if !self.expiries.is_due(now) {
+            return;
         }
         let wall = self.wall();
         for cell in self.list() {

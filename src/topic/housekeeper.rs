@@ -34,12 +34,19 @@ pub(crate) struct Every {
 }
 
 impl Every {
+    /// Something that is due at once.
     pub(crate) fn new(interval: Duration) -> Self {
         let last = Mutex::new(None);
         Self { interval, last }
     }
 
-    /// Whether it is due, as it is the first time; from now on the next time is.
+    /// Something that is first due when the interval has passed since the clock began to count.
+    pub(crate) fn not_at_once(interval: Duration) -> Self {
+        let last = Mutex::new(Some(Duration::ZERO));
+        Self { interval, last }
+    }
+
+    /// Whether it is due; if so, it is again when the interval has passed.
     pub(crate) fn is_due(&self, now: Duration) -> bool {
         let mut last = self.last.lock();
         let due = last.is_none_or(|last| now.saturating_sub(last) >= self.interval);
