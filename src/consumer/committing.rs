@@ -120,7 +120,7 @@ impl Consumer {
     /// [`FencedInstance`](ErrorKind::FencedInstance) if another consumer took this one's instance id.
     /// [`InvalidInput`](ErrorKind::InvalidInput) without a group. What the storage gives.
     pub fn commit(&mut self) -> Result<(), Error> {
-        self.check_usable("commit")?;
+        self.check_usable()?;
         self.commit_all(false)
     }
 
@@ -153,7 +153,7 @@ impl Consumer {
         &mut self,
         offsets: impl IntoIterator<Item = (&'p TopicPartition, CommittedOffset)>,
     ) -> Result<(), Error> {
-        self.check_usable("commit")?;
+        self.check_usable()?;
         self.finish_async_commits(true);
         let offsets: Vec<_> = offsets.into_iter().collect();
         let committed = places_of(&offsets);
@@ -177,7 +177,7 @@ impl Consumer {
         &mut self,
         callback: impl FnOnce(Result<(), Error>) + Send + 'static,
     ) -> Result<(), Error> {
-        self.check_usable("commit")?;
+        self.check_usable()?;
         let offsets = self.positions(false);
         let commits = offsets
             .iter()
@@ -220,7 +220,7 @@ impl Consumer {
         offsets: impl IntoIterator<Item = (&'p TopicPartition, CommittedOffset)>,
         callback: impl FnOnce(Result<(), Error>) + Send + 'static,
     ) -> Result<(), Error> {
-        self.check_usable("commit")?;
+        self.check_usable()?;
         let offsets: Vec<_> = offsets.into_iter().collect();
         let committed = places_of(&offsets);
         let staged = self.stage(offsets)?;

@@ -151,7 +151,7 @@ impl Consumer {
         timeout: Duration,
         told: &mut Told<'_>,
     ) -> Result<Records, Error> {
-        self.check_usable("poll")?;
+        self.check_may_poll()?;
         if self.membership.is_none() && self.by_place.is_empty() {
             let needs = "a subscription or an assignment";
             return Err(InputError::State {
@@ -272,13 +272,18 @@ impl Consumer {
         Ok(())
     }
 
-    pub(super) fn check_usable(&self, call: &'static str) -> Result<(), Error> {
+    pub(super) fn check_usable(&self) -> Result<(), Error> {
         self.check_not_fenced()?;
         if self.groups.catalog().is_closed() {
             return Err(LogError::Closed.into());
         }
-        if self.in_listener && call == "poll" {
-            let needs = "to be called outside the rebalance listener";
+        Ok(())
+    }
+
+    fn check_may_poll(&self) -> Result<(), Error> {
+        self.check_usable()?;
+        if self.in_listener {
+            let (call, needs) = ("poll", "to be called outside the rebalance listener");
             return Err(InputError::State { call, needs }.into());
         }
         Ok(())
@@ -321,7 +326,7 @@ impl Consumer {
     ///
     /// Those of [`poll`](Self::poll), from the rebalance that it begins with.
     pub fn drain(&mut self) -> Result<Drain<'_>, Error> {
-        self.check_usable("poll")?;
+        self.check_may_poll()?;
         loop {
             let now = self.groups.now();
             self.say_alive(now);

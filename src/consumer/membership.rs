@@ -424,7 +424,7 @@ impl Consumer {
     }
 
     fn change_subscription(&mut self, subscription: Subscription) -> Result<(), Error> {
-        self.check_usable("subscribe")?;
+        self.check_usable()?;
         let Some(membership) = &mut self.membership else {
             if !self.assignment().is_empty() {
                 let needs = "a consumer without partitions assigned by hand";
@@ -459,7 +459,7 @@ impl Consumer {
     ///
     /// That of the listener.
     pub fn unsubscribe(&mut self) -> Result<(), Error> {
-        self.check_usable("unsubscribe")?;
+        self.check_usable()?;
         self.finish_async_commits(true);
         let mut failure = Failure::default();
         self.leave(Departure::Default, &mut failure);

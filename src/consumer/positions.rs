@@ -300,7 +300,7 @@ impl Consumer {
         &mut self,
         partitions: impl IntoIterator<Item = &'p Partition>,
     ) -> Result<(), Error> {
-        self.check_usable("assign")?;
+        self.check_usable()?;
         let wanted: Vec<_> = partitions.into_iter().collect();
         if wanted.is_empty() {
             return self.unsubscribe();
@@ -386,7 +386,7 @@ impl Consumer {
     /// [`Fenced`](ErrorKind::Fenced) if the partition is not assigned; then
     /// [`InvalidInput`](ErrorKind::InvalidInput) of a consumer that is no member of a group.
     pub fn seek(&mut self, place: &TopicPartition, offset: Offset) -> Result<(), Error> {
-        self.check_usable("seek")?;
+        self.check_usable()?;
         let slot = self.slot(place)?;
         slot.reader.seek(offset);
         slot.start = None;
@@ -467,7 +467,7 @@ impl Consumer {
         start: Start,
         partitions: impl IntoIterator<Item = &'p TopicPartition>,
     ) -> Result<(), Error> {
-        self.check_usable("seek")?;
+        self.check_usable()?;
         let numbers = partitions.into_iter().map(|place| self.number(place));
         for number in numbers.collect::<Result<Vec<_>, _>>()? {
             if let Some(slot) = self.slots.get_mut(&number) {
@@ -487,7 +487,7 @@ impl Consumer {
     ///
     /// [`InvalidInput`](ErrorKind::InvalidInput) for a negative timestamp, and what reading gives.
     pub fn seek_to_time(&mut self, timestamp: Timestamp) -> Result<(), Error> {
-        self.check_usable("seek")?;
+        self.check_usable()?;
         if timestamp < Timestamp::EPOCH {
             let (timestamp, problem) = (timestamp.as_millis(), "must not be negative");
             return Err(InputError::Timestamp { timestamp, problem }.into());

@@ -4,7 +4,6 @@
 //! does that.
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::consumer::Consumer;
@@ -316,7 +315,7 @@ impl Workers {
             for consumer in consumers {
                 let worker = move || work(run, make, consumer);
                 if let Err(error) = spawn_scoped(scope, "topiclog-worker", worker) {
-                    run.fail(Error::storage("start a worker", Path::new(""), error));
+                    run.fail(Error::system("start a worker", error));
                     break;
                 }
             }

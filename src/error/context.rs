@@ -56,9 +56,14 @@ impl Error {
 
     /// A failure of the storage while doing `action` ("write a batch").
     pub(crate) fn storage(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::system(action, source).at_path(path)
+    }
+
+    /// A failure of the operating system while doing `action` ("start a worker"), which concerns no file.
+    pub(crate) fn system(action: &'static str, source: io::Error) -> Self {
         let kind = storage_kind(&source);
         let cause = Cause::Log(LogError::Storage { action, kind });
-        Self::new(cause, Some(Arc::new(source))).at_path(path)
+        Self::new(cause, Some(Arc::new(source)))
     }
 
     /// A failure of the caller's own handler of records.
@@ -268,6 +273,16 @@ mod tests {
             error.to_string().ends_with("topic=t partition=3 offset=7"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn an_error_that_concerns_no_file_shows_no_path() {
+        let refused = || io::Error::from(io::ErrorKind::WouldBlock);
+        let error = Error::system("start a worker", refused());
+        assert_eq!(error.to_string(), "cannot start a worker");
+        assert_eq!((error.kind(), error.path()), (ErrorKind::Io, None));
+        let error = Error::storage("write", Path::new("x"), refused());
+        assert_eq!(error.to_string(), "cannot write path=x");
     }
 
     /// By the numbers that Unix has for them.

@@ -305,9 +305,7 @@ impl EventLogBuilder {
         }));
         let thread = if has_thread {
             let started = HousekeepingThread::start(Arc::clone(&housekeeper), &bell);
-            Some(started.map_err(|error| {
-                Error::storage("start the housekeeping thread", Path::new(""), error)
-            })?)
+            Some(started.map_err(|error| Error::system("start the housekeeping thread", error))?)
         } else {
             None
         };
