@@ -8,6 +8,84 @@ use std::sync::Arc;
 use crate::error::{Error, InputError};
 use crate::limits::{GROUP_ID_BYTES_MAX, TOPIC_NAME_BYTES_MAX};
 
+/// What a name has in common with the text it is.
+macro_rules! as_text {
+    ($name:ident) => {
+        impl FromStr for $name {
+            type Err = Error;
+
+            fn from_str(text: &str) -> Result<Self, Error> {
+                Self::new(text)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        /// As the derived `Eq`, `Ord` and `Hash` are those of the text, a map by name is looked up by text.
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl PartialEq<str> for $name {
+            fn eq(&self, other: &str) -> bool {
+                *self.0 == *other
+            }
+        }
+
+        impl PartialEq<&str> for $name {
+            fn eq(&self, other: &&str) -> bool {
+                *self.0 == **other
+            }
+        }
+
+        impl PartialEq<$name> for str {
+            fn eq(&self, other: &$name) -> bool {
+                *other == *self
+            }
+        }
+
+        impl PartialEq<$name> for &str {
+            fn eq(&self, other: &$name) -> bool {
+                *other == **self
+            }
+        }
+
+        impl TryFrom<&str> for $name {
+            type Error = Error;
+
+            fn try_from(text: &str) -> Result<Self, Error> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Error;
+
+            fn try_from(text: String) -> Result<Self, Error> {
+                Self::new(text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.as_str().to_owned()
+            }
+        }
+    };
+}
+
 /// The name of a topic: 1 to 249 of the characters `a-z A-Z 0-9 . _ -`, but not `.` or `..`.
 ///
 /// The rule is Kafka's (`Topic.java`). Cheap to clone.
@@ -65,78 +143,7 @@ impl TopicName {
     }
 }
 
-impl FromStr for TopicName {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        Self::new(name)
-    }
-}
-
-impl fmt::Display for TopicName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl AsRef<str> for TopicName {
-    fn as_ref(&self) -> &str {
-        &self.0
-    }
-}
-
-/// As the derived `Eq`, `Ord` and `Hash` are those of the text, a map by name is looked up by text.
-impl Borrow<str> for TopicName {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
-impl PartialEq<str> for TopicName {
-    fn eq(&self, other: &str) -> bool {
-        *self.0 == *other
-    }
-}
-
-impl PartialEq<&str> for TopicName {
-    fn eq(&self, other: &&str) -> bool {
-        *self.0 == **other
-    }
-}
-
-impl PartialEq<TopicName> for str {
-    fn eq(&self, other: &TopicName) -> bool {
-        *other == *self
-    }
-}
-
-impl PartialEq<TopicName> for &str {
-    fn eq(&self, other: &TopicName) -> bool {
-        *other == **self
-    }
-}
-
-impl TryFrom<&str> for TopicName {
-    type Error = Error;
-
-    fn try_from(name: &str) -> Result<Self, Error> {
-        Self::new(name)
-    }
-}
-
-impl TryFrom<String> for TopicName {
-    type Error = Error;
-
-    fn try_from(name: String) -> Result<Self, Error> {
-        Self::new(name)
-    }
-}
-
-impl From<TopicName> for String {
-    fn from(name: TopicName) -> Self {
-        name.as_str().to_owned()
-    }
-}
+as_text!(TopicName);
 
 /// The name of a consumer group: 1 to 255 bytes, not only white space.
 ///
@@ -172,19 +179,7 @@ impl GroupId {
     }
 }
 
-impl FromStr for GroupId {
-    type Err = Error;
-
-    fn from_str(id: &str) -> Result<Self, Error> {
-        Self::new(id)
-    }
-}
-
-impl fmt::Display for GroupId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+as_text!(GroupId);
 
 /// A topic's name with the number of one of its partitions.
 ///

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use topiclog::{
-    Consumer, Deliveries, Delivery, ErrorKind, Offset, Record, RoundRobinAssignor, TopicName,
-    TopicOptions, TopicPartition,
+    Consumer, Deliveries, Delivery, ErrorKind, GroupId, Offset, Record, RoundRobinAssignor,
+    TopicName, TopicOptions, TopicPartition,
 };
 
 use super::harness::{clock, manual, memory, place, poll, put, refused};
@@ -27,6 +27,29 @@ fn a_topic_name_is_found_compared_and_made_by_its_text() {
     refused(TopicName::try_from("../x"), ErrorKind::InvalidInput);
     refused(TopicName::try_from(String::new()), ErrorKind::InvalidInput);
     assert_eq!(String::from(name("t")), "t");
+}
+
+/// An id out of `consumer_groups` could not be handed to the calls that take one.
+#[test]
+fn a_group_id_is_found_compared_and_made_by_its_text_and_names_its_group() {
+    let id = |text: &str| GroupId::new(text).unwrap();
+    let hashed = HashMap::from([(id("a b"), 1)]);
+    let ordered = BTreeMap::from([(id("a b"), 1), (id("B"), 2)]);
+    assert_eq!((hashed.get("a b"), ordered.get("B")), (Some(&1), Some(&2)));
+    assert!(id("g") == "g" && id("g") == *"g" && "g" == id("g") && id("g") != "G");
+    assert_eq!(GroupId::try_from("g").unwrap(), "g");
+    assert_eq!(GroupId::try_from("g".to_owned()).unwrap(), "g");
+    refused(GroupId::try_from(" "), ErrorKind::InvalidInput);
+    assert_eq!(String::from(id("g")), "g");
+    let log = memory(&clock());
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    let _member = log.consumer_group("g").unwrap().subscribe([&topic]);
+    for id in log.consumer_groups() {
+        assert_eq!(log.consumer_group(&id).unwrap().id(), &id);
+        assert_eq!(log.describe_consumer_group(&id).unwrap().group_id, id);
+        log.consumer_group(id).unwrap();
+    }
+    assert_eq!(log.consumer_groups(), ["g"]);
 }
 
 #[test]
