@@ -121,4 +121,30 @@ impl Deliveries {
         }
         result
     }
+
+    /// What became of the records, if that is known of all of them; does not wait and does not write. An error
+    /// is the one that [`wait`](Self::wait) would return.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use topiclog::{EventLog, Record, TopicOptions};
+    ///
+    /// let log = EventLog::in_memory()?;
+    /// let topic = log.create_topic("t", TopicOptions::new())?;
+    /// let deliveries = topic.producer().send_all(["one", "two"].map(Record::new))?;
+    /// assert!(deliveries.try_result().is_none());
+    /// topic.flush()?;
+    /// assert!(deliveries.try_result().is_some_and(|result| result.is_ok()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_result(&self) -> Option<Result<(), Error>> {
+        let mut result = Ok(());
+        for ticket in &self.tickets {
+            if let (Err(error), Ok(())) = (ticket.outcome()?, &result) {
+                result = Err(error.clone());
+            }
+        }
+        Some(result)
+    }
 }

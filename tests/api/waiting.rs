@@ -6,8 +6,11 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use topiclog::storage::{Entry, MemoryStorage, OpenMode, Storage, StorageFile, StorageLock};
-use topiclog::{ErrorKind, EventLog, Record, Topic, TopicOptions};
+use topiclog::storage::{
+    Entry, Fault, MemoryStorage, OpenMode, OperationKind, SimulatedStorage, Storage, StorageFile,
+    StorageLock,
+};
+use topiclog::{Deliveries, ErrorKind, EventLog, Record, Topic, TopicOptions};
 
 use super::harness::{builder, clock, refused};
 
@@ -119,6 +122,23 @@ fn whoever_waits_behind_a_slow_disk_may_give_up_and_ask_again() {
     });
 }
 
+#[test]
+fn of_records_sent_together_nothing_is_told_before_all_is_known_and_then_the_first_failure() {
+    let storage = SimulatedStorage::new();
+    let log = builder(&clock()).storage(storage.clone()).open().unwrap();
+    let options = TopicOptions::new().partitions(3);
+    let topic = log.create_topic("t", options).unwrap();
+    assert!(matches!(Deliveries::default().try_result(), Some(Ok(()))));
+    let to = |partition| Record::new("x").partition(partition);
+    let together = topic.producer().send_all([0, 1, 2].map(to)).unwrap();
+    topic.producer().send_and_wait(to(0)).unwrap();
+    assert!(together.try_result().is_none());
+    storage.fail(Fault::error(5).only(OperationKind::Sync).forever());
+    let waited = together.wait().unwrap_err();
+    let told = together.try_result().unwrap().unwrap_err();
+    assert_eq!((told.kind(), told.partition()), (waited.kind(), Some(1)));
+}
+
 /// What the documentation says of a log in memory: nothing is written by itself, whatever time passes.
 #[test]
 fn without_a_housekeeping_thread_a_record_stays_in_its_batch_until_somebody_needs_it() {
@@ -129,15 +149,18 @@ fn without_a_housekeeping_thread_a_record_stays_in_its_batch_until_somebody_need
     let polls: Need = |log, topic| {
         let mut reader = log.consumer().assign(&topic.partitions()).unwrap();
         reader.seek_to_beginning().unwrap();
-        assert_eq!(reader.poll(Duration::ZERO).unwrap().len(), 1);
+        assert_eq!(reader.poll(Duration::ZERO).unwrap().len(), 3);
     };
     for need in [waits, flushes, steps, polls] {
         let log = EventLog::in_memory().unwrap();
         let options = TopicOptions::new().linger(Duration::from_nanos(1));
         let topic = log.create_topic("t", options).unwrap();
         let delivery = topic.producer().send(Record::new("x")).unwrap();
-        assert!(delivery.try_result().is_none());
+        let together = topic.producer().send_all(["y"; 2].map(Record::new));
+        let together = together.unwrap();
+        assert!(delivery.try_result().is_none() && together.try_result().is_none());
         need(&log, &topic);
-        assert!(delivery.try_result().is_some());
+        assert!(matches!(delivery.try_result(), Some(Ok(_))));
+        assert!(matches!(together.try_result(), Some(Ok(()))));
     }
 }
