@@ -337,6 +337,10 @@ impl ConsumerGroup {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
+    /// # Durability
+    ///
+    /// That of [`set_offsets`](Self::set_offsets).
+    ///
     /// # Errors
     ///
     /// [`InUse`](crate::ErrorKind::InUse) while the group has members;
@@ -365,6 +369,10 @@ impl ConsumerGroup {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
+    /// # Durability
+    ///
+    /// That of [`set_offsets`](Self::set_offsets).
+    ///
     /// # Errors
     ///
     /// Those of [`reset`](Self::reset).
@@ -387,6 +395,10 @@ impl ConsumerGroup {
     }
 
     /// Sets the committed offset of one partition from outside the group.
+    ///
+    /// # Durability
+    ///
+    /// That of [`set_offsets`](Self::set_offsets).
     ///
     /// # Errors
     ///
@@ -452,6 +464,11 @@ impl ConsumerGroup {
     }
 
     /// Forgets what was committed for a topic.
+    ///
+    /// # Durability
+    ///
+    /// On return the removal has reached the durability of committed offsets. If it fails, some of the offsets
+    /// may be gone.
     ///
     /// # Errors
     ///

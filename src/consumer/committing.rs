@@ -145,6 +145,10 @@ impl Consumer {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
+    /// # Durability
+    ///
+    /// That of [`commit`](Self::commit).
+    ///
     /// # Errors
     ///
     /// Those of [`commit`](Self::commit); [`InvalidInput`](ErrorKind::InvalidInput) for metadata that is

@@ -581,6 +581,11 @@ impl Consumer {
     ///
     /// A consumer with assigned partitions commits as well, if it is one of a group.
     ///
+    /// # Durability
+    ///
+    /// What it commits has reached the durability of committed offsets on return. With automatic commits off
+    /// nothing is committed.
+    ///
     /// # Errors
     ///
     /// The first failure; the consumer is closed all the same. [`InUse`](crate::ErrorKind::InUse) if it is no

@@ -330,7 +330,9 @@ impl EventLog {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound); [`InvalidInput`](ErrorKind::InvalidInput) for an internal topic.
+    /// [`NotFound`](ErrorKind::NotFound); [`InvalidInput`](ErrorKind::InvalidInput) for a bad name or an
+    /// internal topic; [`ReadOnly`](ErrorKind::ReadOnly), [`Closed`](ErrorKind::Closed), and what the storage
+    /// gives.
     pub fn delete_topic(&self, name: impl AsRef<str>) -> Result<(), Error> {
         let topic = self.owned.catalog.topic(&TopicName::new(name)?)?;
         self.owned.catalog.delete(&topic)
@@ -362,6 +364,12 @@ impl EventLog {
 
     /// Flushes and closes the log: everything sent is written and synced, whatever its level, and the
     /// next open has nothing to scan. Consumers that wait wake with [`Closed`](ErrorKind::Closed).
+    ///
+    /// # Durability
+    ///
+    /// On return without an error everything that was acknowledged is on disk, whatever the durability of its
+    /// topic, but for what earlier errors have told of: a write that failed at level
+    /// [`Memory`](crate::Durability::Memory), a partition that is poisoned.
     ///
     /// # Errors
     ///

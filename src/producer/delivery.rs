@@ -48,6 +48,11 @@ impl Delivery {
 
     /// Waits until the record is acknowledged at its topic's durability.
     ///
+    /// # Durability
+    ///
+    /// On return the record has reached it. After an error other than [`Full`](crate::ErrorKind::Full) nothing
+    /// is known: the record may be there when the log is opened again.
+    ///
     /// # Errors
     ///
     /// Why it was not written: [`Full`](crate::ErrorKind::Full) (nothing of its batch was; send it
@@ -106,6 +111,10 @@ impl Deliveries {
     }
 
     /// Waits until all records are acknowledged at their topic's durability, or have failed.
+    ///
+    /// # Durability
+    ///
+    /// On return without an error all of them have reached it.
     ///
     /// # Errors
     ///

@@ -278,6 +278,10 @@ impl Producer {
 
     /// Sends a record and waits for it: [`send`](Self::send), then [`Delivery::wait`].
     ///
+    /// # Durability
+    ///
+    /// On return without an error the record has reached its topic's durability.
+    ///
     /// # Errors
     ///
     /// Those of both. The record comes back from either.
@@ -296,6 +300,11 @@ impl Producer {
 
     /// Waits until everything sent to the topic before, by any producer, is acknowledged or has failed.
     ///
+    /// # Durability
+    ///
+    /// On return everything sent before that has not failed has reached the topic's durability; with
+    /// [`Memory`](crate::Durability::Memory) it is written to the operating system all the same.
+    ///
     /// # Errors
     ///
     /// The last failure that happens during the call. What failed before it is told by its own [`Delivery`]
@@ -307,6 +316,10 @@ impl Producer {
     }
 
     /// Flushes, and refuses what is sent through this producer or a clone of it from now on.
+    ///
+    /// # Durability
+    ///
+    /// That of [`flush`](Self::flush).
     ///
     /// # Errors
     ///

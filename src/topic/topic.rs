@@ -99,8 +99,8 @@ impl Topic {
         }
     }
 
-    /// Changes its options; they take effect at once, and are on disk on return. The number of
-    /// partitions is left as it is: see [`add_partitions`](Self::add_partitions).
+    /// Changes its options; they take effect at once. The number of partitions is left as it is: see
+    /// [`add_partitions`](Self::add_partitions).
     ///
     /// `change` gets the present options. If somebody else changes them meanwhile it is called again.
     ///
@@ -116,11 +116,17 @@ impl Topic {
     /// # Ok::<(), topiclog::Error>(())
     /// ```
     ///
+    /// # Durability
+    ///
+    /// The options are on disk on return. After an error of the storage the old or the new ones may hold when
+    /// the log is opened again.
+    ///
     /// # Errors
     ///
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) naming the option that is out of its range, or for
-    /// an internal topic. After an error of the storage the old or the new options may hold when the log is
-    /// opened again.
+    /// an internal topic; [`NotFound`](crate::ErrorKind::NotFound) if the topic was deleted;
+    /// [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Closed`](crate::ErrorKind::Closed), and what the storage
+    /// gives.
     pub fn alter(&self, change: impl Fn(TopicOptions) -> TopicOptions) -> Result<(), Error> {
         self.catalog.alter(&self.state, change)
     }
@@ -128,16 +134,27 @@ impl Topic {
     /// Adds partitions, so that there are `count`. What is in the others stays; new records of a key may
     /// go elsewhere than the old ones. Groups that read the topic rebalance.
     ///
+    /// # Durability
+    ///
+    /// The new number is on disk on return. After an error of the storage the old or the new one may hold when
+    /// the log is opened again.
+    ///
     /// # Errors
     ///
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) unless there are then more than now, or for an
-    /// internal topic.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) unless there are then more than now and at most
+    /// 100,000, or for an internal topic; [`NotFound`](crate::ErrorKind::NotFound) if the topic was deleted;
+    /// [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Closed`](crate::ErrorKind::Closed), and what the storage
+    /// gives.
     pub fn add_partitions(&self, count: u32) -> Result<(), Error> {
         self.catalog.add_partitions(&self.state, count)
     }
 
     /// Waits until everything that was sent to the topic before, by any producer, is acknowledged or has
     /// failed.
+    ///
+    /// # Durability
+    ///
+    /// That of [`Producer::flush`](crate::Producer::flush).
     ///
     /// # Errors
     ///
