@@ -367,12 +367,27 @@ mod tests {
                 TopicOptions::new().index_interval_bytes(0),
                 "index_interval_bytes",
             ),
-            (TopicOptions::new().batch_bytes_max(1), "batch_bytes_max"),
+            (
+                TopicOptions::new().segment_bytes(2_147_483_648),
+                "segment_bytes",
+            ),
+            (TopicOptions::new().batch_bytes_max(511), "batch_bytes_max"),
+            (
+                TopicOptions::new().batch_bytes_max(536_870_913),
+                "batch_bytes_max",
+            ),
         ] {
             let error = options.check().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
             assert!(error.to_string().contains(name), "{error}");
         }
-        TopicOptions::new().check().unwrap();
+        let least = TopicOptions::new().segment_bytes(1024).batch_bytes_max(512);
+        let most = TopicOptions::new()
+            .partitions(100_000)
+            .segment_bytes(2_147_483_647)
+            .batch_bytes_max(536_870_912);
+        for options in [TopicOptions::new(), least, most] {
+            options.check().unwrap();
+        }
     }
 }

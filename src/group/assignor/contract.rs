@@ -203,7 +203,7 @@ impl AssignableMember {
 /// A member to put into an [`AssignmentRequest`] made by hand, to try an assignor.
 #[derive(Clone, Debug)]
 pub struct MemberSubscription {
-    id: MemberId,
+    pub(crate) id: MemberId,
     instance_id: Option<Arc<str>>,
     topics: Vec<TopicName>,
     owned: Vec<TopicPartition>,

@@ -216,6 +216,7 @@ fn round_robin_gives_what_kafka_gives() {
 fn the_built_in_assignors_are_cooperative_until_wrapped() {
     assert_eq!(RangeAssignor.protocol(), RebalanceProtocol::Cooperative);
     let eager = Eager::new(RoundRobinAssignor);
+    assert_eq!(eager.name(), RoundRobinAssignor.name());
     assert_eq!(eager.protocol(), RebalanceProtocol::Eager);
     let request = assignment_request("t:3", "a: t | b: t");
     assert_eq!(eager.assign(&request), RoundRobinAssignor.assign(&request));

@@ -23,17 +23,11 @@ fn with_owned(members: Vec<MemberSubscription>, owned: &str) -> Vec<MemberSubscr
         .collect();
     members
         .into_iter()
-        .map(|subscription| {
-            let debug = format!("{subscription:?}");
-            let claim = claims
-                .iter()
-                .find(|(id, _)| debug.contains(&format!("MemberId(\"{id}\")")));
-            match claim {
-                Some((_, (generation, what))) => {
-                    subscription.owned(Generation::new(*generation), what.clone())
-                }
-                None => subscription,
+        .map(|subscription| match claims.get(subscription.id.as_str()) {
+            Some((generation, what)) => {
+                subscription.owned(Generation::new(*generation), what.clone())
             }
+            None => subscription,
         })
         .collect()
 }
