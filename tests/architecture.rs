@@ -203,7 +203,7 @@ fn only_the_doors_touch_files_clocks_and_threads() {
         "std::fs",
         "Instant::now",
         "SystemTime::now",
-        "thread::sleep",
+        "std::thread",
         "std::sync::atomic",
         "RandomState",
     ];
