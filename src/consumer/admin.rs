@@ -467,8 +467,8 @@ impl ConsumerGroup {
     ///
     /// # Durability
     ///
-    /// On return the removal has reached the durability of committed offsets. If it fails, some of the offsets
-    /// may be gone.
+    /// On return the removal has reached the durability of committed offsets. If it fails, some of the
+    /// offsets may be gone.
     ///
     /// # Errors
     ///

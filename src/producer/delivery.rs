@@ -50,8 +50,8 @@ impl Delivery {
     ///
     /// # Durability
     ///
-    /// On return the record has reached it. After an error other than [`Full`](crate::ErrorKind::Full) nothing
-    /// is known: the record may be there when the log is opened again.
+    /// On return without an error the record has reached it. After an error other than
+    /// [`Full`](crate::ErrorKind::Full) it may be there when the log is opened again.
     ///
     /// # Errors
     ///
@@ -131,8 +131,8 @@ impl Deliveries {
         result
     }
 
-    /// What became of the records, if that is known of all of them; does not wait and does not write. An error
-    /// is the one that [`wait`](Self::wait) would return.
+    /// What became of the records, if that is known of all of them; does not wait and does not write. An
+    /// error is the one that [`wait`](Self::wait) would return.
     ///
     /// # Examples
     ///

@@ -136,8 +136,8 @@ impl Topic {
     ///
     /// # Durability
     ///
-    /// The new number is on disk on return. After an error of the storage the old or the new one may hold when
-    /// the log is opened again.
+    /// The new number is on disk on return. After an error of the storage the old or the new one may hold
+    /// when the log is opened again.
     ///
     /// # Errors
     ///
