@@ -415,8 +415,8 @@ fn what_is_to_go_makes_room_on_a_disk_without_any() {
     }
 }
 
-/// Zeros that were written ahead began behind a hole in the file. They took the room that the batch would have
-/// needed for the hole, so that on a disk almost full it was refused.
+/// Zeros that were written ahead began behind a hole in the file. They took the room that the batch needed
+/// for the hole, so that on a disk almost full it was refused.
 #[test]
 fn a_file_never_grows_behind_a_hole() {
     let storage = Acts::on(&SimulatedStorage::new());
