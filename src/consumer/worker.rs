@@ -246,31 +246,47 @@ where
         places: &[TopicPartition],
     ) -> Result<(), Error> {
         let committed = match call {
+            Call::Assigned => return self.gain(consumer, places),
             Call::Revoked => self.commit(consumer),
-            Call::Assigned | Call::Lost => Ok(()),
+            Call::Lost => Ok(()),
         };
         for place in places {
-            if let Call::Assigned = call {
-                if self.run.drains && !self.run.ends.lock().contains_key(place) {
-                    let end = consumer.end(place)?;
-                    self.run.ends.lock().entry(place.clone()).or_insert(end);
-                }
-                let made = (self.make)(place);
-                let handler = made.map_err(|error| Error::handler(error).in_partition(place))?;
-                self.handlers.insert(place.clone(), handler);
-                if consumer.committed(place)?.is_none() {
-                    // Where it begins is kept from the first moment. A reset policy would have the next
-                    // run begin somewhere else, and pass over what came in between.
-                    self.flushed
-                        .insert(place.clone(), consumer.position(place)?);
-                }
-            } else {
-                self.handlers.remove(place);
-                self.handled.remove(place);
-                self.flushed.remove(place);
-            }
+            self.handlers.remove(place);
+            self.handled.remove(place);
+            self.flushed.remove(place);
         }
         committed
+    }
+
+    fn gain(&mut self, consumer: &mut Consumer, places: &[TopicPartition]) -> Result<(), Error> {
+        self.keep_beginnings(consumer, places)?;
+        for place in places {
+            if self.run.drains && !self.run.ends.lock().contains_key(place) {
+                let end = consumer.end(place)?;
+                self.run.ends.lock().entry(place.clone()).or_insert(end);
+            }
+            let made = (self.make)(place);
+            let handler = made.map_err(|error| Error::handler(error).in_partition(place))?;
+            self.handlers.insert(place.clone(), handler);
+        }
+        Ok(())
+    }
+
+    /// Commits where those partitions begin for which nothing is committed, before anything can fail or take
+    /// long. A reset policy would have whoever comes next begin somewhere else, and pass over what came in
+    /// between.
+    fn keep_beginnings(
+        &mut self,
+        consumer: &mut Consumer,
+        places: &[TopicPartition],
+    ) -> Result<(), Error> {
+        for place in places {
+            if consumer.committed(place)?.is_none() {
+                self.flushed
+                    .insert(place.clone(), consumer.position(place)?);
+            }
+        }
+        self.commit(consumer)
     }
 
     /// Hands what was polled to the handlers, partition by partition; stops early, after a record, if the

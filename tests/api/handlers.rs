@@ -266,11 +266,11 @@ fn a_handler_that_cannot_be_made_ends_the_run_and_nothing_is_handled() {
         (error.kind(), error.partition()),
         (ErrorKind::Handler, Some(2))
     );
-    assert_eq!(committed(&group, &topic), [Some(0), Some(0), None]);
+    assert_eq!(committed(&group, &topic), [Some(0), Some(0), Some(0)]);
     let workers = drained(&group, &topic, 3);
     let panics = |_: &TopicPartition| -> Result<Buffer<'static>, _> { fail_silently() };
     let fate = catch_unwind(AssertUnwindSafe(|| workers.run_by_partition(panics)));
     assert!(fate.is_err());
     assert!(group.describe().members.is_empty());
-    assert_eq!(committed(&group, &topic), [Some(0), Some(0), None]);
+    assert_eq!(committed(&group, &topic), [Some(0), Some(0), Some(0)]);
 }

@@ -1,15 +1,15 @@
 //! Bugs of positions and commits.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use topiclog::clock::ManualClock;
 use topiclog::storage::{Fault, MemoryStorage, OperationKind, SimulatedStorage, Storage};
 use topiclog::{
-    Consumer, ConsumerGroup, ConsumerOptions, Durability, Error, ErrorKind, EventLog, Housekeeping,
-    Offset, OffsetReset, OffsetTarget, RebalanceListener, Record, Timestamp, Topic, TopicOptions,
-    TopicPartition,
+    CommittedOffset, Consumer, ConsumerGroup, ConsumerOptions, Durability, Error, ErrorKind,
+    EventLog, Housekeeping, Offset, OffsetReset, OffsetTarget, RebalanceListener, Record,
+    RecordRef, Timestamp, Topic, TopicOptions, TopicPartition,
 };
 
 use super::common::{self, clock};
@@ -616,4 +616,55 @@ fn a_position_that_no_record_can_have_does_not_fail_a_commit() {
     assert_eq!(poll(&mut member), ["a"]);
     member.close().unwrap();
     assert_eq!(committed(&group), ["t-0: 1"]);
+}
+
+/// Where a partition begins that nobody had committed for was kept after the first records were handled, and
+/// not at all if a handler could not be made: whoever had it next passed over what came in between.
+#[test]
+fn workers_keep_where_they_begin_before_they_handle_anything() {
+    let log = EventLog::in_memory().unwrap();
+    let topic = log
+        .create_topic("t", TopicOptions::new().partitions(2))
+        .unwrap();
+    let send = |partition, value: &'static str| {
+        let record = Record::new(value).partition(partition);
+        topic.producer().send_and_wait(record).unwrap()
+    };
+    send(0, "backlog");
+    send(1, "before");
+    let group = log.consumer_group("g").unwrap();
+    let places = topic.partitions();
+    let beginning = CommittedOffset::new(Offset::ZERO);
+    group
+        .set_offset(places[0].topic_partition(), &beginning)
+        .unwrap();
+    let handled = Mutex::new(Vec::new());
+    let workers = || group.workers(1).subscribe([&topic]).unwrap();
+    let failed = workers().until_drained().run(|record| {
+        if record.partition() == 0 {
+            send(1, "between");
+            return Err("the process could have ended here".into());
+        }
+        Ok(())
+    });
+    failed.unwrap_err();
+    let run = workers().until_drained().run(|record| {
+        let value = String::from_utf8_lossy(record.value().unwrap_or_default());
+        handled.lock().unwrap().push(value.into_owned());
+        Ok(())
+    });
+    run.unwrap();
+    assert_eq!(*handled.lock().unwrap(), ["backlog", "between"]);
+    let other = log.consumer_group("other").unwrap().workers(1);
+    let other = other.subscribe([&topic]).unwrap().until_drained();
+    let unmade = other.run_by_partition(|_| {
+        let handler = |_: RecordRef<'_>| Ok(());
+        if topic.partition_count() > 0 {
+            return Err("no room".into());
+        }
+        Ok(handler)
+    });
+    unmade.unwrap_err();
+    let committed = log.consumer_group("other").unwrap().committed();
+    assert_eq!(committed.len(), 2);
 }
