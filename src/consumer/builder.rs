@@ -181,10 +181,15 @@ impl GroupBuilder {
     }
 
     fn join(self, subscription: Subscription) -> Result<Consumer, Error> {
+        let mut consumer = self.make()?;
+        consumer.join(subscription)?;
+        Ok(consumer)
+    }
+
+    fn make(self) -> Result<Consumer, Error> {
         let mut consumer = Consumer::new(&self.groups, self.options, Some(&self.cell))?;
         consumer.listener = self.listener;
         consumer.assignors = self.assignors;
-        consumer.join(subscription)?;
         Ok(consumer)
     }
 
@@ -198,7 +203,7 @@ impl GroupBuilder {
         self,
         partitions: impl IntoIterator<Item = &'p Partition>,
     ) -> Result<Consumer, Error> {
-        let mut consumer = Consumer::new(&self.groups, self.options, Some(&self.cell))?;
+        let mut consumer = self.make()?;
         consumer.assign(partitions)?;
         Ok(consumer)
     }

@@ -1,6 +1,6 @@
 //! [`Consumer`]: reads partitions and keeps its place in each.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,7 +61,7 @@ pub struct Consumer {
     pub(super) arrived: Vec<usize>,
     pub(super) buffers: ReadBuffers,
     /// Numbers of slots whose position is not known yet.
-    pub(super) unresolved: Vec<usize>,
+    pub(super) unresolved: BTreeSet<usize>,
     pub(super) next_number: usize,
     /// Of a consumer that was made by a group.
     pub(super) group: Option<Arc<GroupCell>>,
@@ -103,7 +103,7 @@ impl Consumer {
             ready: VecDeque::new(),
             arrived: Vec::new(),
             buffers: ReadBuffers::default(),
-            unresolved: Vec::new(),
+            unresolved: BTreeSet::new(),
             next_number: 0,
             group: group.map(|cell| groups.living(cell)),
             membership: None,
@@ -183,7 +183,11 @@ impl Consumer {
         self.auto_commit(now)?;
         loop {
             self.check_undisturbed()?;
-            self.reconcile(told)?;
+            if let Err(error) = self.reconcile(told) {
+                // Where it begins in what it has gained is decided by this poll all the same.
+                self.resolve_all();
+                return Err(error);
+            }
             if self.membership.is_none() && self.by_place.is_empty() {
                 // Its listener has left the group.
                 return Ok(Records::default());

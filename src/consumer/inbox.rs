@@ -91,6 +91,17 @@ impl Inbox {
         }
     }
 
+    /// Forgets the numbers that are not to be kept.
+    pub(super) fn retain(&self, keep: impl FnMut(&usize) -> bool) {
+        self.state.lock().ready.retain(keep);
+    }
+
+    /// How many numbers are in it.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.state.lock().ready.len()
+    }
+
     /// Sleeps until something arrives, at most so long.
     pub(super) fn sleep(&self, at_most: Duration) {
         comes_soon(|| self.news.load(Ordering::Acquire));

@@ -230,7 +230,7 @@ impl Consumer {
             return Ok(false);
         }
         if !step.lost.is_empty() {
-            self.tell(failure, told, Call::Lost, &step.lost);
+            self.tell_of_known(failure, told, Call::Lost, &step.lost);
             if !self.is_still(&member_id) {
                 return Ok(true);
             }
@@ -240,12 +240,13 @@ impl Consumer {
             if let Err(error) = self.commit_before_giving_up() {
                 failure.note(error);
             }
+            self.finish_async_commits(true);
             let revoke = &step.revoke;
-            self.tell(failure, told, Call::Revoked, revoke);
+            self.tell_of_known(failure, told, Call::Revoked, revoke);
             if !self.is_still(&member_id) {
                 return Ok(true);
             }
-            // What was committed has to be seen by whoever comes next.
+            // What was committed meanwhile has to be seen by whoever comes next.
             self.finish_async_commits(true);
             self.remove_each(revoke);
             let released = self.groups.with(&cell, |state, now| {
@@ -266,6 +267,24 @@ impl Consumer {
             self.tell(failure, told, Call::Assigned, &gained);
         }
         Ok(true)
+    }
+
+    /// Tells of those partitions that it was told to have: one whose topic was deleted at that moment it
+    /// never had.
+    fn tell_of_known(
+        &mut self,
+        failure: &mut Failure,
+        told: &mut Told<'_>,
+        call: Call,
+        places: &[TopicPartition],
+    ) {
+        let known = places
+            .iter()
+            .filter(|place| self.by_place.contains_key(*place));
+        let known: Vec<_> = known.cloned().collect();
+        if !known.is_empty() {
+            self.tell(failure, told, call, &known);
+        }
     }
 
     /// Whether it is in the group under this id.

@@ -171,14 +171,14 @@ impl Consumer {
 
     /// Finds the positions that are not known yet, those of paused partitions and of partitions whose turn
     /// is far off too: the end of a partition is that of this poll, not of the one that comes to read it.
-    fn resolve_all(&mut self) {
+    pub(super) fn resolve_all(&mut self) {
         if self.unresolved.is_empty() {
             return;
         }
         for number in std::mem::take(&mut self.unresolved) {
             // What fails is told when it is the partition's turn.
             if self.resolve(number).is_err() {
-                self.unresolved.push(number);
+                self.unresolved.insert(number);
             }
         }
     }
@@ -255,12 +255,12 @@ impl Consumer {
             committed: None,
         };
         self.slots.insert(number, slot);
-        self.unresolved.push(number);
+        self.unresolved.insert(number);
         self.by_place.insert(place.clone(), number);
     }
 
     /// Gives up a partition.
-    pub(super) fn remove(&mut self, place: &TopicPartition) {
+    fn remove(&mut self, place: &TopicPartition) {
         let slot = self
             .by_place
             .remove(place)
@@ -275,6 +275,12 @@ impl Consumer {
         for place in places {
             self.remove(place);
         }
+        // Nobody may poll for long.
+        let slots = &self.slots;
+        let is_there = |number: &usize| slots.contains_key(number);
+        self.unresolved.retain(is_there);
+        self.ready.retain(is_there);
+        self.inbox.retain(is_there);
     }
 
     pub(super) fn remove_all(&mut self) {
@@ -315,17 +321,17 @@ impl Consumer {
         }
         let committed = self.try_auto_commit();
         self.await_auto_commit();
-        for place in self.assignment() {
+        let mut left = self.assignment();
+        left.retain(|place| {
             // A topic that was made again under its name is another.
             let stays = |partition: &&Partition| {
-                let topic = self.topic_of(&place);
-                *partition.topic_partition() == place
+                let topic = self.topic_of(place);
+                partition.topic_partition() == place
                     && topic.is_some_and(|topic| topic.id == partition.topic.id)
             };
-            if !wanted.iter().any(stays) {
-                self.remove(&place);
-            }
-        }
+            !wanted.iter().any(stays)
+        });
+        self.remove_each(&left);
         for partition in wanted {
             self.add(&partition.topic, partition.topic_partition());
         }
@@ -473,7 +479,7 @@ impl Consumer {
             if let Some(slot) = self.slots.get_mut(&number) {
                 slot.reader.seek(slot.reader.position());
                 slot.start = Some(start);
-                self.unresolved.push(number);
+                self.unresolved.insert(number);
             }
             self.make_ready(number);
         }
@@ -497,14 +503,14 @@ impl Consumer {
             let (log, topic) = (Arc::clone(slot.reader.log()), Arc::clone(&slot.topic));
             let catalog = self.groups.catalog();
             log.settle_quietly();
-            let found = catalog
-                .follow_log(&topic, &log)
-                .and_then(|()| log.offset_for_time(timestamp));
-            let found = found.map_err(|error| catalog.explain(&topic, error))?;
-            self.seek(
-                &place,
-                found.map_or_else(|| log.high_watermark(), |(offset, _)| offset),
-            )?;
+            let found = catalog.follow_log(&topic, &log).and_then(|()| {
+                // The end first: what comes while it is searched is not older.
+                let end = log.high_watermark();
+                let found = log.offset_for_time(timestamp)?;
+                Ok(found.map_or(end, |(offset, _)| offset))
+            });
+            let offset = found.map_err(|error| catalog.explain(&topic, error))?;
+            self.seek(&place, offset)?;
         }
         Ok(())
     }

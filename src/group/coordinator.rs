@@ -300,6 +300,8 @@ impl Group {
             member.polled(now);
         }
         if same_wishes {
+            // Of two assignors of one name, the one that is asked is that of the member that is there now.
+            self.choose();
             self.mark_pending(key);
         } else {
             self.prune_target(key);

@@ -1,7 +1,7 @@
 //! Bugs of groups and readers.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use topiclog::storage::{Fault, OperationKind, SimulatedStorage};
@@ -642,4 +642,37 @@ fn no_member_is_removed_from_a_closed_log() {
     assert_eq!(error.kind(), ErrorKind::Closed);
     group.remove_all_members();
     assert_eq!(group.describe().members.len(), 1);
+}
+
+/// Assigns as ranges do, and tells that it was asked.
+#[derive(Debug)]
+struct Asked(&'static str, Arc<Mutex<Vec<&'static str>>>);
+
+impl Assignor for Asked {
+    fn name(&self) -> &'static str {
+        "asked"
+    }
+
+    fn assign(&self, request: &AssignmentRequest) -> Assignment {
+        self.1.lock().unwrap().push(self.0);
+        RangeAssignor.assign(request)
+    }
+}
+
+/// A member took the place of a static one, and the assignor of that one was asked on.
+#[test]
+fn the_assignor_of_a_member_that_was_replaced_is_asked_no_more() {
+    let (_storage, log, topic) = log_with(Durability::Disk, 1);
+    let group = log.consumer_group("g").unwrap();
+    let asked = Arc::default();
+    let member = |name| group.member().assignor(Asked(name, Arc::clone(&asked)));
+    for name in ["first", "second"] {
+        let member = member(name).instance_id("one");
+        let mut consumer = member.subscribe([&topic]).unwrap();
+        let _joined = consumer.poll(Duration::ZERO).unwrap();
+        consumer.close().unwrap();
+    }
+    let mut other = member("third").subscribe([&topic]).unwrap();
+    let _joined = other.poll(Duration::ZERO).unwrap();
+    assert_eq!(asked.lock().unwrap().last(), Some(&"second"));
 }

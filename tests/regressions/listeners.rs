@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use topiclog::clock::ManualClock;
+use topiclog::storage::SimulatedStorage;
 use topiclog::{
-    Consumer, ConsumerGroup, ConsumerOptions, Durability, Error, ErrorKind, EventLog, OffsetReset,
-    RebalanceListener, RecordRef, Topic, TopicOptions, TopicPartition,
+    Consumer, ConsumerGroup, ConsumerOptions, Durability, Error, ErrorKind, EventLog, Housekeeping,
+    Offset, OffsetReset, RebalanceListener, RecordRef, RoundRobinAssignor, Topic, TopicName,
+    TopicOptions, TopicPartition,
 };
 
 use super::common::clock;
@@ -280,4 +282,86 @@ fn the_time_away_begins_when_the_poll_ends() {
     clock.advance(TOO_LONG * 3 / 4);
     log.run_housekeeping();
     assert_eq!(group.describe().members.len(), 1);
+}
+
+/// A listener's error ended the poll before it was known where the gained partition begins: what was sent
+/// before the next poll was passed over.
+#[test]
+fn a_partition_begins_at_the_end_of_the_poll_that_gained_it_though_that_fails() {
+    let (_log, _clock, topic, group) = world();
+    let group = group.options(ConsumerOptions::new().offset_reset(OffsetReset::Latest));
+    let nowhere = TopicPartition::new(TopicName::new("u").unwrap(), 0);
+    let mut fails = true;
+    let acts = acting(&Calls::default(), move |_, consumer| {
+        if std::mem::take(&mut fails) {
+            consumer.seek(&nowhere, Offset::ZERO)?;
+        }
+        Ok(())
+    });
+    let mut consumer = group.member().listener(acts).subscribe([&topic]).unwrap();
+    consumer.poll(Duration::ZERO).unwrap_err();
+    send(&topic, 1);
+    assert_eq!(consumer.poll(Duration::ZERO).unwrap().len(), 1);
+}
+
+/// The callback of a commit came after it was told that the partitions are given up.
+#[test]
+fn the_callback_of_a_commit_comes_before_what_it_was_for_is_revoked() {
+    let log = EventLog::builder().storage(SimulatedStorage::new());
+    let log = log.housekeeping(Housekeeping::Thread).open().unwrap();
+    let two = TopicOptions::new().partitions(2);
+    let topic = log.create_topic("t", two).unwrap();
+    let group = log.consumer_group("g").unwrap();
+    let group = group.options(ConsumerOptions::new().auto_commit(None));
+    let calls = Calls::default();
+    let acts = acting(&calls, |_, _| Ok(()));
+    let mut consumer = group.member().listener(acts).subscribe([&topic]).unwrap();
+    let _joined = consumer.poll(Duration::ZERO).unwrap();
+    let mut other = group.subscribe([&topic]).unwrap();
+    let _decides = other.poll(Duration::ZERO).unwrap();
+    take(&calls);
+    let told = Arc::clone(&calls);
+    let committed = move |_| told.lock().unwrap().push("committed".to_owned());
+    consumer.commit_async(committed).unwrap();
+    let _gives_up = consumer.poll(Duration::ZERO).unwrap();
+    let told = take(&calls);
+    assert_eq!((told.len(), &*told[0]), (2, "committed"), "{told:?}");
+}
+
+/// A topic was deleted between the group's answer and the look at it: its partition was never told to be
+/// there, and then to be lost.
+#[test]
+fn what_was_never_told_to_be_there_is_not_told_to_be_lost() {
+    let (log, _clock, topic, group) = world();
+    let (calls, inner) = (Calls::default(), log.clone());
+    let acts = acting(&calls, move |what, _| match what {
+        "lost" => inner.delete_topic("u"),
+        _ => Ok(()),
+    });
+    let member = group.member().listener(acts);
+    let mut consumer = member.subscribe_matching(|_| true).unwrap();
+    let _joined = consumer.poll(Duration::ZERO).unwrap();
+    take(&calls);
+    log.create_topic("u", TopicOptions::new()).unwrap();
+    log.delete_topic("t").unwrap();
+    for _poll in 0..3 {
+        let _none = consumer.poll(Duration::ZERO).unwrap();
+    }
+    drop(topic);
+    assert_eq!(take(&calls), ["lost t-0"]);
+}
+
+/// A consumer that was first given its partitions forgot its listener and its assignors.
+#[test]
+fn a_consumer_that_subscribes_later_has_the_listener_it_was_made_with() {
+    let (_log, _clock, topic, group) = world();
+    let calls = Calls::default();
+    let acts = acting(&calls, |_, _| Ok(()));
+    let member = group.member().listener(acts).assignor(RoundRobinAssignor);
+    let mut consumer = member.assign(&topic.partitions()).unwrap();
+    consumer.unsubscribe().unwrap();
+    consumer.subscribe([&topic]).unwrap();
+    let _joined = consumer.poll(Duration::ZERO).unwrap();
+    assert_eq!(take(&calls), ["assigned t-0"]);
+    assert_eq!(group.describe().assignor.as_deref(), Some("roundrobin"));
 }

@@ -2,6 +2,7 @@
 
 mod groups;
 mod in_flight;
+mod positions;
 
 use std::sync::Arc;
 
