@@ -142,7 +142,7 @@ impl Log {
                 .reserve_for(&mut state.filling, needed, room)
             {
                 if waited >= max_block {
-                    return Err(self.name(LogError::BufferFull { waited }.into()));
+                    return Err(self.in_partition(LogError::BufferFull { waited }.into()));
                 }
                 let room = to_u64(room.max(needed));
                 MutexGuard::unlocked(queue, || self.make_room(room, max_block, &mut waited));
@@ -165,7 +165,7 @@ impl Log {
                 let left = room.saturating_sub(open.builder.len());
                 let left = left.min(state.filling.reserved_room());
                 let noted = note(ticket, index, timestamp);
-                state.open_batch(if looks { 0 } else { left });
+                state.keep_open(if looks { 0 } else { left });
                 return Ok((noted, !fits));
             }
         }
@@ -296,7 +296,7 @@ impl Log {
     ) -> Result<(), Error> {
         let refuse = |over, size, limit| {
             let error = InputError::RecordTooLarge { over, size, limit };
-            Err(self.name(error.into()))
+            Err(self.in_partition(error.into()))
         };
         let (batch, limit) = (size + BATCH_HEADER_BYTES, largest_batch(options));
         if batch > limit {
@@ -326,7 +326,7 @@ impl Log {
         let refuse = |problem| {
             let timestamp = timestamp.as_millis();
             let error = InputError::Timestamp { timestamp, problem };
-            Err(self.name(error.into()))
+            Err(self.in_partition(error.into()))
         };
         if timestamp < Timestamp::EPOCH {
             return refuse("must not be negative");

@@ -46,7 +46,7 @@ pub(super) fn mend(
     for (index, end, summary) in &scan.scanned {
         if let Some(segment) = segments.get(*index) {
             trim(place, segment, *end)?;
-            segment.settle(*end, *summary);
+            segment.set_end(*end, *summary);
         }
     }
     let proof = scan.proof.min(scan.end);

@@ -1,6 +1,6 @@
 //! Floor 3: the log of one partition: segments on a storage, with everything that keeps them true.
 //!
-//! - `partition_log`: what all of it hangs on; `offsets`: where it begins and ends.
+//! - `partition_log`: [`Log`], the handle, with its locks and marks; `offsets`: where a log begins and ends.
 //! - `appender`: records in, acknowledgements out; `queue`: what waits in between.
 //! - `round`: whoever needs it writes, and syncs, for everybody queued; `turns`: who that is, and how the
 //!   others wait; `gathering`: whom a sync had better wait for.

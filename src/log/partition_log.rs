@@ -297,13 +297,14 @@ impl Log {
             .map_or(Offset::ZERO, |checkpoint| checkpoint.recovery_point)
             .max(closed);
         let start = read_start_offset(storage, directory, &self.place.identity)
-            .map_err(|error| self.name(error))?;
+            .map_err(|error| self.in_partition(error))?;
         self.marks.raise_recovery_point(recovery_point);
         if high_watermark <= self.marks.high_watermark() && start <= self.marks.log_start() {
             return Ok(seen);
         }
         let high_watermark = high_watermark.max(start);
-        let mut bases = list_segments(storage, directory).map_err(|error| self.name(error))?;
+        let mut bases =
+            list_segments(storage, directory).map_err(|error| self.in_partition(error))?;
         // A listing may leave out a segment begun meanwhile and show a later one; neither is to be read yet.
         bases.retain(|base| *base <= high_watermark);
         let below = bases.iter().skip(1).take_while(|next| **next <= start);
@@ -329,7 +330,7 @@ impl Log {
                 Ok(length) => length,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => {
-                    return Err(self.name(Error::storage("open a segment", &path, error)));
+                    return Err(self.in_partition(Error::storage("open a segment", &path, error)));
                 }
             };
             let segment = same.map_or_else(
@@ -438,7 +439,7 @@ impl Log {
     }
 
     /// Puts the log's name on an error.
-    pub(super) fn name(&self, error: Error) -> Error {
+    pub(super) fn in_partition(&self, error: Error) -> Error {
         error.in_partition(&self.place.name)
     }
 
@@ -456,7 +457,7 @@ impl Log {
     }
 
     pub(super) fn refuse_poisoned(&self) {
-        let error = self.name(LogError::Poisoned.into());
+        let error = self.in_partition(LogError::Poisoned.into());
         self.queue.lock().refuse(error, Refusal::Poisoned);
     }
 
@@ -477,7 +478,7 @@ impl Log {
         });
         synced.map_err(|error: Error| {
             self.refuse_poisoned();
-            self.name(error)
+            self.in_partition(error)
         })
     }
 
@@ -526,16 +527,16 @@ impl Log {
             Ok(()) => {
                 let mut writer = self.writer.lock();
                 let noted = writer.note_synced(written);
-                noted.map_err(|error| self.name(error))?;
+                noted.map_err(|error| self.in_partition(error))?;
                 self.marks.raise_recovery_point(written.end());
                 self.write_checkpoint(&mut writer, self.marks.high_watermark());
                 Ok(())
             }
-            Err(NotSynced::NothingLost(error)) => Err(self.name(error)),
+            Err(NotSynced::NothingLost(error)) => Err(self.in_partition(error)),
             Err(NotSynced::SyncFailed(error)) => {
                 self.writer.lock().note_failed_sync();
                 self.refuse_poisoned();
-                Err(self.name(error))
+                Err(self.in_partition(error))
             }
         }
     }
@@ -569,7 +570,7 @@ impl Log {
         let refused = {
             let mut queue = self.queue.lock();
             let refused = queue.refusal.is_some();
-            let error = self.name(LogError::Closed.into());
+            let error = self.in_partition(LogError::Closed.into());
             queue.refuse(error, Refusal::Closed);
             refused
         };
@@ -594,7 +595,7 @@ impl Log {
             let _published = self.published.lock();
             let end = self.marks.log_end();
             let segment = writer.close(&self.place, end);
-            (segment.map_err(|error| self.name(error))?, end)
+            (segment.map_err(|error| self.in_partition(error))?, end)
         };
         flushed?;
         self.marks.raise_recovery_point(end);

@@ -33,8 +33,8 @@ pub(crate) struct Ticket {
     sleepers: Mutex<Vec<Thread>>,
 }
 
-/// How many of those who wait for a batch one thread wakes; each of them wakes as many. To wake them all
-/// takes as long as a sync, for which whoever has the next to do would be kept from it.
+/// How many of those who wait for a batch one thread wakes; each of them wakes as many. To wake all of them
+/// takes as long as a sync, and would keep the next writer from its own.
 const WOKEN_BY_ONE: usize = 2;
 
 impl Ticket {
@@ -282,8 +282,8 @@ impl Queue {
         (self.open, self.room) = (false, 0);
     }
 
-    /// Opens the last batch of `filling`, which takes so many bytes at once.
-    pub(super) fn open_batch(&mut self, room: usize) {
+    /// Has the last batch of `filling` take more: so many bytes without a closer look.
+    pub(super) fn keep_open(&mut self, room: usize) {
         (self.open, self.room) = (true, room);
     }
 

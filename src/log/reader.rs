@@ -97,7 +97,7 @@ impl Log {
     fn out_of_range(&self, offset: Offset, offsets: LogOffsets) -> Error {
         let (start, end) = (offsets.log_start, offsets.high_watermark);
         let error = LogError::OffsetOutOfRange { offset, start, end };
-        self.name(error.into())
+        self.in_partition(error.into())
     }
 
     /// The log start after a failure. It moves before a file goes; that of a log which is opened read-only
@@ -143,8 +143,10 @@ impl Log {
         let storage = &*self.place.storage;
         let position = segment
             .position_of(storage, offset)
-            .map_err(|error| self.name(error))?;
-        let file = segment.file(storage).map_err(|error| self.name(error))?;
+            .map_err(|error| self.in_partition(error))?;
+        let file = segment
+            .file(storage)
+            .map_err(|error| self.in_partition(error))?;
         Ok(At {
             segment: Arc::clone(segment),
             file,
@@ -161,7 +163,7 @@ impl Log {
             Some(segment) if segment.base_offset() <= offset => {
                 let file = segment
                     .file(&*self.place.storage)
-                    .map_err(|error| self.name(error))?;
+                    .map_err(|error| self.in_partition(error))?;
                 Ok(At {
                     segment: Arc::clone(segment),
                     file,
@@ -174,7 +176,7 @@ impl Log {
 
     /// The log says that there are records here, but no file has them.
     fn gap(&self, offset: Offset) -> Error {
-        self.name(missing().into())
+        self.in_partition(missing().into())
             .at_offset(offset)
             .at_path(&self.place.directory)
     }
@@ -241,14 +243,16 @@ impl Log {
         if length <= buffer.len() {
             return Ok(Ok(()));
         }
-        check_sum(&*at.file, at.segment.seed(), at.position, length)
-            .map_err(|error| self.name(Error::storage("read a batch", at.segment.path(), error)))
+        check_sum(&*at.file, at.segment.seed(), at.position, length).map_err(|error| {
+            self.in_partition(Error::storage("read a batch", at.segment.path(), error))
+        })
     }
 
     /// Reads so many bytes, or those that there are, into a buffer that grows if it has to. Says where in
     /// the buffer they are.
     fn read_at(&self, at: &At, buffer: &mut Vec<u8>, size: usize) -> Result<Range<usize>, Error> {
-        let fail = |error| self.name(Error::storage("read a batch", at.segment.path(), error));
+        let fail =
+            |error| self.in_partition(Error::storage("read a batch", at.segment.path(), error));
         let needed = size.saturating_add(CACHE_LINE_BYTES);
         if buffer.len() < needed {
             let more = needed - buffer.len();
@@ -317,7 +321,7 @@ impl Log {
     }
 
     fn damaged(&self, at: &At, offset: Offset, error: FormatError) -> Error {
-        self.name(error.into())
+        self.in_partition(error.into())
             .at_offset(offset)
             .at_path(at.segment.path())
             .at_position(at.position)
@@ -444,7 +448,7 @@ impl Log {
         segment: &Segment,
     ) -> Result<Summary, Error> {
         let summary = segment.summary(&*self.place.storage);
-        let summary = summary.map_err(|error| self.name(error))?;
+        let summary = summary.map_err(|error| self.in_partition(error))?;
         if is_cut_short(segments, index, &summary) {
             return Err(self.gap(summary.end_offset));
         }
@@ -453,7 +457,7 @@ impl Log {
 
     fn position_of_time(&self, segment: &Segment, timestamp: Timestamp) -> Result<u64, Error> {
         let position = segment.position_of_time(&*self.place.storage, timestamp);
-        position.map_err(|error| self.name(error))
+        position.map_err(|error| self.in_partition(error))
     }
 
     /// Shows offsets and times of a segment's records from a position on, as long as more are wanted; of
@@ -471,7 +475,7 @@ impl Log {
         let file = segment.file(&*self.place.storage);
         let mut at = At {
             segment: Arc::clone(segment),
-            file: file.map_err(|error| self.name(error))?,
+            file: file.map_err(|error| self.in_partition(error))?,
             position,
         };
         let mut next = segment.base_offset();

@@ -248,7 +248,7 @@ fn take_as_closed(
                     end_offset: mark.end,
                     max_timestamp: closed.max_timestamp,
                 };
-                last.settle(last.length(), summary);
+                last.set_end(last.length(), summary);
             }
             let summary = last.summary(&*place.storage)?;
             if summary.end_offset != mark.end {
@@ -536,7 +536,7 @@ fn damaged(
     let segments = segments(place, found.get(..stop.kept()).unwrap_or(found));
     for (index, end, summary) in &scan.scanned {
         if let Some(segment) = segments.get(*index) {
-            segment.settle(*end, *summary);
+            segment.set_end(*end, *summary);
         }
     }
     let error = match found.get(stop.index) {

@@ -34,7 +34,7 @@ impl Log {
                 start,
                 end,
             };
-            return Err(self.name(error.into()));
+            return Err(self.in_partition(error.into()));
         }
         if upto > self.marks.log_start() {
             self.move_start(upto)?;
@@ -94,7 +94,7 @@ impl Log {
         for (index, segment) in segments.iter().enumerate() {
             let summary = segment
                 .summary(&*self.place.storage)
-                .map_err(|error| self.name(error))?;
+                .map_err(|error| self.in_partition(error))?;
             // Nobody knows how young what is missing was.
             let empty = summary.end_offset <= segment.base_offset()
                 || is_cut_short(&segments, index, &summary);
@@ -168,7 +168,9 @@ impl Log {
         if poisoned {
             self.refuse_poisoned();
         }
-        rolled.map(|()| true).map_err(|error| self.name(error))
+        rolled
+            .map(|()| true)
+            .map_err(|error| self.in_partition(error))
     }
 
     fn move_start(&self, start: Offset) -> Result<(), Error> {
@@ -193,7 +195,7 @@ impl Log {
             }
             record()
         });
-        recorded.map_err(|error| self.name(error))?;
+        recorded.map_err(|error| self.in_partition(error))?;
         self.marks.raise_log_start(start);
         Ok(())
     }
@@ -219,7 +221,7 @@ impl Log {
             failure = failure.take().or_else(|| gone.err());
             failed
         });
-        failure.map_or(Ok(()), |error| Err(self.name(error)))
+        failure.map_or(Ok(()), |error| Err(self.in_partition(error)))
     }
 }
 

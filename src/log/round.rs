@@ -60,7 +60,7 @@ impl Log {
         let options = Arc::clone(&queue.options);
         let performed = work_unlocked(queue, || self.perform(&mut round, &options));
         round.poisoned |= performed.is_err();
-        self.settle(queue, &mut round, &options);
+        self.complete(queue, &mut round, &options);
         self.hand_on(queue, &mut round.woken);
         queue.spare_round = Some(round);
         performed.unwrap_or_else(|panic| resume_unwind(panic));
@@ -106,7 +106,9 @@ impl Log {
         }
         match (failure, run.batches.first().and_then(|batch| batch.stamped)) {
             (None, Some(stamped)) => Ok(stamped),
-            (failure, _) => Err(failure.unwrap_or_else(|| self.name(LogError::Poisoned.into()))),
+            (failure, _) => {
+                Err(failure.unwrap_or_else(|| self.in_partition(LogError::Poisoned.into())))
+            }
         }
     }
 
@@ -191,7 +193,7 @@ impl Log {
             match end {
                 Ok(end) => self.marks.raise_log_end(end),
                 Err(error) => {
-                    let error = self.name(error);
+                    let error = self.in_partition(error);
                     run.failure = Some(if outcome.poisoned {
                         error.with_unknown_outcome()
                     } else {
@@ -232,7 +234,7 @@ impl Log {
     }
 
     /// Tells the senders, with the queue locked again.
-    fn settle(&self, queue: &mut Queue, round: &mut Round, options: &TopicOptions) {
+    fn complete(&self, queue: &mut Queue, round: &mut Round, options: &TopicOptions) {
         let durable = options.durability == Durability::Disk;
         for mut run in round.runs.drain(..) {
             let failure = run.failure.take();
@@ -245,7 +247,8 @@ impl Log {
                     Some(acknowledged) => ticket.settle(Ok(acknowledged), &mut round.woken),
                     None => {
                         let error = failure.clone();
-                        let error = error.unwrap_or_else(|| self.name(LogError::Poisoned.into()));
+                        let error =
+                            error.unwrap_or_else(|| self.in_partition(LogError::Poisoned.into()));
                         queue.fail(&ticket, &error, &mut round.woken);
                     }
                 }
@@ -278,14 +281,14 @@ impl Log {
                 }
             }
             Some(Err(error)) => {
-                let error = self.name(error).with_unknown_outcome();
+                let error = self.in_partition(error).with_unknown_outcome();
                 self.poison(queue, &error, woken);
                 failure = Some(error);
             }
             None => {}
         }
         if poisoned {
-            let error = self.name(LogError::Poisoned.into());
+            let error = self.in_partition(LogError::Poisoned.into());
             self.poison(queue, &error, woken);
             failure = failure.or(Some(error));
         }
@@ -296,7 +299,10 @@ impl Log {
     /// and everybody who waits is told. Readers go on up to what was durable before.
     pub(super) fn poison(&self, queue: &mut Queue, error: &Error, woken: &mut Vec<Thread>) {
         self.fail_waiting(queue, error, woken);
-        queue.refuse(self.name(LogError::Poisoned.into()), Refusal::Poisoned);
+        queue.refuse(
+            self.in_partition(LogError::Poisoned.into()),
+            Refusal::Poisoned,
+        );
     }
 
     /// Tells everybody whose records are not acknowledged yet that they will not be.

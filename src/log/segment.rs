@@ -6,20 +6,26 @@ use std::sync::Arc;
 
 use super::files::{index_name, index_path, segment_path};
 use super::scan::{Scanner, Step};
-use crate::convert::{to_u32, to_u64};
+use crate::convert::{to_u64, to_usize};
 use crate::error::{Error, FormatError};
 use crate::format::{
     BATCH_HEADER_BYTES, Batch, BatchHeader, INDEX_ENTRY_BYTES, INDEX_HEADER_BYTES, Identity,
     IndexEntry, IndexFile, SEGMENT_HEADER_BYTES, decode_index, encode_index, index_entries,
 };
+use crate::limits::SEGMENT_BYTES_MAX;
 use crate::offset::Offset;
 use crate::storage::{OpenMode, Storage, StorageFile, read_all, read_exact_at, write_all_at};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use crate::timestamp::Timestamp;
 
-/// The longest index file that is read: that of a segment of the largest size with the densest index.
-const INDEX_BYTES_MAX: u64 = 1 << 30;
+/// The longest index file that is read. That of the largest segment, with an entry for each of the smallest
+/// batches, is shorter.
+const INDEX_BYTES_MAX: u64 = 1 << 29;
+
+const _: () = assert!(
+    to_u64(to_usize(SEGMENT_BYTES_MAX) / BATCH_HEADER_BYTES * INDEX_ENTRY_BYTES) < INDEX_BYTES_MAX
+);
 
 /// A file of the log. What is below its length never changes.
 #[derive(Debug)]
@@ -206,7 +212,7 @@ impl Segment {
 
     /// Sets where the segment ends and what is known of it as a whole; the index stays to be read or
     /// rebuilt.
-    pub(super) fn settle(&self, length: u64, summary: Summary) {
+    pub(super) fn set_end(&self, length: u64, summary: Summary) {
         self.state.lock().indexed_from = length;
         self.set_summary(summary);
         self.set_length(length);
@@ -527,10 +533,8 @@ pub(super) fn is_cut_short(segments: &[Arc<Segment>], index: usize, summary: &Su
         .is_some_and(|next| summary.end_offset < next.base_offset())
 }
 
-/// The number of entries of the longest index; kept within what a position can name.
-const _: () = assert!(INDEX_BYTES_MAX < 1 << 31);
-
-/// The relative offset of a batch must fit 32 bits, so a segment is rolled before it would not.
+/// The relative offset of a batch must fit 31 bits, so a segment is rolled before it would not. Kafka:
+/// `LogSegment.canConvertToRelativeOffset`.
 pub(super) fn offsets_fit(base_offset: Offset, offset: Offset) -> bool {
-    offset - base_offset <= u64::from(to_u32(usize::MAX) / 2)
+    offset - base_offset <= u64::from(i32::MAX.unsigned_abs())
 }

@@ -135,7 +135,7 @@ impl Log {
                 return Ok(());
             }
             if over {
-                return Err(self.name(LogError::WaitTimeout { waited: timeout }.into()));
+                return Err(self.in_partition(LogError::WaitTimeout { waited: timeout }.into()));
             }
         }
     }
