@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Log;
-use super::accumulator::Attention;
 use super::queue::{Acknowledged, Queue, RUN_BYTES, Ticket};
 use super::round::Goal;
 use crate::convert::{saturating_usize, to_u64, to_usize};
@@ -24,9 +23,6 @@ use crate::timestamp::{Timestamp, TimestampType};
 
 /// A buffer for records that go straight to the file is kept with its partition if it is this small.
 const SPARE_BYTES_MAX: usize = 2048;
-
-/// Ticks without work after which a partition leaves the list of those that are looked at.
-const IDLE_TICKS: u32 = 40;
 
 /// Where a record was put.
 #[derive(Clone, Debug)]
@@ -367,84 +363,6 @@ impl Log {
         if queue.has_unwritten() {
             self.drive(&mut queue, Goal::Written);
         }
-        true
-    }
-
-    /// A moment of housekeeping: writes what has lingered, and tells other processes, once in so long a time,
-    /// how far they may read. Returns how soon this log wants another.
-    pub(super) fn tick(&self, now: Duration, publish_interval: Duration) -> Attention {
-        let published = self.publish(now, publish_interval);
-        let mut queue = self.queue.lock();
-        let attention = if mem::take(&mut queue.watched.written_at_once) {
-            Attention::Seldom
-        } else {
-            Attention::Often
-        };
-        let Some(first) = queue.waiting().next().cloned() else {
-            queue.watched.seen = None;
-            if attention == Attention::Seldom {
-                queue.watched.idle_ticks = 0;
-                return attention;
-            }
-            queue.watched.idle_ticks += 1;
-            // Looked at once more, now that nobody can be about to write.
-            let published = published && self.is_published();
-            if queue.watched.idle_ticks < IDLE_TICKS || !published || queue.busy {
-                return attention;
-            }
-            queue.watched.idle_ticks = 0;
-            self.unlist(&mut queue);
-            return Attention::None;
-        };
-        queue.watched.idle_ticks = 0;
-        queue.keep_time(self.place.clock.wall());
-        match &queue.watched.seen {
-            Some((seen, since)) if Arc::ptr_eq(seen, &first) => {
-                let lingered = now.saturating_sub(*since) >= queue.options.linger;
-                if lingered && !queue.busy {
-                    queue.watched.seen = None;
-                    self.drive(&mut queue, Goal::Acknowledged);
-                    queue.watched.written_at_once = false;
-                }
-            }
-            _ => queue.watched.seen = Some((first, now)),
-        }
-        attention
-    }
-
-    /// Takes the log off the list of those that the housekeeping looks at.
-    pub(super) fn unlist(&self, queue: &mut Queue) {
-        queue.listed = false;
-        self.accumulator.unlist(self);
-    }
-
-    /// Whether the last checkpoint is up to date.
-    fn is_published(&self) -> bool {
-        self.published.lock().high_watermark == self.marks.high_watermark()
-    }
-
-    /// Writes a checkpoint if the high watermark has moved since the last. Returns whether the last one
-    /// is up to date. No sender waits for the file.
-    fn publish(&self, now: Duration, interval: Duration) -> bool {
-        let high_watermark = self.marks.high_watermark();
-        let mut published = self.published.lock();
-        if published.high_watermark == high_watermark {
-            return true;
-        }
-        if now.saturating_sub(published.at) < interval {
-            return false;
-        }
-        let checkpoint = {
-            let Some(mut writer) = self.writer.try_lock() else {
-                return false;
-            };
-            // Not the recovery point: a roll that failed has synced what was written, and told nobody.
-            writer.checkpoint(self.marks.log_end(), high_watermark)
-        };
-        if let Some(checkpoint) = checkpoint {
-            self.place.write_checkpoint(&checkpoint);
-        }
-        (published.high_watermark, published.at) = (high_watermark, now);
         true
     }
 }

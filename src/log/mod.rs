@@ -1,13 +1,15 @@
 //! Floor 3: the log of one partition: segments on a storage, with everything that keeps them true.
 //!
 //! - `partition_log`: [`Log`], the handle, with its locks and marks; `offsets`: where a log begins and ends.
-//! - `appender`: records in, acknowledgements out; `queue`: what waits in between.
+//! - `appender`: records in, acknowledgements out; `queue`: what waits in between; `upkeep`: what the
+//!   housekeeping does when nobody else does it.
 //! - `round`: whoever needs it writes, and syncs, for everybody queued; `turns`: who that is, and how the
 //!   others wait; `gathering`: whom a sync had better wait for.
 //! - `accumulator`: what the logs share: the bound on memory, and which of them have something waiting.
 //! - `writer`: batches into the active segment, which is `active`; rolling; syncing.
 //! - `segment`: one file and its index; `files`: the names of all files, and the small ones.
-//! - `reader`: checked batches out, by offset or by time; `scan`: all of a file, one after the other.
+//! - `reader`: checked batches out; `times`: which of them are as old as one asks; `scan`: all of a file, one
+//!   after the other.
 //! - `recovery`: what opening finds, and refuses to touch; `mend`: what it cuts off and writes anew;
 //!   `report`: what is said of it; `verify`: the same look without changing anything.
 //! - `retention`: the oldest records go.
@@ -37,7 +39,9 @@ mod scan;
 mod segment;
 #[cfg(test)]
 mod tests;
+mod times;
 mod turns;
+mod upkeep;
 mod verify;
 mod writer;
 
