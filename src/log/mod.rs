@@ -1,6 +1,7 @@
 //! Floor 3: the log of one partition: segments on a storage, with everything that keeps them true.
 //!
-//! - `partition_log`: [`Log`], the handle, with its locks and marks; `offsets`: where a log begins and ends.
+//! - `partition_log`: [`Log`], the handle, with its locks and marks; `place`: where its files are, and what
+//!   it needs from outside; `offsets`: where it begins and ends; `follow`: one that is opened read-only.
 //! - `appender`: records in, acknowledgements out; `queue`: what waits in between; `upkeep`: what the
 //!   housekeeping does when nobody else does it.
 //! - `round`: whoever needs it writes, and syncs, for everybody queued; `turns`: who that is, and how the
@@ -25,10 +26,12 @@ mod accumulator;
 mod active;
 mod appender;
 mod files;
+mod follow;
 mod gathering;
 mod mend;
 mod offsets;
 mod partition_log;
+mod place;
 mod queue;
 mod reader;
 mod recovery;
@@ -47,8 +50,10 @@ mod writer;
 
 pub(crate) use accumulator::{Accumulator, Attention};
 pub(crate) use appender::Queued;
+pub(crate) use follow::Seen;
 pub use offsets::LogOffsets;
-pub(crate) use partition_log::{Listener, Log, Place, Refusal, Seen};
+pub(crate) use partition_log::{Listener, Log, Refusal};
+pub(crate) use place::Place;
 pub(crate) use queue::Ticket;
 pub(crate) use reader::ReadPosition;
 pub(crate) use recovery::CleanMark;

@@ -1,113 +1,24 @@
 //! [`Log`]: one partition's log as the rest of the crate holds it.
 
 use std::fmt::{self, Debug};
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Place;
 use super::accumulator::Accumulator;
-use super::files::{
-    has_checkpoint, list_segments, read_checkpoint, read_start_offset, segment_path,
-    write_checkpoint,
-};
 use super::offsets::{LogOffsets, Marks};
 use super::queue::Queue;
 use super::recovery::{CleanMark, recover};
 use super::report::Recovery;
 use super::segment::{Segment, Segments};
 use super::writer::{NotSynced, Writer, Written};
-use crate::clock::Clock;
-use crate::error::{Error, LogError, TopicError};
-use crate::format::{Checkpoint, Identity};
+use crate::error::{Error, LogError};
 use crate::name::TopicPartition;
 use crate::offset::Offset;
 use crate::options::{Durability, TopicOptions};
-use crate::storage::{OpenMode, Storage, StorageLock};
-use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex, RwLock, Thread};
-
-/// Where a log lives, and what it needs from outside.
-#[derive(Debug)]
-pub(crate) struct Place {
-    pub(crate) name: TopicPartition,
-    pub(crate) identity: Identity,
-    pub(crate) directory: PathBuf,
-    pub(crate) storage: Arc<dyn Storage>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) manual_clock: bool,
-    pub(crate) owner: Arc<dyn StorageLock>,
-    made: AtomicBool,
-    gone: AtomicBool,
-}
-
-impl Place {
-    pub(crate) fn new(
-        name: TopicPartition,
-        identity: Identity,
-        directory: PathBuf,
-        storage: Arc<dyn Storage>,
-        clock: Arc<dyn Clock>,
-        owner: Arc<dyn StorageLock>,
-    ) -> Self {
-        let manual_clock = clock.is_manual();
-        let (made, gone) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self {
-            name,
-            identity,
-            directory,
-            storage,
-            clock,
-            manual_clock,
-            owner,
-            made,
-            gone,
-        }
-    }
-
-    /// An error if the partition was deleted: another one may be where it was.
-    pub(super) fn check_there(&self) -> Result<(), Error> {
-        if self.gone.load(Ordering::Acquire) {
-            return Err(Error::from(TopicError::NotFound).in_topic(self.name.topic()));
-        }
-        Ok(())
-    }
-
-    /// Makes the partition's directory if it is not there yet; a partition without records has none.
-    pub(super) fn make_directory(&self, durable: bool) -> Result<(), Error> {
-        self.check_there()?;
-        if self.made.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        let fail = |error| Error::storage("make a partition", &self.directory, error);
-        match self.storage.create_dir(&self.directory) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(fail(error)),
-            _ => {}
-        }
-        if durable {
-            let parent = self.directory.parent().unwrap_or_else(|| Path::new(""));
-            self.storage.sync_dir(parent).map_err(fail)?;
-            self.made.store(true, Ordering::Release);
-        }
-        Ok(())
-    }
-
-    /// Writes how far the log is durable and may be read.
-    pub(super) fn write_checkpoint(&self, checkpoint: &Checkpoint) {
-        if self.check_there().is_ok() {
-            write_checkpoint(&*self.storage, &self.directory, &self.identity, checkpoint);
-        }
-    }
-
-    /// Makes the names in the partition's directory durable, and its own.
-    pub(super) fn sync_directory(&self) -> Result<(), Error> {
-        self.make_directory(true)?;
-        self.storage
-            .sync_dir(&self.directory)
-            .map_err(|error| Error::storage("sync a partition", &self.directory, error))
-    }
-}
 
 /// Is told when a log has something new: records to read, or records to be written by whoever waits.
 pub(crate) trait Listener: Debug + Send + Sync {
@@ -131,16 +42,6 @@ impl Listeners {
             }
         }
     }
-}
-
-/// Whose files a log opened read-only has seen where its own were.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Seen {
-    Ours,
-    /// No checkpoint, as before the first record: they may be anybody's.
-    Nothing,
-    /// Its checkpoint is gone, torn, or another partition's: that of a topic made again.
-    Doubtful,
 }
 
 /// Why a log accepts no records.
@@ -225,7 +126,7 @@ impl Log {
         Ok((Arc::new(log), outcome))
     }
 
-    fn assemble(
+    pub(super) fn assemble(
         place: Place,
         accumulator: Arc<Accumulator>,
         offsets: LogOffsets,
@@ -249,115 +150,6 @@ impl Log {
             listeners: Listeners::default(),
             read_only,
         }
-    }
-
-    /// Opens a partition that another process may own. Nothing is changed, and nothing is seen that the
-    /// owner has not said is safe.
-    pub(crate) fn open_read_only(
-        place: Place,
-        options: Arc<TopicOptions>,
-        accumulator: Arc<Accumulator>,
-        mark: Option<CleanMark>,
-    ) -> Result<Arc<Self>, Error> {
-        let mut queue = Queue::new(options, Offset::ZERO);
-        queue.refusal = Some(Error::from(LogError::ReadOnly).in_partition(&place.name));
-        let offsets = LogOffsets::default();
-        let log = Self::assemble(
-            place,
-            accumulator,
-            offsets,
-            queue,
-            Writer::default(),
-            Vec::new(),
-            true,
-        );
-        log.follow(mark)?;
-        Ok(Arc::new(log))
-    }
-
-    /// Looks how far the owner has come. For a log opened read-only.
-    pub(crate) fn follow(&self, mark: Option<CleanMark>) -> Result<Seen, Error> {
-        // One at a time, so that none puts an older list in the place of a younger one.
-        let _retention = self.retention.lock();
-        let (storage, directory) = (&*self.place.storage, &self.place.directory);
-        let checkpoint = read_checkpoint(storage, directory, &self.place.identity);
-        let is_new = self.marks.high_watermark() == Offset::ZERO;
-        let seen = if checkpoint.is_some() {
-            Seen::Ours
-        } else if is_new && !has_checkpoint(storage, directory) {
-            Seen::Nothing
-        } else {
-            Seen::Doubtful
-        };
-        let closed = mark.map_or(Offset::ZERO, |mark| mark.end);
-        let high_watermark = checkpoint
-            .map_or(Offset::ZERO, |checkpoint| checkpoint.high_watermark)
-            .max(closed);
-        let recovery_point = checkpoint
-            .map_or(Offset::ZERO, |checkpoint| checkpoint.recovery_point)
-            .max(closed);
-        let start = read_start_offset(storage, directory, &self.place.identity)
-            .map_err(|error| self.in_partition(error))?;
-        self.marks.raise_recovery_point(recovery_point);
-        if high_watermark <= self.marks.high_watermark() && start <= self.marks.log_start() {
-            return Ok(seen);
-        }
-        let high_watermark = high_watermark.max(start);
-        let mut bases =
-            list_segments(storage, directory).map_err(|error| self.in_partition(error))?;
-        // A listing may leave out a segment begun meanwhile and show a later one; neither is to be read yet.
-        bases.retain(|base| *base <= high_watermark);
-        let below = bases.iter().skip(1).take_while(|next| **next <= start);
-        let below = below.count();
-        let known = self.segments();
-        let mut segments = Vec::with_capacity(bases.len());
-        for base in bases.into_iter().skip(below) {
-            let same = known.binary_search_by_key(&base, |segment| segment.base_offset());
-            let (same, behind) = match same {
-                Ok(index) => (known.get(index), known.len() - index - 1),
-                Err(_) => (None, 0),
-            };
-            // With two behind it nothing changes any more. There may be more than can be looked at each time.
-            if let Some(segment) = same.filter(|_| behind > 1) {
-                segments.push(Arc::clone(segment));
-                continue;
-            }
-            let path = segment_path(directory, base);
-            let length = match storage
-                .open(&path, OpenMode::Read)
-                .and_then(|file| file.len())
-            {
-                Ok(length) => length,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => {
-                    return Err(self.in_partition(Error::storage("open a segment", &path, error)));
-                }
-            };
-            let segment = same.map_or_else(
-                || {
-                    Arc::new(Segment::of_another(
-                        directory,
-                        &self.place.identity,
-                        base,
-                        length,
-                    ))
-                },
-                Arc::clone,
-            );
-            // One with another behind it takes no more, but for zeros that are cut off.
-            let was_last = same.is_some() && behind == 0;
-            if was_last || segment.length() != length {
-                segment.look_anew(length);
-            }
-            segments.push(segment);
-        }
-        // Whoever misses a segment looks at the log start, and whoever reads up to the high watermark looks
-        // for its segment.
-        self.marks.raise_log_end(high_watermark);
-        self.marks.raise_log_start(start);
-        *self.segments.write() = Arc::new(segments);
-        self.marks.raise_high_watermark(high_watermark);
-        Ok(seen)
     }
 
     /// The partition's name.
