@@ -228,19 +228,7 @@ impl Writer {
         active.full_at = options.segment_bytes.into();
         if let Err(error) = active.write(&mut run.bytes, start, length) {
             let error = Error::storage("write a batch", active.segment.path(), error);
-            // What is left of them must not be taken for batches after a crash. Where their senders are
-            // told that nothing was written, that must be true of the disk too. And so it must where the
-            // next records get these offsets and are acknowledged without a sync: a power cut that takes
-            // those away must not bring these back in their place.
-            let mut cut = active.file.set_len(active.end.position);
-            if cut.is_ok()
-                && (error.kind() == ErrorKind::Full || options.durability != Durability::Disk)
-            {
-                cut = active.file.sync_data();
-                self.sync_failed |= cut.is_err();
-            }
-            outcome.poisoned |= cut.is_err();
-            active.note_cut();
+            self.cut_off(options, &error, outcome);
             // Behind a segment that is sealed like that a power cut could bring a part of them back.
             self.written += length;
             return Err(error);
@@ -253,6 +241,24 @@ impl Writer {
         self.written += length;
         self.since_checkpoint += length;
         Ok(end_offset)
+    }
+
+    /// Cuts off what a failed write has left: it must not be taken for batches after a crash. Where its
+    /// senders are told that nothing was written, that must be true of the disk too. And so it must where the
+    /// next records get these offsets and are acknowledged without a sync: a power cut that takes those away
+    /// must not bring these back in their place.
+    fn cut_off(&mut self, options: &TopicOptions, failed: &Error, outcome: &mut Outcome) {
+        let Some(active) = &mut self.active else {
+            return;
+        };
+        let mut cut = active.file.set_len(active.end.position);
+        let durable = failed.kind() == ErrorKind::Full || options.durability != Durability::Disk;
+        if durable && cut.is_ok() {
+            cut = active.file.sync_data();
+            self.sync_failed |= cut.is_err();
+        }
+        outcome.poisoned |= cut.is_err();
+        active.note_cut();
     }
 
     /// Gives up the offsets that were promised to the batches of a run that are not written.
