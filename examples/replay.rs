@@ -92,13 +92,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// A record for every hour, stamped with the time at which it was measured.
 fn write_a_day(topic: &Topic, midnight: Timestamp) -> Result<(), Box<dyn Error>> {
-    let producer = topic.producer();
-    for hour in 0..24 {
-        let value = format!("{hour:02}:00 {} degrees", 12 - (14_i32 - hour).abs());
+    let hours = (0..24).map(|hour: i32| {
+        let value = format!("{hour:02}:00 {} degrees", 12 - (14 - hour).abs());
         let time = midnight + HOUR * hour.unsigned_abs();
-        producer.send(Record::new(value).timestamp(time))?;
-    }
-    Ok(producer.flush()?)
+        Record::new(value).timestamp(time)
+    });
+    Ok(topic.producer().send_all(hours)?.wait()?)
 }
 
 /// How many records there are up to the present end.

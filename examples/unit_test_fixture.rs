@@ -16,8 +16,8 @@ use std::time::Duration;
 use topiclog::clock::ManualClock;
 use topiclog::storage::MemoryStorage;
 use topiclog::{
-    Consumer, ConsumerOptions, Error, EventLog, Offset, OffsetReset, Producer, Record, Timestamp,
-    TopicOptions,
+    Consumer, ConsumerOptions, Error, EventLog, Offset, OffsetReset, Producer, Record, RecordRef,
+    Timestamp, TopicOptions,
 };
 
 /// The service: for every order an invoice. It knows topics, and nothing of threads or tests.
@@ -46,16 +46,25 @@ impl Billing {
     fn run_once(&mut self) -> Result<(), Error> {
         let mut orders = self.orders.drain()?;
         while let Some(records) = orders.next() {
-            for order in &records? {
-                let text = String::from_utf8_lossy(order.value().unwrap_or_default());
-                let invoice = format!("invoice for {text}, due {}", order.timestamp() + WEEK);
-                let key = order.key().unwrap_or_default();
-                self.invoices.send(Record::new(invoice).key(key))?;
-            }
-            self.invoices.flush()?;
+            // On disk, each of them, before the orders count as handled.
+            let records = records?;
+            let invoices = records.iter().map(invoice_for);
+            self.invoices.send_all(invoices)?.wait()?;
             orders.consumer().commit()?;
         }
         Ok(())
+    }
+}
+
+fn invoice_for(order: RecordRef<'_>) -> Record<'_> {
+    let text = String::from_utf8_lossy(order.value().unwrap_or_default());
+    let invoice = Record::new(format!(
+        "invoice for {text}, due {}",
+        order.timestamp() + WEEK
+    ));
+    match order.key() {
+        Some(key) => invoice.key(key),
+        None => invoice,
     }
 }
 

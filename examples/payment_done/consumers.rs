@@ -80,11 +80,12 @@ fn work(
     let (producer, mut handled) = (receipts.producer(), Vec::new());
     while !is_done(group, payments) {
         let records = consumer.poll(Duration::from_millis(20))?;
+        let mut sent = Vec::new();
         for record in &records {
             // To handle a payment is to send its receipt, a durable one.
             let payment: Payment = serde_json::from_slice(record.value().unwrap_or_default())?;
             let place = format!("{}@{}", record.topic_partition(), record.offset());
-            producer.send(Record::new(place).key(&payment.user))?;
+            sent.push(producer.send(Record::new(place).key(&payment.user))?);
             handled.push((
                 record.partition(),
                 record.offset(),
@@ -95,7 +96,9 @@ fn work(
         if !records.is_empty() {
             // First the receipts, then the offsets: killed in between, the next run handles these
             // payments once more. The other way round it would handle them never.
-            producer.flush()?;
+            for receipt in sent {
+                receipt.wait()?;
+            }
             consumer.commit()?;
         }
         if name == "mailer-3" && handled.len() >= 300 {

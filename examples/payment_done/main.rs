@@ -75,7 +75,7 @@ fn produce(payments: &Topic) -> Result<()> {
         .iter()
         .map(|partition| (partition.number(), partition.offsets().log_end));
     let mut there: BTreeMap<u32, u64> = ends.map(|(number, end)| (number, end.value())).collect();
-    let (producer, partitioner, mut sent) = (payments.producer(), KeyHash::new(), 0);
+    let (producer, partitioner, mut sent) = (payments.producer(), KeyHash::new(), Vec::new());
     for line in PAYMENTS.lines() {
         let payment: Payment = serde_json::from_str(line)?;
         let time = Timestamp::from_millis(payment.time);
@@ -83,16 +83,18 @@ fn produce(payments: &Topic) -> Result<()> {
         let partition = partitioner.partition(payments.name(), &record, payments.partition_count());
         let left = there.entry(partition).or_default();
         if *left == 0 {
-            producer.send(record)?;
-            sent += 1;
+            sent.push(producer.send(record)?);
         }
         *left = left.saturating_sub(1);
     }
-    // Nobody has waited so far. After the flush all of it is on disk.
-    producer.flush()?;
+    // Nobody has waited so far. From here on each of them is on disk.
+    for delivery in &sent {
+        delivery.wait()?;
+    }
     println!(
-        "\n{sent} payments sent, {} were there already.",
-        PAYMENTS.lines().count() - sent
+        "\n{} payments sent, {} were there already.",
+        sent.len(),
+        PAYMENTS.lines().count() - sent.len()
     );
     Ok(())
 }

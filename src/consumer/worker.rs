@@ -37,24 +37,30 @@ use crate::topic::Records;
 /// ```
 /// use std::error::Error;
 /// use topiclog::{
-///     ConsumerOptions, EventLog, OffsetReset, PartitionHandler, Producer, Record, RecordRef, TopicOptions,
+///     ConsumerOptions, Delivery, EventLog, OffsetReset, PartitionHandler, Producer, Record, RecordRef,
+///     TopicOptions,
 /// };
 ///
 /// struct Receipts {
 ///     producer: Producer,
 ///     number: u64,
+///     sent: Vec<Delivery>,
 /// }
 ///
 /// impl PartitionHandler for Receipts {
 ///     fn handle(&mut self, payment: RecordRef<'_>) -> Result<(), Box<dyn Error + Send + Sync>> {
 ///         self.number += 1;
 ///         let text = format!("receipt {} of {}", self.number, payment.topic_partition());
-///         self.producer.send(Record::new(text))?;
+///         self.sent.push(self.producer.send(Record::new(text))?);
 ///         Ok(())
 ///     }
 ///
+///     // Each of them: `Producer::flush` does not tell of a write that had failed before it was called.
 ///     fn flush(&mut self) -> Result<(), Box<dyn Error + Send + Sync>> {
-///         Ok(self.producer.flush()?)
+///         for delivery in self.sent.drain(..) {
+///             delivery.wait()?;
+///         }
+///         Ok(())
 ///     }
 /// }
 ///
@@ -66,7 +72,9 @@ use crate::topic::Records;
 /// let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
 /// let group = log.consumer_group("receipts")?.options(options);
 /// let workers = group.workers(3).subscribe([&payments])?.until_drained();
-/// workers.run_by_partition(|_| Ok(Receipts { producer: receipts.producer(), number: 0 }))?;
+/// workers.run_by_partition(|_| {
+///     Ok(Receipts { producer: receipts.producer(), number: 0, sent: Vec::new() })
+/// })?;
 /// assert_eq!(receipts.partition(0)?.offsets().log_end, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

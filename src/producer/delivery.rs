@@ -10,6 +10,11 @@ use crate::timestamp::Timestamp;
 
 /// A record that was sent: ask it where the record went, or let it go.
 ///
+/// Only the `Delivery` reliably reports a failure. [`Producer::flush`](crate::Producer::flush) and
+/// [`EventLog::close`](crate::EventLog::close) report those that happen while they wait, and a record may be
+/// written, or fail to be, before that. So whoever has to know, as a consumer that commits next, keeps every
+/// `Delivery` and waits for it; [`Producer::send_all`](crate::Producer::send_all) gives one for many records.
+///
 /// Whether anybody waits changes only when the record is written: a waiting sender writes it at once,
 /// for itself and everybody queued; otherwise it waits for its batch to fill or its linger to end.
 ///

@@ -300,6 +300,11 @@ impl Producer {
 
     /// Waits until everything sent to the topic before, by any producer, is acknowledged or has failed.
     ///
+    /// A success does not say that all of it was written: what failed before the call, because its linger had
+    /// ended, is reported by its own [`Delivery`] only, as Kafka's flush leaves it to the callbacks. Before
+    /// a commit, or wherever a lost record matters, wait for every [`Delivery`], or for the [`Deliveries`] of
+    /// [`send_all`](Self::send_all).
+    ///
     /// # Durability
     ///
     /// On return everything sent before that has not failed has reached the topic's durability; with
@@ -307,8 +312,7 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// The last failure that happens during the call. What failed before it is told by its own [`Delivery`]
-    /// only: who has to know of every record keeps those. In a topic of level
+    /// The last failure that happens during the call. In a topic of level
     /// [`Memory`](crate::Durability::Memory) a record is acknowledged before it is written: if that failed
     /// since the last flush, this is where it is told, once.
     pub fn flush(&self) -> Result<(), Error> {

@@ -158,7 +158,7 @@ impl Topic {
     ///
     /// # Errors
     ///
-    /// The last failure that happens during the call. What failed before it is told by its own
+    /// The last failure that happens during the call. What failed before it is reported by its own
     /// [`Delivery`](crate::Delivery) only. In a topic of level [`Memory`](crate::Durability::Memory) a record
     /// is acknowledged before it is written: if that failed since the last flush, this is where it is told,
     /// once.

@@ -5,12 +5,16 @@ use std::error::Error as StdError;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
+use topiclog::clock::ManualClock;
+use topiclog::storage::{Fault, OperationKind, SimulatedStorage};
 use topiclog::{
-    ConsumerGroup, ConsumerOptions, ErrorKind, Offset, PartitionHandler, RecordRef, TopicPartition,
+    ConsumerGroup, ConsumerOptions, Delivery, Error, ErrorKind, EventLog, Offset, PartitionHandler,
+    Producer, Record, RecordRef, TopicOptions, TopicPartition,
 };
 
-use super::harness::{manual, place, put, refused};
+use super::harness::{clock, manual, open_on, place, put, refused};
 use super::workers::{Outcome, Seen, committed, drained, filled};
 
 /// A panic without the hook, which would print it.
@@ -220,6 +224,64 @@ fn a_handler_is_flushed_before_each_commit_and_dropped_before_its_partition_goes
         .unwrap_err();
     assert_eq!(error.to_string(), "the handler failed topic=t partition=0");
     assert_eq!(take(), ["drop 5"]);
+    assert_eq!(committed(&group, &topic), [Some(0)]);
+}
+
+/// Sends a receipt for each record, which fails to be written before anybody waits for it.
+struct Receipts<'l> {
+    log: &'l EventLog,
+    clock: &'l ManualClock,
+    storage: &'l SimulatedStorage,
+    producer: Producer,
+    sent: Vec<Delivery>,
+}
+
+impl PartitionHandler for Receipts<'_> {
+    fn handle(&mut self, _: RecordRef<'_>) -> Outcome {
+        let delivery = self.producer.send(Record::new("receipt"))?;
+        let full = Fault::error(28).only(OperationKind::Write);
+        self.storage.fail(full.forever());
+        for _look in 0..2 {
+            self.clock.advance(Duration::from_secs(1));
+            self.log.run_housekeeping();
+        }
+        self.storage.heal();
+        assert!(delivery.try_result().is_some(), "its linger has ended");
+        self.sent.push(delivery);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Outcome {
+        assert!(self.producer.flush().is_ok(), "it has failed before");
+        for delivery in self.sent.drain(..) {
+            delivery.wait()?;
+        }
+        Ok(())
+    }
+}
+
+/// The examples flushed and committed, which passed over what had failed when its linger ended.
+#[test]
+fn a_handler_that_waits_for_its_deliveries_has_nothing_committed_of_what_failed_before_the_flush() {
+    let (storage, clock) = (SimulatedStorage::new(), clock());
+    let log = open_on(storage.clone(), &clock);
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    let receipts = log.create_topic("receipts", TopicOptions::new()).unwrap();
+    put(&topic, 0, "x");
+    let group = log.consumer_group("g").unwrap().options(manual());
+    let ran = drained(&group, &topic, 1).run_by_partition(|_| {
+        Ok(Receipts {
+            log: &log,
+            clock: &clock,
+            storage: &storage,
+            producer: receipts.producer(),
+            sent: Vec::new(),
+        })
+    });
+    let error = ran.unwrap_err();
+    let cause = error.source().unwrap().downcast_ref::<Error>().unwrap();
+    assert_eq!(cause.kind(), ErrorKind::Full);
+    assert_eq!(receipts.partition(0).unwrap().offsets().log_end, 0);
     assert_eq!(committed(&group, &topic), [Some(0)]);
 }
 
