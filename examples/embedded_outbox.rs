@@ -21,7 +21,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     println!("The service owes four mails:");
     let log = EventLog::open(&directory)?;
-    let outbox = log.create_topic("mail-wanted", TopicOptions::new())?;
+    // Retention does not ask whether a mail was sent: by default one would expire after seven days.
+    let outbox = log.create_topic("mail-wanted", TopicOptions::new().retention(None))?;
     let producer = outbox.producer();
     for mail in [
         "welcome anna",
@@ -51,7 +52,8 @@ fn work(directory: &Path, dies_at: Option<&str>) -> Result<(), Box<dyn Error>> {
         .offset_reset(OffsetReset::Earliest)
         .auto_commit(None);
     let group = log.consumer_group("mailer")?.options(options);
-    let mut mailer = group.subscribe([&log.topic("mail-wanted")?])?;
+    let outbox = log.topic("mail-wanted")?;
+    let mut mailer = group.subscribe([&outbox])?;
     let mut waiting = mailer.drain()?;
     while let Some(records) = waiting.next() {
         for mail in &records? {
@@ -64,6 +66,14 @@ fn work(directory: &Path, dies_at: Option<&str>) -> Result<(), Box<dyn Error>> {
             // What is committed is the next offset to read. On return it is on disk.
             let done = (mail.topic_partition(), mail.next_offset().into());
             waiting.consumer().commit_offsets([done])?;
+        }
+    }
+    // Nobody needs what is done. Deleted it takes no room, and is not sent again if nobody is in the group
+    // for a week and its committed offsets expire. A service that runs on does this once an hour, say.
+    for partition in group.lag(&outbox) {
+        if let Some(done) = partition.committed {
+            let number = partition.partition.partition();
+            outbox.partition(number)?.delete_records(done)?;
         }
     }
     Ok(log.close()?)
