@@ -30,6 +30,12 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("consume: {error}");
+            // What the operating system said, say: an error does not repeat its source.
+            let mut source = error.source();
+            while let Some(cause) = source {
+                eprintln!("  {cause}");
+                source = cause.source();
+            }
             ExitCode::FAILURE
         }
     }

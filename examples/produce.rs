@@ -28,6 +28,12 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("produce: {error}");
+            // What the operating system said, say: an error does not repeat its source.
+            let mut source = error.source();
+            while let Some(cause) = source {
+                eprintln!("  {cause}");
+                source = cause.source();
+            }
             ExitCode::FAILURE
         }
     }
@@ -72,8 +78,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         deliveries.push(producer.send(record)?);
     }
 
-    // Whoever wants to know that his records are on disk flushes, or waits for their deliveries.
-    producer.flush()?;
+    // Whoever has to know that each record is on disk waits for its delivery.
     let mut counts = vec![0_u64; topic.partitions().len()];
     for delivery in &deliveries {
         let partition = usize::try_from(delivery.wait()?.partition)?;
