@@ -142,7 +142,7 @@ pub(crate) enum LogError {
     BufferFull { waited: Duration },
     #[error("not done after {waited:?}; the record may still be written")]
     WaitTimeout { waited: Duration },
-    #[error("the log was opened read-only")]
+    #[error("the log was opened read-only; open it for writing in the process that owns it")]
     ReadOnly,
 }
 

@@ -37,6 +37,7 @@ use crate::topic::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
+#[must_use = "the log is closed when its last EventLog is dropped"]
 pub struct EventLog {
     owned: Arc<Owned>,
 }
@@ -92,8 +93,37 @@ impl EventLog {
         Self::builder().path(path).open()
     }
 
-    /// Opens the log in a directory to read it, beside the process that owns it. Its groups are those of this
-    /// moment: no members, and what was committed by now. More in [`EventLogBuilder::read_only`].
+    /// Opens the log in a directory to read it, beside the process that owns it. More in
+    /// [`EventLogBuilder::read_only`].
+    ///
+    /// Records, and what groups have committed, can be seen once the owner has declared them safe, which it
+    /// does some 50 ms later, or 0.1 ms times the number of partitions that records come to. More records can
+    /// be read as they come; of the groups there is what could be seen at this opening, and no members.
+    ///
+    /// # Examples
+    ///
+    /// Another process watches a topic, from the beginning on.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use topiclog::{EventLog, Record, TopicOptions};
+    ///
+    /// # let directory = std::env::temp_dir().join(format!("topiclog-beside-{}", std::process::id()));
+    /// # let owner = EventLog::open(&directory)?;
+    /// # let topic = owner.create_topic("payment-done", TopicOptions::new())?;
+    /// # topic.producer().send_and_wait(Record::new("paid 10"))?;
+    /// # owner.close()?;
+    /// let log = EventLog::open_read_only(&directory)?;
+    /// let payments = log.topic("payment-done")?;
+    /// let mut reader = log.consumer().assign(&payments.partitions())?;
+    /// reader.seek_to_beginning()?;
+    /// for record in &reader.poll(Duration::from_secs(1))? {
+    ///     println!("{record:?}");
+    /// }
+    /// # assert_eq!(reader.position(payments.partition(0)?.topic_partition())?, 1);
+    /// # std::fs::remove_dir_all(directory)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -272,12 +302,27 @@ impl EventLog {
         ))
     }
 
-    /// The topic of this name, made with `options` if it is not there. The options of one that is there
-    /// are left as they are.
+    /// The topic of this name, made with `options` if it is not there.
+    ///
+    /// A topic that is there keeps the options that it has, whatever is given here. To change them:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use topiclog::{EventLog, TopicOptions};
+    ///
+    /// let log = EventLog::in_memory()?;
+    /// let options = TopicOptions::new().retention(Some(Duration::from_secs(3600)));
+    /// let topic = log.open_or_create_topic("t", options.clone())?;
+    /// if topic.describe().options != options {
+    ///     topic.alter(|_| options.clone())?; // all but the number of partitions
+    /// }
+    /// # Ok::<(), topiclog::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// Those of [`create_topic`](Self::create_topic) but for [`AlreadyExists`](ErrorKind::AlreadyExists).
+    /// Those of [`create_topic`](Self::create_topic) but for [`AlreadyExists`](ErrorKind::AlreadyExists); in
+    /// a log opened read-only [`ReadOnly`](ErrorKind::ReadOnly) only if the topic is not there.
     pub fn open_or_create_topic(
         &self,
         name: impl AsRef<str>,
@@ -286,6 +331,10 @@ impl EventLog {
         let name = name.as_ref();
         match self.create_topic(name, options) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => self.topic(name),
+            Err(error) if error.kind() == ErrorKind::ReadOnly => match self.topic(name) {
+                Err(missing) if missing.kind() == ErrorKind::NotFound => Err(error),
+                found => found,
+            },
             other => other,
         }
     }

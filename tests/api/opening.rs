@@ -15,14 +15,14 @@ fn a_second_open_in_one_process_is_refused_with_the_process_id() {
     let error = refused(EventLog::open(dir.path()), ErrorKind::Busy);
     assert!(error.contains(&std::process::id().to_string()), "{error}");
     log.close().unwrap();
-    EventLog::open(dir.path()).unwrap();
+    drop(EventLog::open(dir.path()).unwrap());
 
     let storage = MemoryStorage::new();
     let log = open_on(storage.clone(), &clock());
     let second = builder(&clock()).storage(storage.clone()).open();
     refused(second, ErrorKind::Busy);
     drop(log);
-    open_on(storage, &clock());
+    drop(open_on(storage, &clock()));
 }
 
 const CHILD: &str = "TOPICLOG_TEST_CHILD_DIRECTORY";
@@ -130,6 +130,16 @@ fn a_reader_beside_the_owner_can_change_nothing() {
         beside.create_topic("u", TopicOptions::new()),
         ErrorKind::ReadOnly,
     );
+    let advice = refused(
+        beside.open_or_create_topic("u", TopicOptions::new()),
+        ErrorKind::ReadOnly,
+    );
+    assert!(
+        advice.contains("in the process that owns it"),
+        "it says what to do: {advice}"
+    );
+    let there = beside.open_or_create_topic("t", TopicOptions::new().partitions(7));
+    assert_eq!(there.unwrap().id(), topic.id());
     refused(beside.delete_topic("t"), ErrorKind::ReadOnly);
     refused(topic.alter(|options| options), ErrorKind::ReadOnly);
     refused(topic.add_partitions(9), ErrorKind::ReadOnly);
@@ -417,5 +427,5 @@ fn a_retention_check_without_a_pause_is_refused_and_nothing_is_made() {
     assert!(storage.files().is_empty());
     let log = builder(&clock()).storage(storage);
     let log = log.retention_check_interval(Duration::from_millis(1));
-    log.open().unwrap();
+    drop(log.open().unwrap());
 }
