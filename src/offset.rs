@@ -6,7 +6,9 @@ use std::ops::{Add, Sub};
 
 /// The number of a record in its partition: 0 for the first, then one more for each.
 ///
-/// An offset is never used for a second record, not after a crash and not after retention. Gaps are
+/// The offset of an acknowledged record is never used for another one, not after retention, and not after
+/// any crash that the topic's [durability](crate::Durability) names. One that it does not name, as the end of
+/// the process at level `Memory`, may take the last records, and then their offsets are given again. Gaps are
 /// legal. Where an offset ends a range it is exclusive: all intervals in this crate are half-open.
 ///
 /// # Examples
@@ -19,7 +21,22 @@ use std::ops::{Add, Sub};
 /// assert_eq!(Offset::new(10) - Offset::new(4), 6);
 /// assert_eq!(Offset::new(7).to_string(), "7");
 /// ```
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+///
+/// With serde it is its number.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    Eq,
+    Hash,
+    Ord,
+    PartialEq,
+    PartialOrd,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[serde(transparent)]
 pub struct Offset(u64);
 
 impl Offset {

@@ -16,7 +16,22 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// let noon = Timestamp::from_millis(1_700_000_000_000);
 /// assert_eq!(noon + Duration::from_secs(1), Timestamp::from_millis(1_700_000_001_000));
 /// ```
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+///
+/// With serde it is the number of its milliseconds.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    Eq,
+    Hash,
+    Ord,
+    PartialEq,
+    PartialOrd,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[serde(transparent)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
@@ -74,6 +89,20 @@ impl From<SystemTime> for Timestamp {
             Ok(after) => Self(millis(after)),
             Err(before) => Self(-millis(before.duration())),
         }
+    }
+}
+
+impl From<Timestamp> for SystemTime {
+    /// A time that the system cannot hold becomes the epoch. On Unix there is none; on Windows, those before
+    /// the year 1601 and after 30827.
+    fn from(timestamp: Timestamp) -> Self {
+        let distance = Duration::from_millis(timestamp.0.unsigned_abs());
+        let time = if timestamp.0 < 0 {
+            UNIX_EPOCH.checked_sub(distance)
+        } else {
+            UNIX_EPOCH.checked_add(distance)
+        };
+        time.unwrap_or(UNIX_EPOCH)
     }
 }
 

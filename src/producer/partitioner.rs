@@ -1,6 +1,7 @@
 //! [`Partitioner`]: which partition a record goes to, and the three that are built in.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use super::murmur2::partition_for_key;
 use crate::convert::to_u64;
@@ -41,6 +42,20 @@ use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 pub trait Partitioner: Debug + Send + Sync + 'static {
     /// The partition of `record`, of so many.
     fn partition(&self, topic: &TopicName, record: &Record<'_>, partitions: u32) -> u32;
+}
+
+/// So that which one it is can be decided at run time.
+impl<P: Partitioner + ?Sized> Partitioner for Box<P> {
+    fn partition(&self, topic: &TopicName, record: &Record<'_>, partitions: u32) -> u32 {
+        (**self).partition(topic, record, partitions)
+    }
+}
+
+/// So that several producers can share one.
+impl<P: Partitioner + ?Sized> Partitioner for Arc<P> {
+    fn partition(&self, topic: &TopicName, record: &Record<'_>, partitions: u32) -> u32 {
+        (**self).partition(topic, record, partitions)
+    }
 }
 
 /// The default: records with a key by its hash, the same as Kafka's Java client's, and records without

@@ -155,6 +155,18 @@ fn round_robin_uses_all_partitions_alike_whatever_the_batches() {
 }
 
 #[test]
+fn a_partitioner_may_be_chosen_at_run_time_and_shared_by_producers() {
+    let (_log, topic, _) = with_topic(4);
+    let chosen: Box<dyn Partitioner> = Box::new(RoundRobin::new());
+    let shared: Arc<dyn Partitioner> = Arc::new(chosen);
+    let producers = [0; 2].map(|_| topic.producer().partitioner(Arc::clone(&shared)));
+    for (number, producer) in (0..8).zip(producers.iter().cycle()) {
+        let at = producer.send_and_wait(Record::new("x")).unwrap();
+        assert_eq!(at.partition, number % 4);
+    }
+}
+
+#[test]
 fn records_without_a_key_gather_in_few_partitions_and_reach_all_in_time() {
     let (_log, topic, _) = with_topic(4);
     let used = || {

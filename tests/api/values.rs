@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use topiclog::{
     Consumer, Deliveries, Delivery, ErrorKind, GroupId, Offset, Record, RoundRobinAssignor,
-    TopicName, TopicOptions, TopicPartition,
+    Timestamp, TopicName, TopicOptions, TopicPartition,
 };
 
 use super::harness::{clock, manual, memory, place, poll, put, refused};
@@ -50,6 +50,30 @@ fn a_group_id_is_found_compared_and_made_by_its_text_and_names_its_group() {
         log.consumer_group(id).unwrap();
     }
     assert_eq!(log.consumer_groups(), ["g"]);
+}
+
+#[test]
+fn offsets_and_timestamps_are_plain_numbers_to_serde() {
+    let export = (Offset::new(42), Timestamp::from_millis(-7));
+    let text = serde_json::to_string(&export).unwrap();
+    assert_eq!(text, "[42,-7]");
+    let read: (Offset, Timestamp) = serde_json::from_str(&text).unwrap();
+    assert_eq!(read, export);
+}
+
+#[test]
+fn a_timestamp_is_a_time_of_the_system_and_back() {
+    let noon = Timestamp::from_millis(1_700_000_000_123);
+    let time = SystemTime::from(noon);
+    assert_eq!(time, UNIX_EPOCH + Duration::from_millis(1_700_000_000_123));
+    for millis in [noon.as_millis(), 0, -1, -1_500] {
+        let timestamp = Timestamp::from_millis(millis);
+        assert_eq!(Timestamp::from(SystemTime::from(timestamp)), timestamp);
+    }
+    // Whether the system can hold them or not.
+    for far in [Timestamp::MIN, Timestamp::MAX] {
+        let _no_panic = SystemTime::from(far);
+    }
 }
 
 #[test]
