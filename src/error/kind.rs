@@ -14,7 +14,8 @@ pub enum ErrorKind {
     /// [`EventLog`](crate::EventLog) is dropped.
     Closed,
     /// Bytes on disk disagree with their checksum: the error names file and position. What lies before
-    /// stays readable; the partition takes no appends until it is repaired.
+    /// stays readable; the partition takes no appends. The way out: copy what can be read into another topic,
+    /// delete this one, and create it anew.
     Corrupt,
     /// This member no longer owns what it acts on: poll again (which rejoins) and go on from there.
     Fenced,
@@ -22,7 +23,8 @@ pub enum ErrorKind {
     /// does fails in this way from then on.
     FencedInstance,
     /// The storage is full, or a quota or descriptor limit is reached: nothing was written; free some
-    /// room and try again.
+    /// room and try again. What [retention](crate::TopicOptions::retention_bytes) would remove goes at once
+    /// with [`run_housekeeping`](crate::EventLog::run_housekeeping), and else up to five minutes later.
     Full,
     /// The caller's own handler failed: the source is its error, the place names the record, which was
     /// not committed. Mend the cause, and go on with that record.

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use topiclog::{ErrorKind, EventLog, Record, TopicOptions};
+use topiclog::storage::SimulatedStorage;
+use topiclog::{ErrorKind, EventLog, Offset, Record, TopicOptions};
 
 use super::harness::{
-    clock, committed, drain, fill, manual, memory, place, poll, put, refused, with_topic,
+    clock, committed, drain, fill, manual, memory, open_on, place, poll, put, refused, texts,
+    with_topic,
 };
 
 #[test]
@@ -247,7 +249,7 @@ fn a_topic_made_anew_has_nothing_of_the_old_one() {
 #[test]
 fn a_topic_made_anew_has_nothing_of_the_old_one_after_opening_again_either() {
     let (storage, clock) = (topiclog::storage::MemoryStorage::new(), clock());
-    let log = super::harness::open_on(storage.clone(), &clock);
+    let log = open_on(storage.clone(), &clock);
     let topic = log.create_topic("t", TopicOptions::new()).unwrap();
     fill(&topic, 0, 5);
     let group = log.consumer_group("g").unwrap();
@@ -317,4 +319,49 @@ fn topics_of_the_crate_itself_are_hidden_and_out_of_reach() {
         .unwrap();
     assert!(poll(&mut all).is_empty());
     assert_eq!(all.assignment(), [place(&topic, 0)]);
+}
+
+/// The way out of damage, as `ErrorKind::Corrupt` describes it.
+#[test]
+fn a_damaged_topic_is_copied_out_deleted_and_made_anew() {
+    let (storage, clock) = (SimulatedStorage::new(), clock());
+    let log = open_on(storage.clone(), &clock);
+    let options = TopicOptions::new();
+    let topic = log.create_topic("t", options.clone()).unwrap();
+    let ends = ["a", "b", "c"].map(|value| {
+        put(&topic, 0, value);
+        topic.partition(0).unwrap().size_bytes()
+    });
+    let storage = storage.kill();
+    let file = "topics/t/0/00000000000000000000.log";
+    // The last byte but one of the second record.
+    storage.flip_bit(file, 8 * (ends[1] - 2)).unwrap();
+    let log = open_on(storage.clone(), &clock);
+    assert_eq!(log.recovery_report().damaged().count(), 1);
+    let topic = log.topic("t").unwrap();
+    refused(
+        topic.producer().send_and_wait(Record::new("d")),
+        ErrorKind::Corrupt,
+    );
+
+    let saved = log.create_topic("saved", options.clone()).unwrap();
+    let partition = topic.partition(0).unwrap();
+    for records in partition.scan(Offset::ZERO).map_while(Result::ok) {
+        let copies = records.iter().map(|record| record.to_record());
+        saved.producer().send_all(copies).unwrap().wait().unwrap();
+    }
+    log.delete_topic("t").unwrap();
+    let anew = log.create_topic("t", options).unwrap();
+    assert_eq!(put(&anew, 0, "d"), 0);
+    log.close().unwrap();
+    let log = open_on(storage, &clock);
+    assert_eq!(log.recovery_report().damaged().count(), 0);
+    let read = |name| {
+        let partition = log.topic(name).unwrap().partition(0).unwrap();
+        texts(&partition.read(Offset::ZERO).unwrap())
+    };
+    assert_eq!(
+        (read("saved"), read("t")),
+        (vec!["a".into()], vec!["d".into()])
+    );
 }
