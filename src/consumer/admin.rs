@@ -33,8 +33,8 @@ use crate::topic::{Partition, Topic};
 /// let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
 /// let group = log.consumer_group("notifications")?.options(options);
 /// let (mut first, mut second) = (group.subscribe([&payments])?, group.subscribe([&payments])?);
-/// first.poll(std::time::Duration::ZERO)?;
-/// second.poll(std::time::Duration::ZERO)?;
+/// let _joined = first.poll(std::time::Duration::ZERO)?;
+/// let _joined = second.poll(std::time::Duration::ZERO)?;
 /// assert_eq!(first.assignment().len() + second.assignment().len(), 3);
 /// # Ok::<(), topiclog::Error>(())
 /// ```

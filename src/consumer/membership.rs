@@ -391,10 +391,10 @@ impl Consumer {
     /// let topic = log.create_topic("here", TopicOptions::new())?;
     /// let mut consumer = log.consumer_group("g")?.subscribe([&topic])?;
     /// consumer.subscribe_by_name([TopicName::new("here")?, TopicName::new("to-come")?])?;
-    /// consumer.poll(std::time::Duration::ZERO)?;
+    /// let _joined = consumer.poll(std::time::Duration::ZERO)?;
     /// assert_eq!(consumer.assignment().len(), 1);
     /// log.create_topic("to-come", TopicOptions::new())?;
-    /// consumer.poll(std::time::Duration::ZERO)?;
+    /// let _rebalanced = consumer.poll(std::time::Duration::ZERO)?;
     /// assert_eq!(consumer.assignment().len(), 2);
     /// # Ok::<(), topiclog::Error>(())
     /// ```
@@ -554,7 +554,7 @@ impl Consumer {
     /// # let log = EventLog::in_memory()?;
     /// # let topic = log.create_topic("t", TopicOptions::new())?;
     /// let mut consumer = log.consumer_group("g")?.subscribe([&topic])?;
-    /// consumer.poll(std::time::Duration::ZERO)?;
+    /// let _joined = consumer.poll(std::time::Duration::ZERO)?;
     /// let metadata = consumer.group_metadata()?;
     /// assert_eq!(metadata.group_id.as_str(), "g");
     /// assert_eq!(metadata.member_id.as_ref(), consumer.member_id());
