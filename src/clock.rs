@@ -20,9 +20,9 @@ pub trait Clock: Debug + Send + Sync + 'static {
     /// The time since some fixed point; never decreases.
     fn monotonic(&self) -> Duration;
 
-    /// Whether time passes by itself. If it does not, nothing is gained by waiting for a deadline: a
-    /// blocking call returns once there is nothing to do, and every record is stamped by a read of its
-    /// own instead of one per batch.
+    /// Whether time stands still until somebody moves it. If it does, nothing is gained by waiting for a
+    /// deadline: a blocking call returns once there is nothing to do, and every record is stamped by a read
+    /// of its own instead of one per batch. Defaults to `false`: time passes by itself.
     fn is_manual(&self) -> bool {
         false
     }

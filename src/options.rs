@@ -179,7 +179,7 @@ impl TopicOptions {
     /// It is a goal, not a promise: the record is written at the first look of the housekeeping, which looks
     /// every 2.5 ms, after so long has passed since it was first seen there. As long as waiting senders or
     /// consumers at the end write what is sent, the housekeeping looks less often, and what nobody needs may
-    /// lie for 50 ms. Who needs to be sure waits. A log without a housekeeping thread, as one in memory,
+    /// lie for 50 ms. To be sure, wait for the record. A log without a housekeeping thread, as one in memory,
     /// looks only when it is [told to](crate::EventLog::run_housekeeping).
     pub const fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
@@ -195,6 +195,11 @@ impl TopicOptions {
 
     /// How many bytes each partition keeps at least, once it has them; `None`, the default, is all.
     /// Kafka: `retention.bytes`: the oldest segment goes while the rest still has that much.
+    ///
+    /// It is applied every five minutes, and a partition may grow without bound in between. On a small disk
+    /// lower [`retention_check_interval`](crate::EventLogBuilder::retention_check_interval), or call
+    /// [`run_housekeeping`](crate::EventLog::run_housekeeping) when it gets tight. Only whole segments go,
+    /// so lower [`segment_bytes`](Self::segment_bytes) too.
     pub const fn retention_bytes(mut self, bytes: Option<u64>) -> Self {
         self.retention_bytes = bytes;
         self
