@@ -215,7 +215,7 @@ impl EventLogBuilder {
     /// that reads, or says what there is, looks first how far the owner has come. So handles and consumers go
     /// on, and a topic gets the partitions that the owner adds; a consumer reads those it was given. Whoever
     /// reads a topic that the owner has deleted, or made again, is told that it is not found. Groups, and
-    /// what they have committed, are those of the opening.
+    /// what they have committed, are those that could be seen at the opening.
     pub fn read_only(mut self) -> Self {
         self.read_only = true;
         self
