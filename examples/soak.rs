@@ -112,7 +112,8 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            println!("FAILED {error}");
+            // What it came from too, which `Debug` shows.
+            println!("FAILED {error:?}");
             ExitCode::FAILURE
         }
     }
