@@ -359,7 +359,8 @@ fn a_failed_sync_poisons_the_partition_and_is_never_repeated() {
         "readers stop at what is durable"
     );
     assert_eq!(common::contents(&partition).unwrap().len(), 3);
-    log.close().unwrap();
+    let closed = log.close().unwrap_err();
+    assert_eq!(closed.kind(), ErrorKind::Poisoned, "not all is on disk");
     // What the failed sync left in the cache is written anew before it counts.
     let log = common::open(&storage, &clock());
     assert_eq!(log.recovery_report().damaged().count(), 0);

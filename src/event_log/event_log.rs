@@ -418,11 +418,12 @@ impl EventLog {
     ///
     /// On return without an error everything that was acknowledged is on disk, whatever the durability of its
     /// topic, but for what earlier errors have told of: a write that failed at level
-    /// [`Memory`](crate::Durability::Memory), a partition that is poisoned.
+    /// [`Memory`](crate::Durability::Memory).
     ///
     /// # Errors
     ///
-    /// The last failure; the log is closed all the same.
+    /// The last failure; the log is closed all the same. [`Poisoned`](ErrorKind::Poisoned) if a partition is:
+    /// what it acknowledged below level `Disk` may not be on disk.
     pub fn close(&self) -> Result<(), Error> {
         self.owned.close()
     }

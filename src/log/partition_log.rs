@@ -13,7 +13,7 @@ use super::recovery::{CleanMark, recover};
 use super::report::Recovery;
 use super::segment::{Segment, Segments};
 use super::writer::{NotSynced, Writer, Written};
-use crate::error::{Error, LogError};
+use crate::error::{Error, ErrorKind, LogError};
 use crate::name::TopicPartition;
 use crate::offset::Offset;
 use crate::options::{Durability, TopicOptions};
@@ -359,12 +359,12 @@ impl Log {
     /// which the next open knows that nothing has to be scanned; none if the log cannot vouch for it.
     pub(crate) fn close(&self) -> Result<Option<CleanMark>, Error> {
         // First nothing more is accepted: what is settled then is all there is.
-        let refused = {
+        let refusal = {
             let mut queue = self.queue.lock();
-            let refused = queue.refusal.is_some();
+            let refusal = queue.refusal.clone();
             let error = self.in_partition(LogError::Closed.into());
             queue.refuse(error, Refusal::Closed);
-            refused
+            refusal
         };
         let flushed = self.flush();
         {
@@ -378,8 +378,11 @@ impl Log {
         self.listeners.notify();
         // Whoever removes records now would do so in a directory that may soon be somebody else's.
         let _retention = self.retention.lock();
-        if refused || self.read_only {
-            return flushed.map(|()| None);
+        if refusal.is_some() || self.read_only {
+            flushed?;
+            // Then not all that it has is on disk.
+            let poisoned = refusal.filter(|error| error.kind() == ErrorKind::Poisoned);
+            return poisoned.map_or(Ok(None), Err);
         }
         let (segment, end) = {
             let _alone = self.beside.lock();

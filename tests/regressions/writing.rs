@@ -284,7 +284,7 @@ fn a_panic_of_whoever_writes_poisons_the_partition_and_nobody_waits() {
             let refused = producer.send(record()).unwrap_err();
             assert_eq!(refused.error().kind(), ErrorKind::Poisoned);
             topic.flush().unwrap();
-            log.close().unwrap();
+            assert_eq!(log.close().unwrap_err().kind(), ErrorKind::Poisoned);
         }
         done.send(()).unwrap();
     });
