@@ -1,6 +1,7 @@
 //! [`EventLog`]: the owning handle.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -65,9 +66,9 @@ impl Owned {
         if let Some(mut thread) = thread {
             thread.stop();
         }
-        let closed = self.catalog.close();
+        let closed = catch_unwind(AssertUnwindSafe(|| self.catalog.close()));
         self.groups.wake_all();
-        closed
+        closed.unwrap_or_else(|panic| resume_unwind(panic))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -628,13 +629,15 @@ impl Catalog {
             return Ok(());
         }
         let mut marks = Vec::new();
-        let mut failure = None;
+        let (mut failure, mut panic) = (None, None);
         for topic in self.list() {
             for log in topic.logs() {
-                match log.close() {
-                    Ok(Some(mark)) => marks.push((topic.id, log.partition().partition(), mark)),
-                    Ok(None) => {}
-                    Err(error) => failure = Some(error),
+                // What a storage of the user's does under one of them is not to keep the others open.
+                match catch_unwind(AssertUnwindSafe(|| log.close())) {
+                    Ok(Ok(Some(mark))) => marks.push((topic.id, log.partition().partition(), mark)),
+                    Ok(Ok(None)) => {}
+                    Ok(Err(error)) => failure = Some(error),
+                    Err(caught) => panic = Some(caught),
                 }
             }
         }
@@ -651,6 +654,9 @@ impl Catalog {
             failure = failure.or_else(|| left.err());
         }
         *self.owner.0.lock() = None;
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
         failure.map_or(Ok(()), Err)
     }
 }

@@ -1,10 +1,12 @@
 //! Bugs of closing.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use topiclog::storage::{Fault, MemoryStorage, OperationKind, SimulatedStorage, Survival};
 use topiclog::{Durability, EventLog, Housekeeping, Offset, Record, TopicOptions};
 
+use super::acts::Acts;
 use super::common::{self, clock, record};
 use super::{EIO, ENOSPC, is_damaged, log_with, reopened, send, whole};
 
@@ -102,4 +104,32 @@ fn a_topic_that_is_found_after_a_clean_close_survives_a_power_cut() {
         assert_eq!(after.topic("t").is_ok(), there, "operation {operation}");
     }
     assert!(found > 0, "no failure left a topic behind");
+}
+
+/// A storage that panicked while one partition was closed left the others open, consumers asleep, and the
+/// directory locked as long as anybody had a handle.
+#[test]
+fn a_panic_while_one_partition_is_closed_leaves_none_open() {
+    let simulated = SimulatedStorage::new();
+    let storage = Acts::on(&simulated);
+    let log = common::try_open(storage.clone(), &clock()).unwrap();
+    let options = TopicOptions::new().partitions(3).durability(Durability::Os);
+    let topic = log.create_topic("t", options).unwrap();
+    for partition in 0..3 {
+        let record = Record::new("x").partition(partition);
+        topic.producer().send_and_wait(record).unwrap();
+    }
+    storage.before_sync(|| panic!("the storage panics"));
+    catch_unwind(AssertUnwindSafe(|| log.close())).unwrap_err();
+    let crashed = simulated.crash(Survival::Nothing, 0);
+    let (log, kept) = (
+        common::open(&simulated, &clock()),
+        common::open(&crashed, &clock()),
+    );
+    for log in [log, kept] {
+        let topic = log.topic("t").unwrap();
+        let ends = topic.partitions().into_iter();
+        let kept = ends.filter(|it| it.offsets().log_end == 1).count();
+        assert!(kept >= 2, "{kept} of 3");
+    }
 }
