@@ -156,7 +156,7 @@ impl GroupBuilder {
     /// topics are left out, and those at whose names it panics.
     ///
     /// It is called with the group locked, by whoever makes or deletes a topic: it must always say the
-    /// same of a name, and must not call into the event log.
+    /// same of a name, and must neither call into the event log nor be what keeps it open.
     ///
     /// # Errors
     ///
