@@ -183,11 +183,7 @@ impl Consumer {
         self.auto_commit(now)?;
         loop {
             self.check_undisturbed()?;
-            if let Err(error) = self.reconcile(told) {
-                // Where it begins in what it has gained is decided by this poll all the same.
-                self.resolve_all();
-                return Err(error);
-            }
+            self.reconcile(told)?;
             if self.membership.is_none() && self.by_place.is_empty() {
                 // Its listener has left the group.
                 return Ok(Records::default());

@@ -175,6 +175,8 @@ impl Consumer {
                 }
             }
         }
+        // Where it begins in what it has gained is decided now, also if the poll fails.
+        self.resolve_all();
         failure.into_result()
     }
 

@@ -430,6 +430,9 @@ impl Log {
         drop(queue);
         woken.iter().for_each(Thread::unpark);
         self.listeners.notify();
+        self.segments()
+            .iter()
+            .for_each(|segment| segment.note_removed());
         drop(self.beside.lock());
         drop(self.retention.lock());
         drop(self.writer.lock());

@@ -206,9 +206,11 @@ impl Log {
                     if to_u64(needed) > left || filled.len() < size {
                         return Err(self.damaged(at, from, cut_short()));
                     }
-                    wanted = needed;
                     match self.check_if_large(at, needed, buffer)? {
-                        Ok(()) => continue,
+                        Ok(()) => {
+                            wanted = needed;
+                            continue;
+                        }
                         Err(error) => error,
                     }
                 }

@@ -363,15 +363,18 @@ impl Segment {
             .walk(&*file, length)
             .map_err(|error| Error::storage("read a segment", &self.path, error))?;
         let mut state = self.state.lock();
-        if index.length < length && state.looks == looks && state.file.is_none() {
+        let sealed = state.file.is_none();
+        if !sealed || length != self.length() {
+            // Only a part of it, or as much as there was.
+            return Ok(index);
+        }
+        if index.length < length && state.looks == looks {
             // The file could not be cut to its length when it was sealed.
             state.indexed_from = index.length;
             self.set_length(index.length);
         }
-        let sealed = state.file.is_none();
         drop(state);
-        let is_whole = index.end_offset != Offset::MAX;
-        if self.saves_index && sealed && is_whole {
+        if self.saves_index && index.end_offset != Offset::MAX {
             self.write_index(storage, &index);
         }
         Ok(index)
@@ -423,10 +426,8 @@ impl Segment {
         self.save_index(storage);
         let mut state = self.state.lock();
         state.file = None;
-        if state.indexed_from == START {
-            state.entries = Vec::new();
-            state.indexed_from = self.length();
-        }
+        state.entries = Vec::new();
+        state.indexed_from = self.length();
     }
 
     /// Writes the index file if all of it is known.
@@ -454,6 +455,9 @@ impl Segment {
     }
 
     fn write_index(&self, storage: &dyn Storage, index: &IndexFile) {
+        if self.state.lock().removed {
+            return;
+        }
         let temporary = self
             .directory
             .join(format!("{}.tmp", index_name(self.base_offset)));
@@ -470,9 +474,14 @@ impl Segment {
         }
     }
 
+    /// Takes note that its files are on their way out.
+    pub(super) fn note_removed(&self) {
+        self.state.lock().removed = true;
+    }
+
     /// Removes the segment and its index: each, even if the other stays. Whoever is reading it may go on.
     pub(super) fn remove(&self, storage: &dyn Storage) -> Result<(), Error> {
-        self.state.lock().removed = true;
+        self.note_removed();
         let index = self.remove_index(storage);
         remove(storage, &self.path).and(index)
     }

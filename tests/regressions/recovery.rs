@@ -411,7 +411,12 @@ fn a_segment_in_which_the_log_went_on_has_an_index_once_it_is_sealed() {
         if killed {
             // Nobody knows what lies before the crash until somebody asks.
             assert!(!partition.read(Offset::new(1)).unwrap().is_empty());
-            assert!(length() > 48, "{}", length());
+            // Behind the magic, the version and the checksum: its end, and its length in bytes.
+            let index = storage.read_file(Path::new(SEGMENT)).unwrap();
+            assert!(index.len() > 48);
+            assert_eq!(index[16..24], batches.to_le_bytes());
+            let (_, sealed) = segments(&storage).remove(0);
+            assert_eq!(index[24..32], sealed.to_le_bytes());
         } else {
             assert_eq!(length(), whole(batches));
         }
