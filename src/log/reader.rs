@@ -284,8 +284,12 @@ impl Log {
         while next < high_watermark && end < read.len() {
             match batches.step() {
                 Frame::Batch(batch) => {
-                    end += batch.len();
                     let header = batch.header();
+                    if next > from && header.base_offset < next {
+                        // Only the first may begin with what was not asked for. What was read is served.
+                        break;
+                    }
+                    end += batch.len();
                     if header.end_offset() <= from {
                         skipped = end;
                         continue;
