@@ -285,8 +285,11 @@ impl Log {
             match batches.step() {
                 Frame::Batch(batch) => {
                     let header = batch.header();
-                    if next > from && header.base_offset < next {
-                        // Only the first may begin with what was not asked for. What was read is served.
+                    let follows =
+                        header.base_offset == next || (header.base_offset > next && header.skips());
+                    if next > from && !(follows && header.end_offset() <= high_watermark) {
+                        // Only the first may begin before what was asked for. What comes before a wrong one
+                        // is served; the next read begins with it.
                         break;
                     }
                     end += batch.len();
