@@ -15,7 +15,7 @@ use super::writer::ScanFrom;
 use crate::convert::{saturating_usize, to_u64};
 use crate::error::Error;
 use crate::offset::Offset;
-use crate::storage::{OpenMode, StorageFile, read_exact_at, write_all_at};
+use crate::storage::{OpenMode, StorageFile, fill_file_durably, read_exact_at, write_all_at};
 
 /// Cuts off a torn tail and makes the rest safe to build on.
 pub(super) fn mend(
@@ -108,10 +108,7 @@ fn cut(place: &Place, segment: &Found, position: u64) -> Result<Option<String>, 
     let end = end_of_bytes(&*file, position, segment.length).map_err(fail)?;
     let mut name = None;
     if end > position {
-        let mut names = (0..).map(|earlier| cut_name(segment.base, position, earlier));
-        let keeps = |name: &String| keep(place, &*file, position..end, name).transpose();
-        let kept = names.find_map(|name| keeps(&name).map(|kept| kept.map(|()| name)));
-        name = kept.transpose().map_err(fail)?;
+        name = Some(keep(place, segment.base, &*file, position..end).map_err(fail)?);
     }
     // It was made of what is cut off here. Should it stay, it is checked before it is believed.
     let _cache = place
@@ -151,35 +148,33 @@ fn end_of_bytes(file: &dyn StorageFile, position: u64, length: u64) -> io::Resul
     Ok(position)
 }
 
-/// Copies a part of a segment into a file of its own, which after a power cut is there whole or not at all.
-/// `None` if an earlier recovery has kept something else there.
+/// Copies a part of a segment into a file of its own, which after a power cut is there whole or not at all,
+/// unless an earlier recovery has done so and was cut short. Returns its name.
 fn keep(
     place: &Place,
+    base: Offset,
     segment: &dyn StorageFile,
     part: Range<u64>,
-    name: &str,
-) -> io::Result<Option<()>> {
-    let storage = &*place.storage;
-    match storage.open(&place.directory.join(name), OpenMode::Read) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        kept => {
-            // If it is the same, that recovery was cut short.
-            let same = is_same(segment, &*kept?, part)?;
-            storage.sync_dir(&place.directory)?;
-            return Ok(same.then_some(()));
+) -> io::Result<String> {
+    let (storage, directory) = (&*place.storage, &place.directory);
+    let mut earlier = 0;
+    loop {
+        let name = cut_name(base, part.start, earlier);
+        match storage.open(&directory.join(&name), OpenMode::Read) {
+            Ok(kept) if is_same(segment, &*kept, part.clone())? => {
+                storage.sync_dir(directory)?;
+                return Ok(name);
+            }
+            // What that one has kept stays.
+            Ok(_) => earlier += 1,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let fill = |file: &dyn StorageFile| copy(segment, file, part.clone(), part.start);
+                fill_file_durably(storage, directory, &name, fill)?;
+                return Ok(name);
+            }
+            Err(error) => return Err(error),
         }
     }
-    let temporary = place.directory.join(format!("{name}.tmp"));
-    match storage.remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let file = storage.open(&temporary, OpenMode::CreateNew)?;
-    copy(segment, &*file, part.clone(), part.start)?;
-    file.sync_all()?;
-    storage.rename(&temporary, &place.directory.join(name))?;
-    storage.sync_dir(&place.directory)?;
-    Ok(Some(()))
 }
 
 /// Whether a file holds a part of a segment and nothing else.

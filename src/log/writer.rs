@@ -117,6 +117,13 @@ struct Unsynced {
     file: Arc<dyn StorageFile>,
 }
 
+impl Unsynced {
+    fn sync(&self) -> Result<(), Error> {
+        let fail = |error| Error::storage("sync", self.segment.path(), error);
+        self.file.sync_data().map_err(fail)
+    }
+}
+
 /// What an append has done besides, whether it succeeded or not.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
@@ -446,9 +453,8 @@ impl Writer {
     fn sync_oldest(&mut self) -> Result<(), Error> {
         self.check_syncs()?;
         self.sync_failed = true;
-        if let Some(Unsynced { segment, file }) = self.unsynced.pop_front() {
-            let fail = |error| Error::storage("sync", segment.path(), error);
-            file.sync_data().map_err(fail)?;
+        if let Some(oldest) = self.unsynced.pop_front() {
+            oldest.sync()?;
         }
         self.sync_failed = false;
         Ok(())
@@ -457,9 +463,8 @@ impl Writer {
     /// Syncs only the sealed segments, and the names of all, so that no scan need begin before the active
     /// one.
     fn sync_sealed(&mut self, place: &Place) -> Result<(), Error> {
-        for Unsynced { segment, file } in self.unsynced.drain(..) {
-            let fail = |error| Error::storage("sync", segment.path(), error);
-            file.sync_data().map_err(fail)?;
+        for unsynced in self.unsynced.drain(..) {
+            unsynced.sync()?;
         }
         if self.unsynced_names {
             place.sync_directory()?;
