@@ -80,6 +80,10 @@ impl Failure {
         self.panic.get_or_insert(payload);
     }
 
+    fn is_noted(&self) -> bool {
+        self.error.is_some() || self.panic.is_some()
+    }
+
     /// The first error; a panic goes on instead.
     fn into_result(self) -> Result<(), Error> {
         if let Some(payload) = self.panic {
@@ -175,8 +179,10 @@ impl Consumer {
                 }
             }
         }
-        // Where it begins in what it has gained is decided now, also if the poll fails.
-        self.resolve_all();
+        if failure.is_noted() {
+            // The poll ends here, and where it begins in what it has gained is decided by it all the same.
+            self.resolve_all();
+        }
         failure.into_result()
     }
 
