@@ -19,7 +19,9 @@ use std::collections::BTreeMap;
 use std::error::Error;
 
 use serde::Deserialize;
-use topiclog::{ErrorKind, EventLog, KeyHash, Partitioner, Record, Timestamp, Topic, TopicOptions};
+use topiclog::{
+    Deliveries, ErrorKind, EventLog, KeyHash, Partitioner, Record, Timestamp, Topic, TopicOptions,
+};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -75,7 +77,8 @@ fn produce(payments: &Topic) -> Result<()> {
         .iter()
         .map(|partition| (partition.number(), partition.offsets().log_end));
     let mut there: BTreeMap<u32, u64> = ends.map(|(number, end)| (number, end.value())).collect();
-    let (producer, partitioner, mut sent) = (payments.producer(), KeyHash::new(), Vec::new());
+    let (producer, partitioner) = (payments.producer(), KeyHash::new());
+    let mut sent = Deliveries::default();
     for line in PAYMENTS.lines() {
         let payment: Payment = serde_json::from_str(line)?;
         let time = Timestamp::from_millis(payment.time);
@@ -88,9 +91,7 @@ fn produce(payments: &Topic) -> Result<()> {
         *left = left.saturating_sub(1);
     }
     // Nobody has waited so far. From here on each of them is on disk.
-    for delivery in &sent {
-        delivery.wait()?;
-    }
+    sent.wait()?;
     println!(
         "\n{} payments sent, {} were there already.",
         sent.len(),

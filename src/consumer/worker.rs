@@ -37,14 +37,14 @@ use crate::topic::Records;
 /// ```
 /// use std::error::Error;
 /// use topiclog::{
-///     ConsumerOptions, Delivery, EventLog, OffsetReset, PartitionHandler, Producer, Record, RecordRef,
+///     ConsumerOptions, Deliveries, EventLog, OffsetReset, PartitionHandler, Producer, Record, RecordRef,
 ///     TopicOptions,
 /// };
 ///
 /// struct Receipts {
 ///     producer: Producer,
 ///     number: u64,
-///     sent: Vec<Delivery>,
+///     sent: Deliveries,
 /// }
 ///
 /// impl PartitionHandler for Receipts {
@@ -57,10 +57,7 @@ use crate::topic::Records;
 ///
 ///     // Each of them: `Producer::flush` does not tell of a write that had failed before it was called.
 ///     fn flush(&mut self) -> Result<(), Box<dyn Error + Send + Sync>> {
-///         for delivery in self.sent.drain(..) {
-///             delivery.wait()?;
-///         }
-///         Ok(())
+///         Ok(std::mem::take(&mut self.sent).wait()?)
 ///     }
 /// }
 ///
@@ -73,7 +70,7 @@ use crate::topic::Records;
 /// let group = log.consumer_group("receipts")?.options(options);
 /// let workers = group.workers(3).subscribe([&payments])?.until_drained();
 /// workers.run_by_partition(|_| {
-///     Ok(Receipts { producer: receipts.producer(), number: 0, sent: Vec::new() })
+///     Ok(Receipts { producer: receipts.producer(), number: 0, sent: Deliveries::default() })
 /// })?;
 /// assert_eq!(receipts.partition(0)?.offsets().log_end, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())

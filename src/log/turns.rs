@@ -17,13 +17,18 @@ use crate::options::Durability;
 use crate::sync::{MutexGuard, park, park_timeout};
 
 impl Log {
+    /// The time by which waits are measured.
+    pub(crate) fn monotonic(&self) -> Duration {
+        self.place.clock.monotonic()
+    }
+
     /// Waits until a batch is acknowledged, and does the work if nobody else is at it.
     pub(crate) fn wait(
         &self,
         ticket: &Ticket,
         timeout: Option<Duration>,
     ) -> Result<Acknowledged, Error> {
-        let start = timeout.map(|_| self.place.clock.monotonic());
+        let start = timeout.map(|_| self.monotonic());
         let (mut came, mut gathered, mut yielded, mut slept) = (false, false, false, false);
         loop {
             if let Some(outcome) = ticket.outcome() {
@@ -96,7 +101,7 @@ impl Log {
     fn let_others_run(&self, at_most: Duration, until: impl Fn() -> bool) {
         // A clock that a test holds still would not tell how long it takes.
         if !self.place.manual_clock {
-            let now = || self.place.clock.monotonic();
+            let now = || self.monotonic();
             self.accumulator.yielding.until(at_most, now, until);
         }
     }
@@ -121,13 +126,13 @@ impl Log {
             }
         };
         loop {
-            let passed = self.place.clock.monotonic().saturating_sub(start);
+            let passed = self.monotonic().saturating_sub(start);
             park_timeout(timeout.saturating_sub(passed));
             if ticket.outcome().is_some() {
                 return Ok(());
             }
             let _queue = self.queue.lock();
-            let passed = self.place.clock.monotonic().saturating_sub(start);
+            let passed = self.monotonic().saturating_sub(start);
             // A clock that a test holds still must not make this wait for ever.
             let over = passed >= timeout || self.place.manual_clock;
             // Whoever is being woken may have others to wake: he is not to go without.

@@ -93,10 +93,27 @@ impl Delivery {
     }
 }
 
-/// Records that were sent together: wait for them, or let them go.
+/// Records that were sent: wait for all of them, or let them go.
 ///
-/// Made by [`Producer::send_all`](crate::Producer::send_all). For the place of every single record, use
-/// [`send`](crate::Producer::send).
+/// Made by [`Producer::send_all`](crate::Producer::send_all), or collected from single deliveries, of which
+/// it keeps what those of one batch share. Where each record went, only its own [`Delivery`] tells.
+///
+/// # Examples
+///
+/// ```
+/// use topiclog::{Deliveries, EventLog, Record, TopicOptions};
+///
+/// let log = EventLog::in_memory()?;
+/// let topic = log.create_topic("t", TopicOptions::new())?;
+/// let producer = topic.producer();
+/// let mut sent = Deliveries::default();
+/// for line in ["one", "two"] {
+///     sent.push(producer.send(Record::new(line))?);
+/// }
+/// sent.wait()?;
+/// assert_eq!(topic.partition(0)?.offsets().high_watermark, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Deliveries {
     /// One per batch, in the order of the records.
@@ -115,6 +132,15 @@ impl Deliveries {
         self.count == 0
     }
 
+    /// Takes one more record to wait for.
+    pub fn push(&mut self, delivery: Delivery) {
+        self.count += 1;
+        let last = self.tickets.last();
+        if !last.is_some_and(|last| Arc::ptr_eq(last, &delivery.ticket)) {
+            self.tickets.push(delivery.ticket);
+        }
+    }
+
     /// Waits until all records are acknowledged at their topic's durability, or have failed.
     ///
     /// # Durability
@@ -126,12 +152,32 @@ impl Deliveries {
     /// The first failure among them, as [`Delivery::wait`] tells it. The records of other batches may
     /// have been written all the same.
     pub fn wait(&self) -> Result<(), Error> {
-        let mut result = Ok(());
+        self.wait_at_most(None)
+    }
+
+    /// Waits as [`wait`](Self::wait) does, but at most so long, over all, for somebody else who is writing.
+    ///
+    /// # Errors
+    ///
+    /// [`Timeout`](crate::ErrorKind::Timeout) if of some it is still not known, and none before them has
+    /// failed; ask again. Else those of [`wait`](Self::wait).
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<(), Error> {
+        self.wait_at_most(Some(timeout))
+    }
+
+    fn wait_at_most(&self, timeout: Option<Duration>) -> Result<(), Error> {
+        let (mut left, mut result) = (timeout, Ok(()));
         // From the last: whoever waits for a batch writes those before it too, all at once.
         for ticket in self.tickets.iter().rev() {
-            if let Err(error) = ticket.log().wait(ticket, None) {
+            let log = ticket.log();
+            let before = timeout.map(|_| log.monotonic());
+            if let Err(error) = log.wait(ticket, left) {
                 result = Err(error);
             }
+            let passed = before.map(|before| log.monotonic().saturating_sub(before));
+            left = left
+                .zip(passed)
+                .map(|(left, passed)| left.saturating_sub(passed));
         }
         result
     }
@@ -160,5 +206,21 @@ impl Deliveries {
             }
         }
         Some(result)
+    }
+}
+
+impl Extend<Delivery> for Deliveries {
+    fn extend<I: IntoIterator<Item = Delivery>>(&mut self, deliveries: I) {
+        deliveries
+            .into_iter()
+            .for_each(|delivery| self.push(delivery));
+    }
+}
+
+impl FromIterator<Delivery> for Deliveries {
+    fn from_iter<I: IntoIterator<Item = Delivery>>(deliveries: I) -> Self {
+        let mut all = Self::default();
+        all.extend(deliveries);
+        all
     }
 }

@@ -107,6 +107,12 @@ fn whoever_waits_behind_a_slow_disk_may_give_up_and_ask_again() {
         let large = vec![7; 6000];
         let behind = producer.send(Record::new(&large)).unwrap();
         refused(behind.wait_timeout(Duration::ZERO), ErrorKind::Timeout);
+        let all: Deliveries = [&behind, &behind].into_iter().cloned().collect();
+        assert_eq!(all.len(), 2);
+        refused(
+            all.wait_timeout(Duration::from_millis(1)),
+            ErrorKind::Timeout,
+        );
         let error = producer.send(Record::new(&large)).unwrap_err();
         assert_eq!(error.error().kind(), ErrorKind::Timeout);
         assert_eq!(error.record().value_bytes(), Some(&large[..]));
@@ -114,6 +120,7 @@ fn whoever_waits_behind_a_slow_disk_may_give_up_and_ask_again() {
         assert_eq!(error.error().kind(), ErrorKind::Timeout);
         go.send(()).unwrap();
         assert_eq!(slow.join().unwrap().unwrap().offset, 0);
+        all.wait_timeout(Duration::MAX).unwrap();
         assert_eq!(behind.wait_timeout(Duration::MAX).unwrap().offset, 1);
         assert_eq!(
             producer.send_and_wait(Record::new(&large)).unwrap().offset,
@@ -137,6 +144,30 @@ fn of_records_sent_together_nothing_is_told_before_all_is_known_and_then_the_fir
     let waited = together.wait().unwrap_err();
     let told = together.try_result().unwrap().unwrap_err();
     assert_eq!((told.kind(), told.partition()), (waited.kind(), Some(1)));
+}
+
+#[test]
+fn single_deliveries_are_waited_for_together_and_the_first_failure_is_told() {
+    let storage = SimulatedStorage::new();
+    let log = builder(&clock()).storage(storage.clone()).open().unwrap();
+    let topic = log
+        .create_topic("t", TopicOptions::new().partitions(2))
+        .unwrap();
+    let send = |partition| topic.producer().send(Record::new("x").partition(partition));
+    topic
+        .producer()
+        .send_and_wait(Record::new("x").partition(0))
+        .unwrap();
+    let all: Result<Deliveries, _> = [0, 1, 1, 0].map(send).into_iter().collect();
+    let mut all = all.unwrap();
+    all.push(send(0).unwrap());
+    assert_eq!(all.len(), 5);
+    all.wait().unwrap();
+    assert!(matches!(all.try_result(), Some(Ok(()))));
+    all.extend([send(1).unwrap(), send(0).unwrap()]);
+    storage.fail(Fault::error(5).only(OperationKind::Sync).forever());
+    assert_eq!(all.wait().unwrap_err().partition(), Some(1));
+    assert_eq!(all.try_result().unwrap().unwrap_err().partition(), Some(1));
 }
 
 /// What the documentation says of a log in memory: nothing is written by itself, whatever time passes.
