@@ -17,21 +17,15 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::Place;
+use super::document::{read_document, write_document};
 use crate::error::Error;
-use crate::format::{
-    CHECKPOINT_BYTES, Checkpoint, Document, DocumentKind, Identity, open_document, seal_document,
-};
+use crate::format::{CHECKPOINT_BYTES, Checkpoint, Document, DocumentKind};
 use crate::offset::Offset;
-use crate::storage::{
-    EntryKind, OpenMode, Storage, read_all, read_up_to_at, write_all_at, write_file_durably,
-};
+use crate::storage::{EntryKind, OpenMode, read_up_to_at, write_all_at};
 
 pub(super) const START_OFFSET: &str = "start-offset";
 pub(super) const CHECKPOINT: &str = "checkpoint";
 const LAST_CLOSE: &str = "last-close";
-
-/// The longest small file that is read; ours are far shorter.
-const SMALL_BYTES_MAX: u64 = 4096;
 
 /// The log start offset, as kept in its file.
 #[derive(Serialize, Deserialize)]
@@ -97,12 +91,12 @@ fn base_offset(name: &str) -> Option<Offset> {
         .filter(|offset| *offset <= Offset::MAX)
 }
 
-/// The base offsets of the segments in a directory, in order; none if there is no directory.
-pub(super) fn list_segments(storage: &dyn Storage, directory: &Path) -> Result<Vec<Offset>, Error> {
-    let entries = match storage.list(directory) {
+/// The base offsets of a partition's segments, in order; none if it has no directory.
+pub(super) fn list_segments(place: &Place) -> Result<Vec<Offset>, Error> {
+    let entries = match place.storage.list(&place.directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::storage("list a partition", directory, error)),
+        Err(error) => return Err(Error::storage("list a partition", &place.directory, error)),
     };
     let files = entries.iter().filter(|entry| entry.kind == EntryKind::File);
     let mut segments: Vec<_> = files.filter_map(|entry| base_offset(&entry.name)).collect();
@@ -111,74 +105,49 @@ pub(super) fn list_segments(storage: &dyn Storage, directory: &Path) -> Result<V
 }
 
 /// The recorded log start offset; 0 if none was ever recorded.
-pub(super) fn read_start_offset(
-    storage: &dyn Storage,
-    directory: &Path,
-    identity: &Identity,
-) -> Result<Offset, Error> {
-    let path = directory.join(START_OFFSET);
-    let bytes = match read_all(storage, &path, SMALL_BYTES_MAX) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Offset::ZERO),
-        Err(error) => return Err(Error::storage("read the start offset", &path, error)),
-    };
-    match open_document::<StartOffset>(&bytes, identity.seed()) {
-        Ok(start) => Ok(Offset::new(start.offset)),
-        Err(error) => Err(Error::from(error).at_path(&path)),
-    }
+pub(super) fn read_start_offset(place: &Place) -> Result<Offset, Error> {
+    let path = place.directory.join(START_OFFSET);
+    let start = read_document::<StartOffset>(&*place.storage, &path, place.identity.seed())?;
+    Ok(start.map_or(Offset::ZERO, |start| Offset::new(start.offset)))
 }
 
 /// Records the log start offset so that it survives a power cut.
-pub(super) fn write_start_offset(
-    storage: &dyn Storage,
-    directory: &Path,
-    identity: &Identity,
-    start: Offset,
-) -> Result<(), Error> {
-    let bytes = seal_document(
-        &StartOffset {
-            offset: start.value(),
-        },
-        identity.seed(),
-    )?;
-    write_file_durably(storage, directory, START_OFFSET, &bytes).map_err(|error| {
-        Error::storage(
-            "record the start offset",
-            &directory.join(START_OFFSET),
-            error,
-        )
-    })
+pub(super) fn write_start_offset(place: &Place, start: Offset) -> Result<(), Error> {
+    let path = place.directory.join(START_OFFSET);
+    let (offset, action) = (start.value(), "record the start offset");
+    let seed = place.identity.seed();
+    write_document(
+        &*place.storage,
+        &path,
+        &StartOffset { offset },
+        seed,
+        action,
+    )
 }
 
 /// What was kept of the last clean close, if the partition was found damaged after it.
 pub(super) fn read_last_close(place: &Place) -> Result<Option<Closed>, Error> {
     let path = place.directory.join(LAST_CLOSE);
-    let bytes = match read_all(&*place.storage, &path, SMALL_BYTES_MAX) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::storage("read the last close", &path, error)),
-    };
-    match open_document::<LastClose>(&bytes, place.identity.seed()) {
-        Ok(LastClose { start, end }) => Ok(Some(Closed {
-            start: Offset::new(start),
-            end: Offset::new(end),
-        })),
-        Err(error) => Err(Error::from(error).at_path(&path)),
-    }
+    let close = read_document::<LastClose>(&*place.storage, &path, place.identity.seed())?;
+    Ok(close.map(|LastClose { start, end }| Closed {
+        start: Offset::new(start),
+        end: Offset::new(end),
+    }))
 }
 
 /// Keeps it so that it survives a power cut.
 pub(super) fn write_last_close(place: &Place, closed: Closed) -> Result<(), Error> {
-    let last_close = LastClose {
-        start: closed.start.value(),
-        end: closed.end.value(),
-    };
-    let bytes = seal_document(&last_close, place.identity.seed())?;
     place.make_directory(true)?;
-    write_file_durably(&*place.storage, &place.directory, LAST_CLOSE, &bytes).map_err(|error| {
-        let path = place.directory.join(LAST_CLOSE);
-        Error::storage("keep the last close", &path, error)
-    })
+    let path = place.directory.join(LAST_CLOSE);
+    let (start, end) = (closed.start.value(), closed.end.value());
+    let (seed, action) = (place.identity.seed(), "keep the last close");
+    write_document(
+        &*place.storage,
+        &path,
+        &LastClose { start, end },
+        seed,
+        action,
+    )
 }
 
 /// Forgets it. One that stays says nothing that is not true.
@@ -187,33 +156,23 @@ pub(super) fn remove_last_close(place: &Place) {
 }
 
 /// The last checkpoint; `None` if it is absent, torn or of another partition.
-pub(super) fn read_checkpoint(
-    storage: &dyn Storage,
-    directory: &Path,
-    identity: &Identity,
-) -> Option<Checkpoint> {
-    let file = storage
-        .open(&directory.join(CHECKPOINT), OpenMode::Read)
-        .ok()?;
+pub(super) fn read_checkpoint(place: &Place) -> Option<Checkpoint> {
+    let path = place.directory.join(CHECKPOINT);
+    let file = place.storage.open(&path, OpenMode::Read).ok()?;
     let mut bytes = [0; CHECKPOINT_BYTES];
     read_up_to_at(&*file, &mut bytes, 0).ok()?;
-    Checkpoint::decode(&bytes, identity.seed())
+    Checkpoint::decode(&bytes, place.identity.seed())
 }
 
 /// Whether there is one, be it torn or of another partition.
-pub(super) fn has_checkpoint(storage: &dyn Storage, directory: &Path) -> bool {
-    let file = storage.open(&directory.join(CHECKPOINT), OpenMode::Read);
-    file.is_ok()
+pub(super) fn has_checkpoint(place: &Place) -> bool {
+    let path = place.directory.join(CHECKPOINT);
+    place.storage.open(&path, OpenMode::Read).is_ok()
 }
 
 /// Writes the checkpoint in place. A failure costs only time at the next open, so it is not an error.
-pub(super) fn write_checkpoint(
-    storage: &dyn Storage,
-    directory: &Path,
-    identity: &Identity,
-    checkpoint: &Checkpoint,
-) {
-    let path = directory.join(CHECKPOINT);
+pub(super) fn write_checkpoint(place: &Place, checkpoint: &Checkpoint) {
+    let (storage, path) = (&*place.storage, place.directory.join(CHECKPOINT));
     let file = match storage.open(&path, OpenMode::ReadWrite) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             storage.open(&path, OpenMode::CreateNew)
@@ -221,7 +180,7 @@ pub(super) fn write_checkpoint(
         other => other,
     };
     if let Ok(file) = file {
-        let _written = write_all_at(&*file, &checkpoint.encode(identity.seed()), 0);
+        let _written = write_all_at(&*file, &checkpoint.encode(place.identity.seed()), 0);
     }
 }
 

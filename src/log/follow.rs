@@ -56,12 +56,11 @@ impl Log {
     pub(crate) fn follow(&self, mark: Option<CleanMark>) -> Result<Seen, Error> {
         // One at a time, so that none puts an older list in the place of a younger one.
         let _retention = self.retention.lock();
-        let (storage, directory) = (&*self.place.storage, &self.place.directory);
-        let checkpoint = read_checkpoint(storage, directory, &self.place.identity);
+        let checkpoint = read_checkpoint(&self.place);
         let is_new = self.marks.high_watermark() == Offset::ZERO;
         let seen = if checkpoint.is_some() {
             Seen::Ours
-        } else if is_new && !has_checkpoint(storage, directory) {
+        } else if is_new && !has_checkpoint(&self.place) {
             Seen::Nothing
         } else {
             Seen::Doubtful
@@ -73,15 +72,13 @@ impl Log {
         let recovery_point = checkpoint
             .map_or(Offset::ZERO, |checkpoint| checkpoint.recovery_point)
             .max(closed);
-        let start = read_start_offset(storage, directory, &self.place.identity)
-            .map_err(|error| self.in_partition(error))?;
+        let start = read_start_offset(&self.place).map_err(|error| self.in_partition(error))?;
         self.marks.raise_recovery_point(recovery_point);
         if high_watermark <= self.marks.high_watermark() && start <= self.marks.log_start() {
             return Ok(seen);
         }
         let high_watermark = high_watermark.max(start);
-        let mut bases =
-            list_segments(storage, directory).map_err(|error| self.in_partition(error))?;
+        let mut bases = list_segments(&self.place).map_err(|error| self.in_partition(error))?;
         // A listing may leave out a segment begun meanwhile and show a later one; neither is to be read yet.
         bases.retain(|base| *base <= high_watermark);
         let below = bases.iter().skip(1).take_while(|next| **next <= start);

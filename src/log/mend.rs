@@ -160,7 +160,8 @@ fn keep(
     let mut earlier = 0;
     loop {
         let name = cut_name(base, part.start, earlier);
-        match storage.open(&directory.join(&name), OpenMode::Read) {
+        let path = directory.join(&name);
+        match storage.open(&path, OpenMode::Read) {
             Ok(kept) if is_same(segment, &*kept, part.clone())? => {
                 storage.sync_dir(directory)?;
                 return Ok(name);
@@ -169,7 +170,7 @@ fn keep(
             Ok(_) => earlier += 1,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let fill = |file: &dyn StorageFile| copy(segment, file, part.clone(), part.start);
-                fill_file_durably(storage, directory, &name, fill)?;
+                fill_file_durably(storage, &path, fill)?;
                 return Ok(name);
             }
             Err(error) => return Err(error),

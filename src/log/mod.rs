@@ -8,7 +8,8 @@
 //!   others wait; `gathering`: whom a sync had better wait for.
 //! - `accumulator`: what the logs share: the bound on memory, and which of them have something waiting.
 //! - `writer`: batches into the active segment, which is `active`; rolling; syncing.
-//! - `segment`: one file and its index; `files`: the names of all files, and the small ones.
+//! - `segment`: one file and its index; `files`: the names of all files, and the small ones; `document`: how
+//!   small ones are read and replaced.
 //! - `reader`: checked batches out; `times`: which of them are as old as one asks; `scan`: all of a file, one
 //!   after the other.
 //! - `recovery`: what opening finds, and refuses to touch; `mend`: what it cuts off and writes anew;
@@ -25,6 +26,7 @@
 mod accumulator;
 mod active;
 mod appender;
+mod document;
 mod files;
 mod follow;
 mod gathering;
@@ -50,6 +52,7 @@ mod writer;
 
 pub(crate) use accumulator::{Accumulator, Attention};
 pub(crate) use appender::Queued;
+pub(crate) use document::{read_document, write_document};
 pub(crate) use follow::Seen;
 pub use offsets::LogOffsets;
 pub(crate) use partition_log::{Listener, Log, Refusal};

@@ -81,7 +81,7 @@ impl Place {
     /// Writes how far the log is durable and may be read.
     pub(super) fn write_checkpoint(&self, checkpoint: &Checkpoint) {
         if self.check_there().is_ok() {
-            write_checkpoint(&*self.storage, &self.directory, &self.identity, checkpoint);
+            write_checkpoint(self, checkpoint);
         }
     }
 

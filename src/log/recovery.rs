@@ -95,30 +95,12 @@ pub(super) fn recover(place: &Place, mark: Option<CleanMark>) -> Result<Recovere
     if mark.is_none() {
         sync_names(place)?;
     }
-    let bases = list_segments(&*place.storage, &place.directory)?;
-    let (start, start_error) =
-        match read_start_offset(&*place.storage, &place.directory, &place.identity) {
-            Ok(start) => (start, None),
-            Err(error) if is_damage(&error) => {
-                (bases.first().copied().unwrap_or_default(), Some(error))
-            }
-            Err(error) => return Err(error),
-        };
+    let bases = list_segments(place)?;
     let known = match mark {
         Some(CleanMark { start, end, .. }) => Closed { start, end },
         None => kept_close(place)?,
     };
-    // The records below the start that the log was closed with were deleted: they must not come back.
-    let (start, start_error) = if start < known.start && start_error.is_none() {
-        let error = FormatError::Damaged {
-            what: "start offset",
-            problem: "it is missing, or older than the last close",
-        };
-        let path = place.directory.join(START_OFFSET);
-        (known.start, Some(Error::from(error).at_path(&path)))
-    } else {
-        (start, start_error)
-    };
+    let (start, start_error) = find_start(place, &bases, known.start)?;
     let bases = if start_error.is_none() {
         drop_deleted(place, bases, start)?
     } else {
@@ -142,6 +124,31 @@ pub(super) fn recover(place: &Place, mark: Option<CleanMark>) -> Result<Recovere
         remove_last_close(place);
     }
     Ok(recovered)
+}
+
+/// The log start, at least that of the last close, and what is wrong with the file that should say so.
+fn find_start(
+    place: &Place,
+    bases: &[Offset],
+    closed: Offset,
+) -> Result<(Offset, Option<Error>), Error> {
+    match read_start_offset(place) {
+        Ok(start) if start >= closed => Ok((start, None)),
+        // The records below the start that the log was closed with were deleted: they must not come back.
+        Ok(_) => {
+            let error = FormatError::Damaged {
+                what: "start offset",
+                problem: "it is missing, or older than the last close",
+            };
+            let path = place.directory.join(START_OFFSET);
+            Ok((closed, Some(Error::from(error).at_path(&path))))
+        }
+        Err(error) if is_damage(&error) => {
+            let first = bases.first().copied().unwrap_or_default();
+            Ok((first, Some(error)))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// What the close had after which the partition was found damaged. Nothing has been written since.
@@ -237,7 +244,7 @@ fn take_as_closed(
     let active = match segments.last() {
         Some(last) => {
             // The close has left it in a few bytes; else the index tells, or the batches themselves.
-            let checkpoint = read_checkpoint(&*place.storage, &place.directory, &place.identity);
+            let checkpoint = read_checkpoint(place);
             let closed = checkpoint.filter(|checkpoint| {
                 checkpoint.segment == last.base_offset()
                     && checkpoint.position == last.length()
@@ -328,7 +335,7 @@ fn scan_and_mend(
     closed_end: Offset,
     start_error: Option<Error>,
 ) -> Result<Recovered, Error> {
-    let checkpoint = read_checkpoint(&*place.storage, &place.directory, &place.identity);
+    let checkpoint = read_checkpoint(place);
     let proof = start
         .max(closed_end)
         .max(checkpoint.map_or(Offset::ZERO, |checkpoint| checkpoint.recovery_point));

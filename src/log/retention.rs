@@ -183,7 +183,7 @@ impl Log {
         }
         place.make_directory(true)?;
         let storage = &*place.storage;
-        let record = || write_start_offset(storage, &place.directory, &place.identity, start);
+        let record = || write_start_offset(place, start);
         let recorded = record().or_else(|error| {
             if error.kind() != ErrorKind::Full {
                 return Err(error);

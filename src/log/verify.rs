@@ -50,14 +50,14 @@ impl Log {
     /// Reads every byte of every segment: of those that the log has, as far as they are whole. If somebody
     /// else writes to it, or nobody does any more, of all files that are there, to their ends.
     pub(crate) fn verify(&self) -> Result<Checked, Error> {
-        let (storage, directory) = (&*self.place.storage, &self.place.directory);
+        let directory = &self.place.directory;
         let all_files = self.is_read_only() || self.refusal().is_some();
         // Looked up before the segments, so that they go as far.
         let end = self.known_end(all_files);
         let segments: Vec<_> = if all_files {
-            let last = list_segments(storage, directory)?.pop();
+            let last = list_segments(&self.place)?.pop();
             // Of files that are made while a directory is listed it may have the later and not the earlier.
-            let bases = list_segments(storage, directory)?.into_iter();
+            let bases = list_segments(&self.place)?.into_iter();
             let bases = bases.filter(|base| Some(*base) <= last);
             bases.map(|base| (base, u64::MAX)).collect()
         } else {
@@ -67,7 +67,7 @@ impl Log {
         };
         let first = segments.first().map(|(first, _)| *first);
         let mut check = Check::default();
-        let start = read_start_offset(storage, directory, &self.place.identity);
+        let start = read_start_offset(&self.place);
         // The first segment may begin below the log start, never above it.
         if let (Ok(start), Some(first)) = (&start, first)
             && first > *start

@@ -81,38 +81,27 @@ pub(crate) fn read_all(storage: &dyn Storage, path: &Path, limit: u64) -> io::Re
     Ok(bytes)
 }
 
-/// Replaces a small file as [`fill_file_durably`] does.
-pub(crate) fn write_file_durably(
-    storage: &dyn Storage,
-    directory: &Path,
-    name: &str,
-    bytes: &[u8],
-) -> io::Result<()> {
-    fill_file_durably(storage, directory, name, |file| {
-        write_all_at(file, bytes, 0)
-    })
-}
-
 /// Replaces a file so that after a power cut either the old or the new one is there, whole: write it under
 /// a temporary name, sync, rename, sync the directory.
 pub(crate) fn fill_file_durably(
     storage: &dyn Storage,
-    directory: &Path,
-    name: &str,
+    path: &Path,
     write: impl FnOnce(&dyn StorageFile) -> io::Result<()>,
 ) -> io::Result<()> {
-    let temporary = directory.join(format!("{name}.tmp"));
-    match storage.remove_file(&temporary) {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let temporary = Path::new(&temporary);
+    match storage.remove_file(temporary) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    let file = storage.open(&temporary, OpenMode::CreateNew)?;
+    let file = storage.open(temporary, OpenMode::CreateNew)?;
     write(&*file)?;
     file.sync_all()?;
     drop(file);
-    storage.rename(&temporary, &directory.join(name))?;
-    storage.sync_dir(directory)
+    storage.rename(temporary, path)?;
+    storage.sync_dir(path.parent().unwrap_or_else(|| Path::new("")))
 }
 
 #[cfg(test)]

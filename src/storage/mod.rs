@@ -17,9 +17,7 @@ mod port;
 mod simulated;
 
 pub use disk::DiskStorage;
-pub(crate) use io::{
-    fill_file_durably, read_all, read_exact_at, read_up_to_at, write_all_at, write_file_durably,
-};
+pub(crate) use io::{fill_file_durably, read_all, read_exact_at, read_up_to_at, write_all_at};
 pub use memory::MemoryStorage;
 pub use port::{Entry, EntryKind, OpenMode, Storage, StorageFile, StorageLock};
 #[cfg(feature = "testing")]

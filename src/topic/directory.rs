@@ -19,21 +19,18 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, FormatError};
-use crate::format::{Document, DocumentKind, open_document, seal_document};
-use crate::log::CleanMark;
+use crate::format::{Document, DocumentKind};
+use crate::log::{CleanMark, read_document, write_document};
 use crate::name::{Id, TopicName};
 use crate::offset::Offset;
 use crate::options::TopicOptions;
-use crate::storage::{EntryKind, Storage, read_all, write_file_durably};
+use crate::storage::{EntryKind, Storage};
 
 pub(super) const LOCK: &str = "LOCK";
 pub(super) const TOPICS: &str = "topics";
 const LOG_META: &str = "log.meta";
 const CLEAN_CLOSE: &str = "clean-close";
 const TOPIC_META: &str = "topic.meta";
-
-/// The longest metadata file that is read.
-const META_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// The longest name of a directory; a longer one is cut and told apart by a checksum.
 const DIRECTORY_NAME_BYTES_MAX: usize = 200;
@@ -104,21 +101,6 @@ pub(super) fn topic_directory(topic: &TopicName) -> PathBuf {
     Path::new(TOPICS).join(directory_name(topic))
 }
 
-fn read_document<D: Document>(
-    storage: &dyn Storage,
-    path: &Path,
-    seed: u32,
-) -> Result<Option<D>, Error> {
-    let bytes = match read_all(storage, path, META_BYTES_MAX) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::storage("read metadata", path, error)),
-    };
-    open_document(&bytes, seed)
-        .map(Some)
-        .map_err(|error| Error::from(error).at_path(path))
-}
-
 /// The checksum that a log's own files start from, so that those of another log are found.
 fn seed(log: Id) -> u32 {
     crc32fast::hash(log.as_bytes())
@@ -144,9 +126,13 @@ pub(super) fn read_log_id(storage: &dyn Storage) -> Result<Option<Id>, Error> {
 
 /// Makes a directory into a log.
 pub(super) fn write_log_id(storage: &dyn Storage, id: Id) -> Result<(), Error> {
-    let bytes = seal_document(&LogMeta { id }, 0)?;
-    write_file_durably(storage, Path::new(""), LOG_META, &bytes)
-        .map_err(|error| Error::storage("make a log", Path::new(LOG_META), error))
+    write_document(
+        storage,
+        Path::new(LOG_META),
+        &LogMeta { id },
+        0,
+        "make a log",
+    )
 }
 
 /// Makes the directory of the topics, if it is not there.
@@ -211,9 +197,13 @@ pub(super) fn write_clean_close(
     let close = CleanClose {
         partitions: marks.iter().map(partition).collect(),
     };
-    let bytes = seal_document(&close, seed(log))?;
-    write_file_durably(storage, Path::new(""), CLEAN_CLOSE, &bytes)
-        .map_err(|error| Error::storage("close a log", Path::new(CLEAN_CLOSE), error))
+    write_document(
+        storage,
+        Path::new(CLEAN_CLOSE),
+        &close,
+        seed(log),
+        "close a log",
+    )
 }
 
 /// Whether it is this topic whose directory is there, and not another of its name.
@@ -303,9 +293,8 @@ pub(super) fn write_topic_meta(
     directory: &Path,
     meta: &TopicMeta,
 ) -> Result<(), Error> {
-    let bytes = seal_document(meta, seed(log))?;
-    write_file_durably(storage, directory, TOPIC_META, &bytes)
-        .map_err(|error| Error::storage("write a topic's metadata", directory, error))
+    let (path, action) = (directory.join(TOPIC_META), "write a topic's metadata");
+    write_document(storage, &path, meta, seed(log), action)
 }
 
 /// Makes a topic's directory. The topic is there once its metadata is: what a power cut leaves before
