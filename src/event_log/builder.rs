@@ -14,7 +14,7 @@ use crate::log::Accumulator;
 use crate::options::Durability;
 use crate::random::Random;
 use crate::storage::{DiskStorage, MemoryStorage, Storage};
-use crate::topic::{Bell, Catalog, Environment, Housekeeper, HousekeepingThread};
+use crate::topic::{Bell, Catalog, Environment, Housekeeper, HousekeepingThread, RecoveryReport};
 
 /// Who does what has to be done from time to time: writing what has lingered, retention, the expiry of
 /// group members.
@@ -233,7 +233,7 @@ impl EventLogBuilder {
     /// [`UnsupportedVersion`](crate::ErrorKind::UnsupportedVersion) if a newer version of the crate made
     /// it; [`NotFound`](crate::ErrorKind::NotFound) if there is no log to be read;
     /// [`Io`](crate::ErrorKind::Io) from the storage.
-    pub fn open(self) -> Result<EventLog, Error> {
+    pub fn open(mut self) -> Result<EventLog, Error> {
         // A thread that is never to wait would do nothing else.
         if self.retention_check_interval < Duration::from_millis(1) {
             return Err(InputError::Option {
@@ -243,7 +243,7 @@ impl EventLogBuilder {
             }
             .into());
         }
-        let Some(home) = self.home else {
+        let Some(home) = self.home.take() else {
             let (call, needs) = ("open", "a path or a storage");
             return Err(InputError::State { call, needs }.into());
         };
@@ -253,62 +253,28 @@ impl EventLogBuilder {
             Some(path) if error.path().is_none() => error.at_path(path),
             _ => error,
         };
-        let storage = home.open(self.read_only)?;
-        let random = self
-            .seed
-            .map_or_else(Random::from_system, Random::from_seed);
-        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
-        let has_thread = match self.housekeeping {
-            Housekeeping::Automatic => {
-                !storage.is_volatile() && !clock.is_manual() && !self.read_only
-            }
-            Housekeeping::Manual => false,
-            Housekeeping::Thread => !self.read_only,
-        };
-        let environment = Environment {
-            storage,
-            clock,
-            random: Arc::new(random),
-            has_thread,
-        };
+        let environment = self.environment(home.open(self.read_only)?);
+        let has_thread = environment.has_thread;
         let bell = Bell::new();
         let accumulator = Arc::new(Accumulator::new(self.buffer_bytes, Box::new(bell.ringer())));
         let (catalog, mut report) = if self.read_only {
-            (
-                Catalog::open_read_only(environment, accumulator).map_err(place)?,
-                crate::RecoveryReport::default(),
-            )
+            let catalog = Catalog::open_read_only(environment, accumulator).map_err(place)?;
+            (catalog, RecoveryReport::default())
         } else {
             let note = std::process::id().to_string();
             Catalog::open(environment, accumulator, &note).map_err(place)?
         };
-        let groups = Arc::new(Groups::open(
-            &catalog,
-            self.offsets_durability,
-            self.group_options,
-        )?);
+        let groups = Groups::open(&catalog, self.offsets_durability, self.group_options)?;
+        let groups = Arc::new(groups);
         if let Some((partition, error)) = groups.damage() {
             report.note_damage(&partition, error);
         }
         let housekeeper = Arc::new(Housekeeper::new(&catalog, self.retention_check_interval));
-        let weak = Arc::downgrade(&groups);
-        housekeeper.add_chore(Box::new(move |now| {
-            if let Some(groups) = weak.upgrade() {
-                groups.housekeep(now);
-            }
-        }));
-        let weak = Arc::downgrade(&groups);
-        catalog.on_change(Box::new(move || {
-            if let Some(groups) = weak.upgrade() {
-                groups.topics_changed();
-            }
-        }));
-        let thread = if has_thread {
-            let started = HousekeepingThread::start(Arc::clone(&housekeeper), &bell);
-            Some(started.map_err(|error| Error::system("start the housekeeping thread", error))?)
-        } else {
-            None
-        };
+        connect(&groups, &housekeeper, &catalog);
+        let thread = has_thread.then(|| HousekeepingThread::start(Arc::clone(&housekeeper), &bell));
+        let thread = thread
+            .transpose()
+            .map_err(|error| Error::system("start the housekeeping thread", error))?;
         Ok(EventLog::assemble(
             catalog,
             groups,
@@ -317,6 +283,42 @@ impl EventLogBuilder {
             thread,
         ))
     }
+
+    /// What the log gets from outside.
+    fn environment(&mut self, storage: Arc<dyn Storage>) -> Environment {
+        let clock = self.clock.take();
+        let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+        let random = self
+            .seed
+            .map_or_else(Random::from_system, Random::from_seed);
+        let has_thread = match self.housekeeping {
+            Housekeeping::Automatic => !storage.is_volatile() && !clock.is_manual(),
+            Housekeeping::Manual => false,
+            Housekeeping::Thread => true,
+        };
+        Environment {
+            storage,
+            clock,
+            random: Arc::new(random),
+            has_thread: has_thread && !self.read_only,
+        }
+    }
+}
+
+/// Has the groups looked after, and told of topics that come and go.
+fn connect(groups: &Arc<Groups>, housekeeper: &Housekeeper, catalog: &Catalog) {
+    let weak = Arc::downgrade(groups);
+    housekeeper.add_chore(Box::new(move |now| {
+        if let Some(groups) = weak.upgrade() {
+            groups.housekeep(now);
+        }
+    }));
+    let weak = Arc::downgrade(groups);
+    catalog.on_change(Box::new(move || {
+        if let Some(groups) = weak.upgrade() {
+            groups.topics_changed();
+        }
+    }));
 }
 
 #[cfg(test)]

@@ -135,30 +135,14 @@ impl Partition {
     ///
     /// An error, one of those of [`read`](Self::read), ends the iteration.
     pub fn scan(&self, from: Offset) -> impl Iterator<Item = Result<Records, Error>> + use<> {
-        let partition = self.clone();
         let reader = PartitionReader::new(Arc::clone(&self.log), from);
-        let mut next = Some(self.check_readable().map(|()| reader));
-        let end = self.log.high_watermark();
-        let mut buffers = ReadBuffers::default();
-        std::iter::from_fn(move || {
-            let mut piece = || {
-                // One that begins beyond the end is refused by its first read.
-                let is_beyond = |at| at == from && from > end;
-                let is_due = |at| at < end || is_beyond(at);
-                let mut reader = next.take().transpose()?.filter(|it| is_due(it.position()));
-                let Some(current) = &mut reader else {
-                    return Ok(None);
-                };
-                let Some(part) = partition.read_next(current, &mut buffers)? else {
-                    return Ok(None);
-                };
-                next = reader.map(Ok);
-                let mut records = Records::default();
-                records.push(part);
-                Ok(Some(records))
-            };
-            piece().transpose()
-        })
+        Scan {
+            next: Some(self.check_readable().map(|()| reader)),
+            from,
+            end: self.log.high_watermark(),
+            partition: self.clone(),
+            buffers: ReadBuffers::default(),
+        }
     }
 
     /// The first record whose timestamp is at least `timestamp`: its offset and time; `None` if all are
@@ -270,5 +254,43 @@ impl Partition {
             return Err(crate::error::LogError::Closed.into());
         }
         Ok(())
+    }
+}
+
+/// What [`Partition::scan`] gives.
+struct Scan {
+    partition: Partition,
+    /// `None` once it is over.
+    next: Option<Result<PartitionReader, Error>>,
+    from: Offset,
+    end: Offset,
+    buffers: ReadBuffers,
+}
+
+impl Scan {
+    fn piece(&mut self) -> Result<Option<Records>, Error> {
+        let Some(mut reader) = self.next.take().transpose()? else {
+            return Ok(None);
+        };
+        // One that begins beyond the end is refused by its first read.
+        let at = reader.position();
+        if at == self.end || at > self.end.max(self.from) {
+            return Ok(None);
+        }
+        let read = self.partition.read_next(&mut reader, &mut self.buffers)?;
+        Ok(read.map(|part| {
+            self.next = Some(Ok(reader));
+            let mut records = Records::default();
+            records.push(part);
+            records
+        }))
+    }
+}
+
+impl Iterator for Scan {
+    type Item = Result<Records, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.piece().transpose()
     }
 }
