@@ -47,10 +47,10 @@ mod event_log;
 
 pub use consumer::{
     CommittedOffset, Consumer, ConsumerBuilder, ConsumerGroup, ConsumerOptions, ConsumerWaker,
-    Drain, GroupBuilder, GroupMetadata, OffsetReset, OffsetTarget, PartitionHandler, PartitionLag,
-    RebalanceListener, ResetOffset, Workers, WorkersBuilder, WorkersStopper,
+    Drain, GroupMetadata, MemberBuilder, OffsetReset, OffsetTarget, PartitionHandler, PartitionLag,
+    PlannedReset, RebalanceListener, Workers, WorkersBuilder, WorkersStopper,
 };
-pub use error::{Error, ErrorKind};
+pub use error::{Error, ErrorKind, Result};
 pub use event_log::{EventLog, EventLogBuilder, Housekeeping};
 pub use group::{
     AssignableMember, AssignableTopic, Assignment, AssignmentRequest, Assignor,
@@ -71,9 +71,6 @@ pub use topic::{
     Partition, PartitionRecovery, PartitionView, Records, RecordsIter, RecoveryReport, Topic,
     TopicDescription, VerifyReport,
 };
-
-/// The result of most calls of this crate.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The pages of `docs/`: prose, compiled so that their examples run.
 ///

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::error::{Error, ErrorKind};
 use crate::name::{TopicName, TopicPartition};
 use crate::offset::Offset;
 use crate::timestamp::{Timestamp, TimestampType};
@@ -482,10 +483,10 @@ pub struct RecordMetadata {
 ///
 /// Converts into [`Error`](crate::Error), so `?` works in a function that returns either.
 #[derive(Debug)]
-pub struct SendError(Box<(Record<'static>, crate::Error)>);
+pub struct SendError(Box<(Record<'static>, Error)>);
 
 impl SendError {
-    pub(crate) fn new(record: Record<'_>, error: crate::Error) -> Self {
+    pub(crate) fn new(record: Record<'_>, error: Error) -> Self {
         Self(Box::new((record.into_owned(), error)))
     }
 
@@ -495,17 +496,17 @@ impl SendError {
     }
 
     /// What to do about it: that of the [`error`](Self::error).
-    pub fn kind(&self) -> crate::ErrorKind {
+    pub fn kind(&self) -> ErrorKind {
         self.0.1.kind()
     }
 
     /// Why it was not sent.
-    pub fn error(&self) -> &crate::Error {
+    pub fn error(&self) -> &Error {
         &self.0.1
     }
 
     /// Both, to be sent again or kept.
-    pub fn into_parts(self) -> (Record<'static>, crate::Error) {
+    pub fn into_parts(self) -> (Record<'static>, Error) {
         *self.0
     }
 }
@@ -522,7 +523,7 @@ impl std::error::Error for SendError {
     }
 }
 
-impl From<SendError> for crate::Error {
+impl From<SendError> for Error {
     fn from(error: SendError) -> Self {
         error.0.1
     }

@@ -1,4 +1,4 @@
-//! [`ConsumerBuilder`] and [`GroupBuilder`]: consumers with settings and components of one's own.
+//! [`ConsumerBuilder`] and [`MemberBuilder`]: consumers with settings and components of one's own.
 
 use std::fmt;
 use std::sync::Arc;
@@ -79,7 +79,7 @@ impl ConsumerBuilder {
 /// # Ok::<(), topiclog::Error>(())
 /// ```
 #[must_use = "a builder does nothing until it makes a consumer"]
-pub struct GroupBuilder {
+pub struct MemberBuilder {
     groups: Arc<Groups>,
     cell: Arc<GroupCell>,
     options: ConsumerOptions,
@@ -87,15 +87,15 @@ pub struct GroupBuilder {
     assignors: Vec<Arc<dyn Assignor>>,
 }
 
-impl fmt::Debug for GroupBuilder {
+impl fmt::Debug for MemberBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GroupBuilder")
+        f.debug_struct("MemberBuilder")
             .field("group", &self.cell.id)
             .finish_non_exhaustive()
     }
 }
 
-impl GroupBuilder {
+impl MemberBuilder {
     pub(super) fn new(
         groups: &Arc<Groups>,
         cell: &Arc<GroupCell>,

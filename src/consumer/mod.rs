@@ -9,17 +9,17 @@
 //! - `groups`: the groups of a log: locks around the state machines, wake-ups, expiry.
 //! - `in_flight`: commits on their way to the log, and the rewriting of it.
 //! - `store`: committed offsets in their internal topic.
-//! - `admin`: the handle on a group: lag, description, resets.
+//! - `consumer_group`: the handle on a group: lag, description, resets.
 //! - `workers`: members that call a handler, each on a thread of its own; `worker`: one of them.
 //! - `inbox`: how a consumer sleeps and is woken.
 //!
 //! **Not here:** who gets which partition; that is decided on floor 5.
 
-mod admin;
 mod builder;
 mod committing;
-#[expect(clippy::module_inception, reason = "the handle is called what it is")]
+#[expect(clippy::module_inception, reason = "a file is called what is in it")]
 mod consumer;
+mod consumer_group;
 mod drain;
 mod groups;
 mod in_flight;
@@ -35,9 +35,9 @@ mod workers;
 #[cfg(test)]
 mod tests;
 
-pub use admin::{ConsumerGroup, OffsetTarget, PartitionLag, ResetOffset};
-pub use builder::{ConsumerBuilder, GroupBuilder};
+pub use builder::{ConsumerBuilder, MemberBuilder};
 pub use consumer::Consumer;
+pub use consumer_group::{ConsumerGroup, OffsetTarget, PartitionLag, PlannedReset};
 pub use drain::Drain;
 pub(crate) use groups::Groups;
 pub use inbox::ConsumerWaker;

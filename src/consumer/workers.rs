@@ -64,7 +64,7 @@ impl WorkersBuilder {
     }
 
     /// Adds an assignor that each worker accepts, as
-    /// [`GroupBuilder::assignor`](super::GroupBuilder::assignor) does.
+    /// [`MemberBuilder::assignor`](super::MemberBuilder::assignor) does.
     pub fn assignor(mut self, assignor: impl Assignor + 'static) -> Self {
         self.assignors.push(Arc::new(assignor));
         self
@@ -76,7 +76,7 @@ impl WorkersBuilder {
     /// # Errors
     ///
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for no workers at all; those of
-    /// [`GroupBuilder::subscribe`](super::GroupBuilder::subscribe).
+    /// [`MemberBuilder::subscribe`](super::MemberBuilder::subscribe).
     pub fn subscribe<'t>(
         self,
         topics: impl IntoIterator<Item = &'t Topic>,

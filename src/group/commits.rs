@@ -8,12 +8,11 @@
 
 use std::sync::Arc;
 
-use super::coordinator::{Emptiness, Group};
 use super::generation::Generation;
+use super::group::{Emptiness, Group};
 use super::member::MemberId;
 use super::offsets::{Committed, EmptySince};
-use crate::Result;
-use crate::error::{Error, GroupError, InputError, TopicError};
+use crate::error::{Error, GroupError, InputError, Result, TopicError};
 use crate::limits::OFFSET_METADATA_BYTES_MAX;
 use crate::name::{Id, TopicPartition};
 use crate::offset::Offset;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::catalog::PartitionKey;
-use super::coordinator::Group;
 use super::generation::Generation;
+use super::group::Group;
 use super::member::MemberId;
 use crate::name::{GroupId, Id, TopicName, TopicPartition};
 

@@ -37,7 +37,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `coordinator` | [`Group`]: joining, leaving, the passing of time |
+//! | `group` | [`Group`]: joining, leaving, the passing of time |
 //! | `rebalance` | deciding the target: topics, the choice of assignor, its answer |
 //! | `reconcile` | poll and release: from what is owned to the target |
 //! | `commits`, `offsets` | who may commit; what is committed; expiry |
@@ -49,9 +49,10 @@
 mod assignor;
 mod catalog;
 mod commits;
-mod coordinator;
 mod describe;
 mod generation;
+#[expect(clippy::module_inception, reason = "a file is called what is in it")]
+mod group;
 mod member;
 mod offsets;
 mod rebalance;
@@ -68,12 +69,12 @@ pub use assignor::{
 };
 pub(crate) use catalog::{TopicCatalog, TopicShape};
 pub(crate) use commits::{Committer, OffsetCommit};
-pub use coordinator::Departure;
-#[cfg(test)]
-pub(crate) use coordinator::{Effects, ExpiryReason, Joined};
-pub(crate) use coordinator::{Emptiness, Group, GroupOptions};
 pub use describe::{GroupDescription, GroupState, MemberDescription};
 pub use generation::Generation;
+pub use group::Departure;
+#[cfg(test)]
+pub(crate) use group::{Effects, ExpiryReason, Joined};
+pub(crate) use group::{Emptiness, Group, GroupOptions};
 pub use member::MemberId;
 pub(crate) use member::{JoinRequest, Subscription};
 pub(crate) use offsets::Committed;

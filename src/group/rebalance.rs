@@ -15,10 +15,9 @@ use super::assignor::{
     RebalanceProtocol,
 };
 use super::catalog::{PartitionKey, TopicCatalog};
-use super::coordinator::{Group, InitialDelay, names};
+use super::group::{Group, InitialDelay, names};
 use super::member::{Member, MemberKey, guarded};
-use crate::Result;
-use crate::error::GroupError;
+use crate::error::{GroupError, Result};
 use crate::name::{Id, TopicName, TopicPartition};
 
 /// What is wrong with an assignor that gave no answer.

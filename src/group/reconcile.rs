@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use super::catalog::PartitionKey;
-use super::coordinator::Group;
 use super::generation::Generation;
+use super::group::Group;
 use super::member::{MemberId, MemberKey};
-use crate::Result;
-use crate::error::GroupError;
+use crate::error::{GroupError, Result};
 use crate::name::{Id, TopicPartition};
 
 /// A partition that a member has just come to own, with the topic it belongs to.

@@ -16,7 +16,7 @@ use super::directory::{
 use super::report::{PartitionRecovery, RecoveryReport, VerifyReport};
 use super::state::TopicState;
 use crate::clock::Clock;
-use crate::error::{Error, LogError, TopicError};
+use crate::error::{Error, ErrorKind, LogError, TopicError};
 use crate::format::Identity;
 use crate::log::{Accumulator, CleanMark, Log, Place, Seen};
 use crate::name::{Id, TopicName, TopicPartition};
@@ -134,9 +134,7 @@ impl Catalog {
         let close = match read_clean_close(&*storage, log_id) {
             Ok(close) => close,
             // Without the mark everything is scanned, so a damaged one costs only time.
-            Err(error) if error.path().is_some() && error.kind() == crate::ErrorKind::Corrupt => {
-                None
-            }
+            Err(error) if error.path().is_some() && error.kind() == ErrorKind::Corrupt => None,
             Err(error) => return Err(error),
         };
         let (topics, leftovers) = list_topics(&*storage, log_id)?;

@@ -249,7 +249,7 @@ fn every_assignor_shares_everything_evenly() {
                 .all(|member| matches!(member.assignment().len(), 2 | 3))
         );
     };
-    let three = |id: &str, make: &dyn Fn(topiclog::GroupBuilder) -> topiclog::GroupBuilder| {
+    let three = |id: &str, make: &dyn Fn(topiclog::MemberBuilder) -> topiclog::MemberBuilder| {
         (0..3)
             .map(|_| make(group(id).member()).subscribe([&topic]).unwrap())
             .collect()

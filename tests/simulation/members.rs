@@ -7,7 +7,7 @@ use std::time::Duration;
 use topiclog::clock::Clock;
 use topiclog::{
     ConsumerOptions, CooperativeStickyAssignor, Departure, Eager, Error, ErrorKind, Generation,
-    GroupBuilder, Offset, OffsetReset, RangeAssignor, RoundRobinAssignor, StickyAssignor,
+    MemberBuilder, Offset, OffsetReset, RangeAssignor, RoundRobinAssignor, StickyAssignor,
     TopicPartition,
 };
 
@@ -21,7 +21,7 @@ const MEMBERS_MAX: usize = 4;
 /// What somebody hears who is no member any more.
 const FENCED: &[ErrorKind] = &[ErrorKind::Fenced, ErrorKind::FencedInstance];
 
-fn with_assignor(builder: GroupBuilder, kind: u64) -> GroupBuilder {
+fn with_assignor(builder: MemberBuilder, kind: u64) -> MemberBuilder {
     match kind {
         0 => builder,
         1 => builder.assignor(RoundRobinAssignor),

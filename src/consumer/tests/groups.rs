@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::admin::ConsumerGroup;
+use super::super::consumer_group::ConsumerGroup;
 use super::super::options::ConsumerOptions;
 use super::open;
 use crate::name::{GroupId, TopicName};
@@ -55,7 +55,7 @@ fn groups_that_have_nothing_and_nobody_do_not_stay_in_memory() {
         .subscribe([&topic])
         .unwrap();
     ConsumerGroup::new(&groups, &id("committed"))
-        .reset(&topic, super::super::admin::OffsetTarget::Latest)
+        .reset(&topic, super::super::consumer_group::OffsetTarget::Latest)
         .unwrap();
     for number in 0..10_000 {
         let group = ConsumerGroup::new(&groups, &id(&format!("g{number}")));

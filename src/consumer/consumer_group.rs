@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::builder::GroupBuilder;
+use super::builder::MemberBuilder;
 use super::consumer::Consumer;
 use super::groups::{GroupCell, Groups};
 use super::options::{CommittedOffset, ConsumerOptions};
@@ -86,7 +86,7 @@ pub enum OffsetTarget {
 /// What a reset does to one partition.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub struct ResetOffset {
+pub struct PlannedReset {
     /// Which partition.
     pub partition: TopicPartition,
     /// What was committed before.
@@ -135,7 +135,7 @@ impl ConsumerGroup {
     ///
     /// # Errors
     ///
-    /// See [`GroupBuilder::subscribe`].
+    /// See [`MemberBuilder::subscribe`].
     pub fn subscribe<'t>(
         &self,
         topics: impl IntoIterator<Item = &'t Topic>,
@@ -144,8 +144,8 @@ impl ConsumerGroup {
     }
 
     /// A member with a listener or assignors of its own.
-    pub fn member(&self) -> GroupBuilder {
-        GroupBuilder::new(&self.groups, &self.cell, self.options.clone())
+    pub fn member(&self) -> MemberBuilder {
+        MemberBuilder::new(&self.groups, &self.cell, self.options.clone())
     }
 
     /// So many members that share the partitions and hand each record to a handler, every one on a thread
@@ -252,7 +252,7 @@ impl ConsumerGroup {
         &self,
         topic: &Topic,
         target: OffsetTarget,
-    ) -> Result<Vec<ResetOffset>, Error> {
+    ) -> Result<Vec<PlannedReset>, Error> {
         self.plan_reset_partitions(&topic.partitions(), target)
     }
 
@@ -266,7 +266,7 @@ impl ConsumerGroup {
         &self,
         partitions: impl IntoIterator<Item = &'p Partition>,
         target: OffsetTarget,
-    ) -> Result<Vec<ResetOffset>, Error> {
+    ) -> Result<Vec<PlannedReset>, Error> {
         let cell = self.cell();
         self.groups.expire_members(&cell);
         self.groups
@@ -281,7 +281,7 @@ impl ConsumerGroup {
             let before = committed.map(|committed| committed.offset);
             let after = self.reset_position(&partition.log, before, target);
             let after = after.map_err(|error| error.in_partition(place))?;
-            Ok(ResetOffset {
+            Ok(PlannedReset {
                 partition: place.clone(),
                 before,
                 after,
@@ -348,7 +348,7 @@ impl ConsumerGroup {
     /// [`NotFound`](crate::ErrorKind::NotFound) if the topic was deleted, also where another has its name;
     /// [`Corrupt`](crate::ErrorKind::Corrupt) if what is kept of committed offsets is damaged; what the
     /// storage gives.
-    pub fn reset(&self, topic: &Topic, target: OffsetTarget) -> Result<Vec<ResetOffset>, Error> {
+    pub fn reset(&self, topic: &Topic, target: OffsetTarget) -> Result<Vec<PlannedReset>, Error> {
         self.reset_partitions(&topic.partitions(), target)
     }
 
@@ -380,7 +380,7 @@ impl ConsumerGroup {
         &self,
         partitions: impl IntoIterator<Item = &'p Partition>,
         target: OffsetTarget,
-    ) -> Result<Vec<ResetOffset>, Error> {
+    ) -> Result<Vec<PlannedReset>, Error> {
         let partitions: Vec<_> = partitions.into_iter().collect();
         let plan = self.plan_reset_partitions(partitions.iter().copied(), target)?;
         let commits = partitions.iter().zip(&plan);

@@ -23,8 +23,7 @@ use super::member::{JoinRequest, Member, MemberId, MemberKey, Presence, Subscrip
 use super::offsets::CommittedOffsets;
 use super::rebalance::Choice;
 use super::roster::Roster;
-use crate::Result;
-use crate::error::{Error, GroupError};
+use crate::error::{Error, GroupError, Result};
 use crate::limits::OFFSETS_RETENTION_DEFAULT;
 use crate::name::{GroupId, Id, TopicPartition};
 use crate::timestamp::Timestamp;
