@@ -65,7 +65,7 @@ pub use options::{Durability, TopicOptions};
 pub use producer::{
     Deliveries, Delivery, KeyHash, Partitioner, Producer, RoundRobin, SendAllError, Sticky,
 };
-pub use record::{HeadersRef, Payload, Record, RecordMetadata, RecordRef, SendError};
+pub use record::{HeadersRef, Record, RecordBytes, RecordMetadata, RecordRef, SendError};
 pub use timestamp::{Timestamp, TimestampType};
 pub use topic::{
     Partition, PartitionRecovery, PartitionView, Records, RecordsIter, RecoveryReport, Topic,

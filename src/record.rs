@@ -46,87 +46,87 @@ impl<'a, H: Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + Clone> fmt::Debug fo
 
 /// Bytes for a key, value or header: borrowed or owned, from text or from bytes.
 #[derive(Clone, Default, Eq, Hash, PartialEq)]
-pub struct Payload<'a>(Cow<'a, [u8]>);
+pub struct RecordBytes<'a>(Cow<'a, [u8]>);
 
-impl Payload<'_> {
+impl RecordBytes<'_> {
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    fn into_owned(self) -> Payload<'static> {
-        Payload(Cow::Owned(self.0.into_owned()))
+    fn into_owned(self) -> RecordBytes<'static> {
+        RecordBytes(Cow::Owned(self.0.into_owned()))
     }
 }
 
-impl fmt::Debug for Payload<'_> {
+impl fmt::Debug for RecordBytes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Shown(&self.0).fmt(f)
     }
 }
 
-impl<'a> From<&'a [u8]> for Payload<'a> {
+impl<'a> From<&'a [u8]> for RecordBytes<'a> {
     fn from(bytes: &'a [u8]) -> Self {
         Self(Cow::Borrowed(bytes))
     }
 }
 
-impl<'a, const N: usize> From<&'a [u8; N]> for Payload<'a> {
+impl<'a, const N: usize> From<&'a [u8; N]> for RecordBytes<'a> {
     fn from(bytes: &'a [u8; N]) -> Self {
         Self(Cow::Borrowed(bytes))
     }
 }
 
 /// Copies the bytes, which suits a number (`id.to_be_bytes()`): an array that lives on is better borrowed.
-impl<const N: usize> From<[u8; N]> for Payload<'_> {
+impl<const N: usize> From<[u8; N]> for RecordBytes<'_> {
     fn from(bytes: [u8; N]) -> Self {
         Self(Cow::Owned(bytes.to_vec()))
     }
 }
 
-impl From<Box<[u8]>> for Payload<'_> {
+impl From<Box<[u8]>> for RecordBytes<'_> {
     fn from(bytes: Box<[u8]>) -> Self {
         Self(Cow::Owned(bytes.into_vec()))
     }
 }
 
-impl<'a> From<&'a Vec<u8>> for Payload<'a> {
+impl<'a> From<&'a Vec<u8>> for RecordBytes<'a> {
     fn from(bytes: &'a Vec<u8>) -> Self {
         Self(Cow::Borrowed(bytes))
     }
 }
 
-impl From<Vec<u8>> for Payload<'_> {
+impl From<Vec<u8>> for RecordBytes<'_> {
     fn from(bytes: Vec<u8>) -> Self {
         Self(Cow::Owned(bytes))
     }
 }
 
-impl<'a> From<&'a str> for Payload<'a> {
+impl<'a> From<&'a str> for RecordBytes<'a> {
     fn from(text: &'a str) -> Self {
         Self(Cow::Borrowed(text.as_bytes()))
     }
 }
 
-impl<'a> From<&'a String> for Payload<'a> {
+impl<'a> From<&'a String> for RecordBytes<'a> {
     fn from(text: &'a String) -> Self {
         Self(Cow::Borrowed(text.as_bytes()))
     }
 }
 
-impl From<String> for Payload<'_> {
+impl From<String> for RecordBytes<'_> {
     fn from(text: String) -> Self {
         Self(Cow::Owned(text.into_bytes()))
     }
 }
 
-impl<'a> From<Cow<'a, [u8]>> for Payload<'a> {
+impl<'a> From<Cow<'a, [u8]>> for RecordBytes<'a> {
     fn from(bytes: Cow<'a, [u8]>) -> Self {
         Self(bytes)
     }
 }
 
-impl<'a> From<Cow<'a, str>> for Payload<'a> {
+impl<'a> From<Cow<'a, str>> for RecordBytes<'a> {
     fn from(text: Cow<'a, str>) -> Self {
         match text {
             Cow::Borrowed(text) => text.into(),
@@ -153,16 +153,16 @@ impl<'a> From<Cow<'a, str>> for Payload<'a> {
 #[derive(Clone, Default, Eq, PartialEq)]
 #[must_use = "a record does nothing until it is sent"]
 pub struct Record<'a> {
-    key: Option<Payload<'a>>,
-    value: Option<Payload<'a>>,
-    headers: Vec<(Payload<'a>, Option<Payload<'a>>)>,
+    key: Option<RecordBytes<'a>>,
+    value: Option<RecordBytes<'a>>,
+    headers: Vec<(RecordBytes<'a>, Option<RecordBytes<'a>>)>,
     timestamp: Option<Timestamp>,
     partition: Option<u32>,
 }
 
 impl<'a> Record<'a> {
     /// A record with this value and no key.
-    pub fn new(value: impl Into<Payload<'a>>) -> Self {
+    pub fn new(value: impl Into<RecordBytes<'a>>) -> Self {
         Self {
             value: Some(value.into()),
             ..Self::default()
@@ -171,7 +171,7 @@ impl<'a> Record<'a> {
 
     /// A record with a key and no value: it says that the key is gone. To the log it is a record like any
     /// other, as topics are not compacted.
-    pub fn tombstone(key: impl Into<Payload<'a>>) -> Self {
+    pub fn tombstone(key: impl Into<RecordBytes<'a>>) -> Self {
         Self {
             key: Some(key.into()),
             ..Self::default()
@@ -179,13 +179,13 @@ impl<'a> Record<'a> {
     }
 
     /// Sets the key. Without a partitioner of one's own, records of one key go to one partition.
-    pub fn key(mut self, key: impl Into<Payload<'a>>) -> Self {
+    pub fn key(mut self, key: impl Into<RecordBytes<'a>>) -> Self {
         self.key = Some(key.into());
         self
     }
 
     /// Adds a header at the end of the list. Keys may repeat (KIP-82).
-    pub fn header(mut self, key: &'a str, value: impl Into<Payload<'a>>) -> Self {
+    pub fn header(mut self, key: &'a str, value: impl Into<RecordBytes<'a>>) -> Self {
         self.headers.push((key.into(), Some(value.into())));
         self
     }
@@ -228,19 +228,19 @@ impl<'a> Record<'a> {
 
     /// The key, if there is one.
     pub fn key_bytes(&self) -> Option<&[u8]> {
-        self.key.as_ref().map(Payload::as_bytes)
+        self.key.as_ref().map(RecordBytes::as_bytes)
     }
 
     /// The value, if there is one.
     pub fn value_bytes(&self) -> Option<&[u8]> {
-        self.value.as_ref().map(Payload::as_bytes)
+        self.value.as_ref().map(RecordBytes::as_bytes)
     }
 
     /// The headers in order.
     pub fn headers(&self) -> impl ExactSizeIterator<Item = (&[u8], Option<&[u8]>)> + Clone {
         self.headers
             .iter()
-            .map(|(key, value)| (key.as_bytes(), value.as_ref().map(Payload::as_bytes)))
+            .map(|(key, value)| (key.as_bytes(), value.as_ref().map(RecordBytes::as_bytes)))
     }
 
     #[inline]
@@ -272,12 +272,12 @@ impl<'a> Record<'a> {
     /// The same record, owning its bytes.
     pub fn into_owned(self) -> Record<'static> {
         Record {
-            key: self.key.map(Payload::into_owned),
-            value: self.value.map(Payload::into_owned),
+            key: self.key.map(RecordBytes::into_owned),
+            value: self.value.map(RecordBytes::into_owned),
             headers: self
                 .headers
                 .into_iter()
-                .map(|(key, value)| (key.into_owned(), value.map(Payload::into_owned)))
+                .map(|(key, value)| (key.into_owned(), value.map(RecordBytes::into_owned)))
                 .collect(),
             timestamp: self.timestamp,
             partition: self.partition,
@@ -383,14 +383,16 @@ impl<'a> RecordRef<'a> {
     /// over: see [`Record::without_timestamp`].
     pub fn to_record(&self) -> Record<'static> {
         Record {
-            key: self.key.map(|key| Payload::from(key).into_owned()),
-            value: self.value.map(|value| Payload::from(value).into_owned()),
+            key: self.key.map(|key| RecordBytes::from(key).into_owned()),
+            value: self
+                .value
+                .map(|value| RecordBytes::from(value).into_owned()),
             headers: self
                 .headers
                 .map(|(key, value)| {
                     (
-                        Payload::from(key).into_owned(),
-                        value.map(|value| Payload::from(value).into_owned()),
+                        RecordBytes::from(key).into_owned(),
+                        value.map(|value| RecordBytes::from(value).into_owned()),
                     )
                 })
                 .collect(),

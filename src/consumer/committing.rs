@@ -118,7 +118,9 @@ impl Consumer {
     ///
     /// [`Fenced`](ErrorKind::Fenced) if the member lost a partition: nothing is committed; poll again.
     /// [`FencedInstance`](ErrorKind::FencedInstance) if another consumer took this one's instance id.
-    /// [`InvalidInput`](ErrorKind::InvalidInput) without a group. What the storage gives.
+    /// [`InUse`](ErrorKind::InUse) of a consumer with assigned partitions while the group has members.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) without a group, [`ReadOnly`](ErrorKind::ReadOnly),
+    /// [`Closed`](ErrorKind::Closed), and what the storage gives.
     pub fn commit(&mut self) -> Result<(), Error> {
         self.check_usable()?;
         self.commit_all(false)

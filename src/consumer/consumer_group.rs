@@ -133,6 +133,10 @@ impl ConsumerGroup {
 
     /// Makes a member that reads these topics, with its share of their partitions from its first poll on.
     ///
+    /// It counts as a member from here on, where a consumer of Kafka joins at its first poll: poll it soon, or
+    /// drop it. One that is not polled withholds its share from the others for
+    /// [`max_poll_interval`](ConsumerOptions::max_poll_interval).
+    ///
     /// # Errors
     ///
     /// See [`MemberBuilder::subscribe`].

@@ -401,7 +401,10 @@ impl Consumer {
         Ok(())
     }
 
-    /// Goes on from the first record of every assigned partition.
+    /// Goes on from the first record of every assigned partition. A member has none before its first poll,
+    /// and then this changes nothing, as in Kafka: its listener can seek where partitions are
+    /// [assigned](crate::RebalanceListener::assigned), and [`ConsumerGroup::reset`](crate::ConsumerGroup::reset)
+    /// moves the group before anybody polls.
     ///
     /// # Errors
     ///
@@ -445,7 +448,8 @@ impl Consumer {
     }
 
     /// Goes on from the end of every assigned partition, as it is at the next poll or
-    /// [`position`](Self::position).
+    /// [`position`](Self::position). Before a member's first poll this changes nothing, as with
+    /// [`seek_to_beginning`](Self::seek_to_beginning).
     ///
     /// # Errors
     ///

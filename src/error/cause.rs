@@ -130,7 +130,10 @@ pub(crate) enum LogError {
         start: Offset,
         end: Offset,
     },
-    #[error("the partition takes no more appends since a write or sync failed; reopen the log")]
+    #[error(
+        "the partition takes no more appends, since a sync failed, a write could not be undone, or the \
+         storage or clock panicked; reopen the log"
+    )]
     Poisoned,
     #[error("the log is closed, which also happens when the last EventLog is dropped")]
     Closed,
@@ -221,7 +224,7 @@ pub(crate) enum GroupError {
     FencedInstance,
     #[error("the assignment is of an older generation; poll again (ILLEGAL_GENERATION)")]
     IllegalGeneration,
-    #[error("the partition is not assigned to this member")]
+    #[error("the partition is not assigned to this member; assignments arrive in polls")]
     NotAssigned,
     #[error("the group's members have no assignor in common (INCONSISTENT_GROUP_PROTOCOL)")]
     InconsistentProtocol,

@@ -41,7 +41,8 @@ pub enum ErrorKind {
     /// There is no such topic, partition or group.
     NotFound,
     /// The position lies outside the partition: reset it; [`Error::offset_range`](crate::Error::offset_range)
-    /// says what there is.
+    /// says what there is. Also of a consumer without a committed offset whose reset policy is
+    /// [`None`](crate::OffsetReset::None): it wants a seek or a commit.
     OffsetOutOfRange,
     /// The partition takes no more appends, since a sync failed, a write failed and could not be undone, or
     /// the storage or the clock panicked: reopen the log.

@@ -388,7 +388,8 @@ impl EventLog {
         self.owned.catalog.delete(&topic)
     }
 
-    /// What opening found.
+    /// What opening found. Empty for a log opened read-only, where nothing is recovered:
+    /// [`verify`](Self::verify) says what is wrong there.
     pub fn recovery_report(&self) -> &RecoveryReport {
         &self.owned.report
     }

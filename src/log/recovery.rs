@@ -5,8 +5,8 @@
 //!   the `durable up to` of a batch or segment that came later. If it is not there or not whole, that is
 //!   damage: the partition is opened up to it, and takes no appends.
 //! - Only what no proof covers is a torn tail. It is kept aside in a `.cut` file, then cut off.
-//! - What is left above the last proof is synced before anybody reads it; with `Disk` it is written anew
-//!   before that: after a failed sync the page cache may show what the disk does not have.
+//! - What is left above the last proof is written anew and synced, at every level, before anybody reads it:
+//!   after a failed sync the page cache may show what the disk does not have.
 //! - So are the names: a process that was killed leaves some that are to be seen and not yet on disk.
 //! - Doing it twice, or being cut short at any point, ends in the same state.
 

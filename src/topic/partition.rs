@@ -211,7 +211,8 @@ impl Partition {
     /// # Errors
     ///
     /// [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange) beyond the high watermark;
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for an internal topic.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for an internal topic;
+    /// [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Closed`](crate::ErrorKind::Closed), and what the storage gives.
     pub fn delete_records(&self, upto: Offset) -> Result<Offset, Error> {
         self.check_there()?;
         self.topic.check_changeable()?;
@@ -223,7 +224,8 @@ impl Partition {
     ///
     /// # Errors
     ///
-    /// If the sync fails the partition is [`Poisoned`](crate::ErrorKind::Poisoned) until it is reopened.
+    /// If the sync fails the partition is [`Poisoned`](crate::ErrorKind::Poisoned) until it is reopened;
+    /// [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Closed`](crate::ErrorKind::Closed).
     pub fn sync(&self) -> Result<(), Error> {
         self.check_there()?;
         self.log.sync().map_err(|error| self.explain(error))
