@@ -19,6 +19,8 @@ mod consumers;
 mod groups;
 #[path = "regressions/listeners.rs"]
 mod listeners;
+#[path = "regressions/panics.rs"]
+mod panics;
 #[path = "regressions/passing.rs"]
 mod passing;
 #[path = "regressions/reading.rs"]

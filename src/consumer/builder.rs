@@ -8,7 +8,7 @@ use super::groups::{GroupCell, Groups};
 use super::listener::RebalanceListener;
 use super::options::ConsumerOptions;
 use crate::error::Error;
-use crate::group::{Assignor, Subscription};
+use crate::group::{Asked, Assignor, Subscription};
 use crate::name::TopicName;
 use crate::topic::{Partition, Topic};
 
@@ -133,7 +133,7 @@ impl MemberBuilder {
     /// Adds an assignor that this member accepts; the first is preferred. Without any it accepts range
     /// and cooperative-sticky. Kafka: `partition.assignment.strategy`.
     pub fn assignor(mut self, assignor: impl Assignor + 'static) -> Self {
-        self.assignors.push(Arc::new(assignor));
+        self.assignors.push(Asked::shared(assignor));
         self
     }
 

@@ -164,6 +164,10 @@ impl Consumer {
         self.say_alive(now);
         self.look_for_missing(now);
         let result = self.poll_until(now, now.saturating_add(timeout), told);
+        if result.is_err() {
+            // Where it begins is decided by this poll all the same.
+            self.resolve_all();
+        }
         if !timeout.is_zero() {
             self.still_alive();
         }
@@ -338,6 +342,7 @@ impl Consumer {
             self.sleep(Duration::MAX, now);
         }
         self.follow(false);
+        self.resolve_all();
         let mut ends = BTreeMap::new();
         for place in self.assignment() {
             let end = self.end(&place)?;

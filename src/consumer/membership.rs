@@ -209,6 +209,8 @@ impl Consumer {
             return Ok(true);
         };
         let member_id = membership.member_id.clone();
+        // A clock of the user's may panic in there: then the news are still to be heard.
+        membership.due = true;
         let step = self
             .groups
             .with(&cell, |state, now| state.group.poll(now, &member_id));
@@ -227,7 +229,6 @@ impl Consumer {
             }
             Err(error) => {
                 // The assignor's answer was refused: all stays as it is, and is asked for again.
-                membership.due = true;
                 return Err(error);
             }
         };

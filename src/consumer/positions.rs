@@ -175,10 +175,11 @@ impl Consumer {
         if self.unresolved.is_empty() {
             return;
         }
-        for number in std::mem::take(&mut self.unresolved) {
-            // What fails is told when it is the partition's turn.
-            if self.resolve(number).is_err() {
-                self.unresolved.insert(number);
+        let numbers: Vec<_> = self.unresolved.iter().copied().collect();
+        for number in numbers {
+            // What fails is told when it is the partition's turn; after a panic the next poll goes on here.
+            if self.resolve(number).is_ok() {
+                self.unresolved.remove(&number);
             }
         }
     }

@@ -18,7 +18,7 @@ use super::consumer::Consumer;
 use super::membership::Call;
 use super::workers::Stop;
 use crate::error::{Error, ErrorKind, GroupError};
-use crate::name::TopicPartition;
+use crate::name::{Id, TopicPartition};
 use crate::offset::Offset;
 use crate::record::RecordRef;
 use crate::sync::Mutex;
@@ -118,8 +118,8 @@ pub(super) struct WorkersRun {
     stop: Arc<Stop>,
     /// Whether it ends when everything is handled.
     drains: bool,
-    /// Where a partition is done, of a run that drains: its end when a worker first came to it.
-    ends: Mutex<HashMap<TopicPartition, Offset>>,
+    /// Where a partition of a topic is done, of a run that drains: its end when a worker first came to it.
+    ends: Mutex<HashMap<(Id, u32), Offset>>,
     /// How many workers of a run that drains have nothing to do.
     resting: Mutex<usize>,
     /// What came first counts.
@@ -256,19 +256,26 @@ where
             Call::Lost => Ok(()),
         };
         for place in places {
-            self.handlers.remove(place);
             self.handled.remove(place);
             self.flushed.remove(place);
         }
+        // All of them are out before the first is dropped: one that panics then takes the others along.
+        let given_up = places
+            .iter()
+            .filter_map(|place| self.handlers.remove(place));
+        drop(given_up.collect::<Vec<_>>());
         committed
     }
 
     fn gain(&mut self, consumer: &mut Consumer, places: &[TopicPartition]) -> Result<(), Error> {
         self.keep_beginnings(consumer, places)?;
         for place in places {
-            if self.run.drains && !self.run.ends.lock().contains_key(place) {
+            if self.run.drains
+                && let Some(key) = key(consumer, place)
+                && !self.run.ends.lock().contains_key(&key)
+            {
                 let end = consumer.end(place)?;
-                self.run.ends.lock().entry(place.clone()).or_insert(end);
+                self.run.ends.lock().entry(key).or_insert(end);
             }
             let made = (self.make)(place);
             let handler = made.map_err(|error| Error::handler(error).in_partition(place))?;
@@ -364,7 +371,8 @@ where
     fn is_through(&self, consumer: &mut Consumer, found_nothing: bool) -> Result<bool, Error> {
         let mut open = false;
         for place in consumer.assignment() {
-            let end = self.run.ends.lock().get(&place).copied();
+            let key = key(consumer, &place);
+            let end = key.and_then(|key| self.run.ends.lock().get(&key).copied());
             if consumer.is_past(&place, end.unwrap_or_default())? {
                 consumer.pause([&place])?;
             } else {
@@ -374,4 +382,10 @@ where
         // Only a partition that goes back to where it was could bring nothing for ever.
         Ok(!open || (found_nothing && !consumer.has_ready()))
     }
+}
+
+/// What tells an assigned partition from that of another topic of the name.
+fn key(consumer: &Consumer, place: &TopicPartition) -> Option<(Id, u32)> {
+    let topic = consumer.topic_of(place)?;
+    Some((topic.id, place.partition()))
 }

@@ -12,7 +12,7 @@ use super::inbox::{ConsumerWaker, Inbox};
 use super::options::ConsumerOptions;
 use super::worker::{PartitionHandler, WorkersRun, work};
 use crate::error::{Error, InputError};
-use crate::group::{Assignor, Subscription};
+use crate::group::{Asked, Assignor, Subscription};
 use crate::name::{TopicName, TopicPartition};
 use crate::record::RecordRef;
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -66,7 +66,7 @@ impl WorkersBuilder {
     /// Adds an assignor that each worker accepts, as
     /// [`MemberBuilder::assignor`](super::MemberBuilder::assignor) does.
     pub fn assignor(mut self, assignor: impl Assignor + 'static) -> Self {
-        self.assignors.push(Arc::new(assignor));
+        self.assignors.push(Asked::shared(assignor));
         self
     }
 

@@ -62,6 +62,7 @@ mod roster;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use assignor::Asked;
 pub use assignor::{
     AssignableMember, AssignableTopic, Assignment, AssignmentRequest, Assignor,
     CooperativeStickyAssignor, Eager, MemberSubscription, PartitionIndex, RangeAssignor,

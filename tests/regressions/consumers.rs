@@ -667,3 +667,34 @@ fn workers_keep_where_they_begin_before_they_handle_anything() {
     let committed = log.consumer_group("other").unwrap().committed();
     assert_eq!(committed.len(), 2);
 }
+
+/// A drain that gained its partitions left it to the first read where to begin: what had come in between was
+/// passed over.
+#[test]
+fn a_drain_begins_at_the_end_that_its_partitions_have_at_the_call() {
+    let log = EventLog::in_memory().unwrap();
+    let topic = topic(&log, "t", 2);
+    put(&topic, 0, &["old"]);
+    let group = log.consumer_group("g").unwrap();
+    let mut consumer = group.subscribe([&topic]).unwrap();
+    let mut drain = consumer.drain().unwrap();
+    put(&topic, 0, &["new"]);
+    put(&topic, 1, &["new"]);
+    assert!(drain.next().is_none());
+    assert_eq!(poll(&mut consumer), ["new", "new"]);
+}
+
+/// The first poll was interrupted, or could not commit: the second decided where to begin, though the first
+/// is where it is promised.
+#[test]
+fn a_first_poll_that_fails_decides_all_the_same_where_to_begin() {
+    let log = EventLog::in_memory().unwrap();
+    let topic = topic(&log, "t", 1);
+    put(&topic, 0, &["old"]);
+    let mut consumer = log.consumer().assign(&topic.partitions()).unwrap();
+    consumer.waker().wake();
+    let error = consumer.poll(Duration::ZERO).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Interrupted);
+    put(&topic, 0, &["new"]);
+    assert_eq!(poll(&mut consumer), ["new"]);
+}

@@ -1,11 +1,13 @@
 //! Bugs of making and changing topics.
 
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::thread::{spawn, yield_now};
 use std::time::Duration;
 
 use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Survival};
-use topiclog::{Durability, ErrorKind, EventLog, Offset, Record, TopicOptions};
+use topiclog::{
+    ConsumerOptions, Durability, ErrorKind, EventLog, Offset, OffsetReset, Record, TopicOptions,
+};
 
 use super::acts::Acts;
 use super::{EIO, common, log_with, options};
@@ -169,4 +171,32 @@ fn nobody_waits_for_a_topic_that_was_deleted() {
             }
         });
     }
+}
+
+/// Workers that stop when all is handled kept the end of a partition by its name: of a topic that was made
+/// anew meanwhile they left what lay behind the end of the old one.
+#[test]
+fn workers_handle_all_of_a_topic_that_was_made_anew_while_they_ran() {
+    let log = EventLog::in_memory().unwrap();
+    let first = log.create_topic("a", TopicOptions::new()).unwrap();
+    log.create_topic("b", TopicOptions::new()).unwrap();
+    first.producer().send_and_wait(Record::new("x")).unwrap();
+    let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+    let group = log.consumer_group("g").unwrap();
+    let group = group.options(options.max_poll_records(1));
+    let workers = group.workers(1).subscribe_matching(|_| true).unwrap();
+    let handled = Mutex::new(Vec::new());
+    let run = workers.until_drained().run(|record| {
+        handled.lock().unwrap().push(record.topic().to_string());
+        if record.topic().as_str() == "a" {
+            log.delete_topic("b")?;
+            let anew = log.create_topic("b", TopicOptions::new())?;
+            anew.producer()
+                .send_all(["x"; 3].map(Record::new))?
+                .wait()?;
+        }
+        Ok(())
+    });
+    run.unwrap();
+    assert_eq!(*handled.lock().unwrap(), ["a", "b", "b", "b"]);
 }

@@ -75,7 +75,8 @@ pub enum RebalanceProtocol {
 /// }
 /// ```
 pub trait Assignor: fmt::Debug + Send + Sync {
-    /// The name by which members agree on an assignor.
+    /// The name by which members agree on an assignor. Asked once, by whoever takes it, as is
+    /// [`protocol`](Self::protocol).
     fn name(&self) -> &str;
 
     /// How members go from one assignment to the next. Cooperative unless said otherwise.

@@ -11,12 +11,14 @@
 //! assignor says where every partition *should* be; that none has two owners on its way there is the
 //! group's business.
 
+mod asked;
 mod contract;
 mod eager;
 mod range;
 mod round_robin;
 mod sticky;
 
+pub(crate) use asked::Asked;
 pub use contract::{
     AssignableMember, AssignableTopic, Assignment, AssignmentRequest, Assignor, MemberSubscription,
     PartitionIndex, RebalanceProtocol,
