@@ -69,7 +69,8 @@ fn news_of_the_group_that_a_panic_cut_short_comes_again() {
         let polled = catch_unwind(AssertUnwindSafe(|| poll(&mut a)));
         fuse.store(0, Ordering::SeqCst);
         for _turn in 0..3 {
-            (poll(&mut a), poll(&mut b));
+            poll(&mut a);
+            poll(&mut b);
         }
         let owned = (a.assignment().len(), b.assignment().len());
         assert_eq!(owned, (1, 1), "{left}");
@@ -122,7 +123,7 @@ fn a_panic_under_one_partition_leaves_the_beginning_of_the_others_to_the_next_po
 struct Moody(Arc<AtomicBool>);
 
 impl Assignor for Moody {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         assert!(!self.0.load(Ordering::SeqCst), "who asks?");
         "moody"
     }
@@ -152,7 +153,8 @@ fn an_assignor_says_once_who_it_is_before_anything_depends_on_it() {
     };
     let (mut a, mut b) = (join(), join());
     for _turn in 0..3 {
-        (poll(&mut a), poll(&mut b));
+        poll(&mut a);
+        poll(&mut b);
     }
     assert_eq!(b.assignment().len(), 1);
     armed.store(true, Ordering::SeqCst);
