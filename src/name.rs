@@ -236,7 +236,7 @@ impl FromStr for TopicPartition {
             return Err(InputError::Argument {
                 argument: "partition",
                 problem: "must be a topic's name, a - and a number",
-                value: shown(text),
+                value: format!("{:?}", shown(text)),
             }
             .into());
         };
@@ -244,12 +244,9 @@ impl FromStr for TopicPartition {
     }
 }
 
-/// A name for an error message: control characters escaped, and cut where it grows too long.
+/// A name for an error message, which escapes it: cut where it grows too long.
 fn shown(name: &str) -> String {
-    name.chars()
-        .take(60)
-        .flat_map(char::escape_default)
-        .collect()
+    name.chars().take(60).collect()
 }
 
 /// A random 128-bit number that tells two logs, or two topics of one name, apart.

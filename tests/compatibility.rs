@@ -95,7 +95,7 @@ fn write(log: &EventLog, storage: &SimulatedStorage, clock: &ManualClock) {
 
     let stamped = options(Durability::Disk).timestamp_type(TimestampType::LogAppendTime);
     let stamped = log.create_topic("stamped", stamped.partitions(2)).unwrap();
-    stamped.add_partitions(3).unwrap();
+    stamped.increase_partitions_to(3).unwrap();
     for record in [
         Record::new("v").key("k"),
         Record::tombstone("k"),

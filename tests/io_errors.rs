@@ -171,7 +171,7 @@ fn workload(
                 notes.keep(topic.alter(|options| options.segment_bytes(2000)));
             }
             if round == 2 {
-                notes.keep(topic.add_partitions(2));
+                notes.keep(topic.increase_partitions_to(2));
                 notes.keep(partition.offset_for_time(Timestamp::from_millis(common::NOON)));
             }
             notes.keep(common::contents(&partition));

@@ -301,7 +301,9 @@ impl Run {
             }
             _ if self.models.len() < 4 => {
                 self.models.push(Model::default());
-                self.topic.add_partitions(self.models.len() as u32).unwrap();
+                self.topic
+                    .increase_partitions_to(self.models.len() as u32)
+                    .unwrap();
             }
             _ => {}
         }

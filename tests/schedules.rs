@@ -266,7 +266,7 @@ fn a_topic_is_deleted_beside_its_senders() {
 /// A group without members, and two partitions with a record in each.
 fn with_group() -> (EventLog, Topic, ConsumerGroup) {
     let (log, topic) = with_topic(Durability::Os);
-    topic.add_partitions(2).unwrap();
+    topic.increase_partitions_to(2).unwrap();
     for partition in 0..2 {
         let record = Record::new("v").partition(partition);
         topic.producer().send(record).unwrap();

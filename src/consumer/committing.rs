@@ -85,6 +85,17 @@ impl Consumer {
         }
     }
 
+    /// The same as a consumer is closed: in a log that is closed already it is too late.
+    pub(super) fn commit_before_closing(&mut self) -> Result<(), Error> {
+        if !self.groups.catalog().is_closed() {
+            return self.commit_before_giving_up();
+        }
+        if self.next_auto_commit.is_some() && !self.positions(true).is_empty() {
+            return Err(LogError::Closed.into());
+        }
+        Ok(())
+    }
+
     fn commit_all(&mut self, only_new: bool) -> Result<(), Error> {
         let all = !only_new || self.is_renewal_due();
         let positions = self.positions(!all);

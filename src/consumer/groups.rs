@@ -242,7 +242,7 @@ impl Groups {
     fn existing(&self, id: &GroupId) -> Result<Arc<GroupCell>, Error> {
         let cell = self.cells.lock().by_id.get(id).cloned();
         cell.filter(|cell| !cell.state.lock().is_idle())
-            .ok_or_else(|| GroupError::GroupNotFound.into())
+            .ok_or_else(|| GroupError::GroupNotFound { group: id.clone() }.into())
     }
 
     pub(super) fn all(&self) -> Vec<Arc<GroupCell>> {

@@ -587,8 +587,12 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`Fenced`](crate::ErrorKind::Fenced) if it is no member any more.
+    /// [`Fenced`](crate::ErrorKind::Fenced) if it is no member any more,
+    /// [`FencedInstance`](crate::ErrorKind::FencedInstance) if another consumer took its instance id;
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) without a subscription;
+    /// [`Closed`](crate::ErrorKind::Closed).
     pub fn enforce_rebalance(&mut self) -> Result<(), Error> {
+        self.check_usable()?;
         let (Some(membership), Some(cell)) = (&mut self.membership, &self.group) else {
             let needs = "a subscription";
             return Err(InputError::State {
@@ -617,7 +621,8 @@ impl Consumer {
     /// # Errors
     ///
     /// The first failure; the consumer is closed all the same. [`InUse`](crate::ErrorKind::InUse) if it is no
-    /// member, and the group has some: then nothing was committed.
+    /// member, and the group has some, and [`Closed`](crate::ErrorKind::Closed) if the log was closed before
+    /// the consumer, with positions that were still to be committed: then nothing was committed.
     pub fn close(self) -> Result<(), Error> {
         self.close_with(Departure::Default)
     }
@@ -631,8 +636,7 @@ impl Consumer {
         self.finish_async_commits(true);
         let mut failure = Failure::default();
         if !self.fenced
-            && !self.groups.catalog().is_closed()
-            && let Err(error) = self.commit_before_giving_up()
+            && let Err(error) = self.commit_before_closing()
         {
             failure.note(error);
         }

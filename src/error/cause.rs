@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::ErrorKind;
+use crate::name::GroupId;
 use crate::offset::Offset;
 
 /// The cause of an [`Error`](super::Error), whichever domain it comes from.
@@ -207,17 +208,20 @@ impl TopicError {
 /// What can go wrong in a consumer group. Kafka's name of each error stands in its text.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum GroupError {
-    #[error("no such group (GROUP_ID_NOT_FOUND)")]
-    GroupNotFound,
+    #[error("no such group (GROUP_ID_NOT_FOUND) group={group}")]
+    GroupNotFound { group: GroupId },
     #[error(
         "the group has members; stop them first, or remove static ones that are away \
-         (NON_EMPTY_GROUP) members={members}"
+         (NON_EMPTY_GROUP) group={group} members={members}"
     )]
-    NonEmptyGroup { members: usize },
+    NonEmptyGroup { group: GroupId, members: usize },
     #[error("a live member subscribes to the topic (GROUP_SUBSCRIBED_TO_TOPIC)")]
     SubscribedToTopic,
-    #[error("the group has no static member of this instance id (UNKNOWN_MEMBER_ID)")]
-    NoSuchInstance,
+    #[error(
+        "the group has no static member of this instance id (UNKNOWN_MEMBER_ID) group={group} \
+         instance={instance:?}"
+    )]
+    NoSuchInstance { group: GroupId, instance: String },
     #[error("not a member of the group any more; poll again to rejoin (UNKNOWN_MEMBER_ID)")]
     UnknownMember,
     #[error("another consumer took this one's instance id; close this one (FENCED_INSTANCE_ID)")]
@@ -228,8 +232,6 @@ pub(crate) enum GroupError {
     NotAssigned,
     #[error("the group's members have no assignor in common (INCONSISTENT_GROUP_PROTOCOL)")]
     InconsistentProtocol,
-    #[error("the group is full (GROUP_MAX_SIZE_REACHED) limit={limit}")]
-    GroupFull { limit: usize },
     #[error("the assignor gave an impossible assignment: {problem}")]
     BadAssignment { problem: &'static str },
     #[error("offset metadata is too long (OFFSET_METADATA_TOO_LARGE) bytes={bytes} limit={limit}")]
@@ -247,7 +249,7 @@ pub(crate) enum GroupError {
 impl GroupError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::GroupNotFound | Self::NoSuchInstance => ErrorKind::NotFound,
+            Self::GroupNotFound { .. } | Self::NoSuchInstance { .. } => ErrorKind::NotFound,
             Self::NonEmptyGroup { .. } | Self::SubscribedToTopic => ErrorKind::InUse,
             Self::UnknownMember | Self::IllegalGeneration | Self::NotAssigned => ErrorKind::Fenced,
             Self::FencedInstance => ErrorKind::FencedInstance,
@@ -255,7 +257,6 @@ impl GroupError {
             | Self::NothingToShift
             | Self::BadAssignment { .. }
             | Self::MetadataTooLarge { .. } => ErrorKind::InvalidInput,
-            Self::GroupFull { .. } => ErrorKind::Full,
             Self::NoOffset => ErrorKind::OffsetOutOfRange,
             Self::Interrupted => ErrorKind::Interrupted,
             Self::Handler => ErrorKind::Handler,

@@ -131,7 +131,7 @@ impl Group {
     /// neither members nor offsets. Kafka: KIP-496.
     pub(crate) fn check_delete_offsets(&self, places: &[TopicPartition]) -> Result<()> {
         if self.is_idle() {
-            return Err(GroupError::GroupNotFound.into());
+            return Err(self.not_found());
         }
         match places.iter().find(|place| self.is_subscribed(place)) {
             Some(place) => Err(Error::from(GroupError::SubscribedToTopic).in_partition(place)),
@@ -146,12 +146,20 @@ impl Group {
     /// `NonEmptyGroup` if it has members, `GroupNotFound` if it is deleted already.
     pub(crate) fn check_empty(&self) -> Result<()> {
         if self.dead {
-            return Err(GroupError::GroupNotFound.into());
+            return Err(self.not_found());
         }
         match self.roster.len() {
             0 => Ok(()),
-            members => Err(GroupError::NonEmptyGroup { members }.into()),
+            members => {
+                let group = self.id.clone();
+                Err(GroupError::NonEmptyGroup { group, members }.into())
+            }
         }
+    }
+
+    pub(super) fn not_found(&self) -> Error {
+        let group = self.id.clone();
+        GroupError::GroupNotFound { group }.into()
     }
 
     /// Says whether the group may be deleted, and names the partitions whose offsets need tombstones.
@@ -163,7 +171,7 @@ impl Group {
     pub(crate) fn check_delete(&self) -> Result<Vec<TopicPartition>> {
         self.check_empty()?;
         if self.is_idle() {
-            return Err(GroupError::GroupNotFound.into());
+            return Err(self.not_found());
         }
         let places = self.offsets.iter().map(|(place, _)| place.clone());
         Ok(places.collect())

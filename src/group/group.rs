@@ -31,8 +31,6 @@ use crate::timestamp::Timestamp;
 /// What may be set of a group.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct GroupOptions {
-    /// The most members. Unlimited by default. Kafka: `group.max.size`.
-    pub(crate) max_size: usize,
     /// How long the first member of an empty group waits for others, so that members which start
     /// together make one generation; each one that comes starts the wait anew, up to the greatest
     /// `max_poll_interval`. Zero by default, since in one process a rebalance costs microseconds.
@@ -46,7 +44,6 @@ pub(crate) struct GroupOptions {
 impl Default for GroupOptions {
     fn default() -> Self {
         Self {
-            max_size: usize::MAX,
             initial_rebalance_delay: Duration::ZERO,
             offsets_retention: Some(OFFSETS_RETENTION_DEFAULT),
         }
@@ -205,7 +202,6 @@ impl Group {
     /// # Errors
     ///
     /// - `InconsistentProtocol`: no assignor that this one and all others accept.
-    /// - `GroupFull`: there are as many members as there may be.
     /// - `FencedInstance`: this member id lost its instance id; join with a new one.
     /// - `GroupNotFound`: the group was deleted; make a new one.
     pub(crate) fn join(
@@ -215,7 +211,7 @@ impl Group {
         catalog: &Arc<TopicCatalog>,
     ) -> Result<Joined> {
         if self.dead {
-            return Err(GroupError::GroupNotFound.into());
+            return Err(self.not_found());
         }
         if self.fenced.contains(&request.member_id) {
             return Err(GroupError::FencedInstance.into());
@@ -232,7 +228,7 @@ impl Group {
                 self.take_place(now, key, request)?;
                 self.advance_and_note(now);
             }
-            None => self.admit(now, request)?,
+            None => self.admit(now, request),
         }
         Ok(Joined {
             member_id,
@@ -241,11 +237,7 @@ impl Group {
     }
 
     /// A member the group has no place for yet.
-    fn admit(&mut self, now: Duration, mut request: JoinRequest) -> Result<()> {
-        if self.roster.len() >= self.options.max_size {
-            let limit = self.options.max_size;
-            return Err(GroupError::GroupFull { limit }.into());
-        }
+    fn admit(&mut self, now: Duration, mut request: JoinRequest) {
         self.gather(now, request.max_poll_interval);
         self.share_topics(&mut request.subscription);
         let topics = self.resolve(&request.subscription);
@@ -256,7 +248,6 @@ impl Group {
         } else {
             self.mark_stale();
         }
-        Ok(())
     }
 
     /// A member that changes its wishes, or takes the place of a static one.
@@ -392,10 +383,13 @@ impl Group {
     ///
     /// `NoSuchInstance` if there is none.
     pub(crate) fn remove_instance(&mut self, now: Duration, instance_id: &str) -> Result<()> {
-        let key = self
-            .roster
-            .key_of_instance(instance_id)
-            .ok_or(GroupError::NoSuchInstance)?;
+        let key =
+            self.roster
+                .key_of_instance(instance_id)
+                .ok_or_else(|| GroupError::NoSuchInstance {
+                    group: self.id.clone(),
+                    instance: instance_id.to_owned(),
+                })?;
         self.expel(key);
         self.advance_and_note(now);
         Ok(())

@@ -100,7 +100,7 @@ impl Topic {
     }
 
     /// Changes its options; they take effect at once. The number of partitions is left as it is: see
-    /// [`add_partitions`](Self::add_partitions).
+    /// [`increase_partitions_to`](Self::increase_partitions_to).
     ///
     /// `change` gets the present options. If somebody else changes them meanwhile it is called again.
     ///
@@ -132,7 +132,7 @@ impl Topic {
     }
 
     /// Adds partitions, so that there are `count`. What is in the others stays; new records of a key may
-    /// go elsewhere than the old ones. Groups that read the topic rebalance.
+    /// go elsewhere than the old ones. Groups that read the topic rebalance. Kafka: `NewPartitions.increaseTo`.
     ///
     /// # Durability
     ///
@@ -145,7 +145,7 @@ impl Topic {
     /// 100,000, or for an internal topic; [`NotFound`](crate::ErrorKind::NotFound) if the topic was deleted;
     /// [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Closed`](crate::ErrorKind::Closed), and what the storage
     /// gives.
-    pub fn add_partitions(&self, count: u32) -> Result<(), Error> {
+    pub fn increase_partitions_to(&self, count: u32) -> Result<(), Error> {
         self.catalog.add_partitions(&self.state, count)
     }
 

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use topiclog::storage::{Fault, OperationKind, SimulatedStorage};
-use topiclog::{ErrorKind, EventLog, Record, Recovery, TopicOptions};
+use topiclog::{ConsumerOptions, ErrorKind, EventLog, OffsetReset, Record, Recovery, TopicOptions};
 
 use super::harness::{clock, drain, fill, manual, open_on, poll, put, refused, with_topic};
 
@@ -103,7 +103,7 @@ fn everything_answers_closed_once_the_log_is() {
     refused(log.topic("t"), ErrorKind::Closed);
     refused(log.delete_topic("t"), ErrorKind::Closed);
     refused(topic.alter(|options| options), ErrorKind::Closed);
-    refused(topic.add_partitions(7), ErrorKind::Closed);
+    refused(topic.increase_partitions_to(7), ErrorKind::Closed);
     refused(group.subscribe([&topic]), ErrorKind::Closed);
     refused(
         group
@@ -212,4 +212,23 @@ fn a_closed_consumer_is_gone_from_its_group() {
     assert!(group.describe().members.is_empty());
     let reader = log.consumer().assign(&topic.partitions()).unwrap();
     reader.close().unwrap();
+}
+
+#[test]
+fn a_consumer_closed_after_the_log_says_that_its_positions_were_not_committed() {
+    let (log, topic, _) = with_topic(1);
+    put(&topic, 0, "a");
+    let group = log.consumer_group("g").unwrap();
+    let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+    let by_hand = group.clone().options(options.clone().auto_commit(None));
+    let automatic = group.options(options);
+    let mut late = automatic.subscribe([&topic]).unwrap();
+    assert_eq!(poll(&mut late), ["a"]);
+    late.commit().unwrap();
+    put(&topic, 0, "b");
+    assert_eq!(poll(&mut late), ["b"]);
+    let nothing = by_hand.subscribe([&topic]).unwrap();
+    log.close().unwrap();
+    refused(late.close(), ErrorKind::Closed);
+    nothing.close().unwrap();
 }

@@ -142,7 +142,7 @@ fn a_reader_beside_the_owner_can_change_nothing() {
     assert_eq!(there.unwrap().id(), topic.id());
     refused(beside.delete_topic("t"), ErrorKind::ReadOnly);
     refused(topic.alter(|options| options), ErrorKind::ReadOnly);
-    refused(topic.add_partitions(9), ErrorKind::ReadOnly);
+    refused(topic.increase_partitions_to(9), ErrorKind::ReadOnly);
     refused(topic.producer().send(Record::new("x")), ErrorKind::ReadOnly);
     refused(
         topic.partition(0).unwrap().delete_records(1.into()),

@@ -91,7 +91,7 @@ fn a_partition_count_that_makes_no_sense_is_refused() {
         .create_topic("t", TopicOptions::new().partitions(3))
         .unwrap();
     for count in [0, 1, 2, 3, 100_001] {
-        refused(topic.add_partitions(count), ErrorKind::InvalidInput);
+        refused(topic.increase_partitions_to(count), ErrorKind::InvalidInput);
     }
     let error = refused(topic.partition(3), ErrorKind::InvalidInput);
     assert!(error.contains("partition=3 partitions=3"), "{error}");
@@ -127,7 +127,7 @@ fn added_partitions_are_seen_by_handles_producers_and_groups() {
     let mut member = group.subscribe([&topic]).unwrap();
     fill(&topic, 0, 1);
     assert_eq!(drain(&mut member), ["0"]);
-    topic.add_partitions(4).unwrap();
+    topic.increase_partitions_to(4).unwrap();
     assert_eq!(
         (earlier.partition_count(), earlier.partitions().len()),
         (4, 4)
@@ -216,7 +216,7 @@ fn whoever_uses_a_deleted_topic_is_told_that_it_is_gone() {
     refused(partition.delete_records(1.into()), ErrorKind::NotFound);
     refused(partition.sync(), ErrorKind::NotFound);
     refused(topic.alter(|options| options), ErrorKind::NotFound);
-    refused(topic.add_partitions(5), ErrorKind::NotFound);
+    refused(topic.increase_partitions_to(5), ErrorKind::NotFound);
     refused(log.topic("t"), ErrorKind::NotFound);
     refused(log.delete_topic("t"), ErrorKind::NotFound);
     refused(reader.poll(Duration::ZERO), ErrorKind::NotFound);
@@ -308,7 +308,7 @@ fn topics_of_the_crate_itself_are_hidden_and_out_of_reach() {
         ErrorKind::InvalidInput,
     );
     refused(internal.alter(|options| options), ErrorKind::InvalidInput);
-    refused(internal.add_partitions(2), ErrorKind::InvalidInput);
+    refused(internal.increase_partitions_to(2), ErrorKind::InvalidInput);
     refused(partition.delete_records(end), ErrorKind::InvalidInput);
     assert_eq!(partition.offsets().log_end, end);
     assert_eq!(partition.read(0.into()).unwrap().len(), 1, "it may be read");

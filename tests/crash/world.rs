@@ -167,7 +167,9 @@ impl World {
 
     pub(crate) fn grow(&mut self, topic: usize, partitions: u32) {
         self.note(Note::Growing { topic, partitions });
-        self.handle(topic).add_partitions(partitions).unwrap();
+        self.handle(topic)
+            .increase_partitions_to(partitions)
+            .unwrap();
         self.note(Note::Grown { topic, partitions });
     }
 

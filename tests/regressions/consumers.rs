@@ -370,7 +370,7 @@ fn the_handles_of_a_reader_beside_the_owner_see_what_is_new() {
     let found = partition.offset_for_time(time).unwrap();
     assert_eq!(found, Some((Offset::new(3), time)));
 
-    topic.add_partitions(3).unwrap();
+    topic.increase_partitions_to(3).unwrap();
     published(2, "e");
     let grown = held.partition(2).unwrap();
     assert_eq!(held.partition_count(), 3);

@@ -96,7 +96,7 @@ fn partitions_that_could_not_be_added_can_be_asked_for_again() {
             .unwrap();
         let _none = consumer.poll(Duration::ZERO).unwrap();
         storage.fail(Fault::error(EIO).after(operation));
-        let added = topic.add_partitions(5);
+        let added = topic.increase_partitions_to(5);
         storage.heal();
         let there = topic.partition_count();
         assert_eq!(topic.describe().options.partition_count(), there);
@@ -105,7 +105,7 @@ fn partitions_that_could_not_be_added_can_be_asked_for_again() {
         let _none = consumer.poll(Duration::ZERO).unwrap();
         assert!(consumer.assignment().len() == usize::try_from(there).unwrap());
         if there < 5 {
-            topic.add_partitions(5).unwrap();
+            topic.increase_partitions_to(5).unwrap();
         }
         let record = Record::new("x").partition(4);
         let sent = topic.producer().send_and_wait(record).unwrap();

@@ -298,7 +298,7 @@ impl World {
         let Some(name) = self.any_topic() else { return };
         let topic = &self.topics[name].topic;
         let count = topic.partition_count() + 1;
-        let result = topic.add_partitions(count);
+        let result = topic.increase_partitions_to(count);
         self.act(format!("{name} gets {count} partitions"));
         if let Err(error) = result {
             self.judge("add partitions", &error, &[]);

@@ -99,7 +99,6 @@ impl History {
         };
         let options = GroupOptions {
             initial_rebalance_delay: secs(if random.one_in(5) { 3 } else { 0 }),
-            max_size: if random.one_in(10) { 3 } else { usize::MAX },
             ..GroupOptions::default()
         };
         let script = Script::with_options("t0:3 t1:2", options);
@@ -226,7 +225,7 @@ impl History {
                 });
             }
             Err(error) => match error.cause() {
-                Cause::Group(GroupError::InconsistentProtocol | GroupError::GroupFull { .. }) => {}
+                Cause::Group(GroupError::InconsistentProtocol) => {}
                 _ => panic!("{error:?}"),
             },
         }

@@ -148,21 +148,6 @@ fn kafkas_default_list_chooses_range() {
 }
 
 #[test]
-fn a_full_group_lets_nobody_in() {
-    let options = GroupOptions {
-        max_size: 2,
-        ..GroupOptions::default()
-    };
-    let mut group = Script::with_options("t:4", options);
-    group.admit("a", "t");
-    group.join(Script::static_request("b", "i", "t")).unwrap();
-    let refused = group.join(Script::request("c", "t"));
-    assert_eq!(cause(refused), "GroupFull");
-    group.join(Script::static_request("b2", "i", "t")).unwrap();
-    assert_eq!(group.group.member_count(), 2, "a return takes no place");
-}
-
-#[test]
 fn who_is_no_member_is_told_so() {
     let mut group = Script::new("t:1");
     assert_eq!(cause(group.poll("a")), "UnknownMember");
