@@ -64,7 +64,7 @@ fn work(directory: &Path, dies_at: Option<&str>) -> Result<(), Box<dyn Error>> {
                 return Ok(());
             }
             // What is committed is the next offset to read. On return it is on disk.
-            let done = (mail.topic_partition(), mail.next_offset().into());
+            let done = (mail.topic_partition(), mail.next_offset());
             waiting.consumer().commit_offsets([done])?;
         }
     }
@@ -72,7 +72,7 @@ fn work(directory: &Path, dies_at: Option<&str>) -> Result<(), Box<dyn Error>> {
     // for a week and its committed offsets expire. A service that runs on does this once an hour, say.
     for partition in group.lag(&outbox) {
         if let Some(done) = partition.committed {
-            let number = partition.partition.partition();
+            let number = partition.topic_partition.partition();
             outbox.partition(number)?.delete_records(done)?;
         }
     }

@@ -77,7 +77,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let before = change.before.unwrap_or_default();
             println!(
                 "  {text}: {} goes from {before} to {}",
-                change.partition, change.after
+                change.topic_partition, change.after
             );
         }
         let mut member = group.subscribe([&topic])?;

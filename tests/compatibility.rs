@@ -119,8 +119,8 @@ fn write(log: &EventLog, storage: &SimulatedStorage, clock: &ManualClock) {
     member.commit().unwrap();
     member.close().unwrap();
     let disk = log.topic("disk").unwrap().partition(0).unwrap();
-    let commit = CommittedOffset::new(Offset::new(7)).metadata("seven");
-    group.set_offset(disk.topic_partition(), &commit).unwrap();
+    let commit = CommittedOffset::new(Offset::new(7)).with_metadata("seven");
+    group.set_offset(disk.topic_partition(), commit).unwrap();
 }
 
 /// All that can be read, a line for each thing.
@@ -166,7 +166,7 @@ fn describe(log: &EventLog) -> String {
     }
     for id in log.consumer_groups() {
         for (place, committed) in log.consumer_group(id.as_str()).unwrap().committed() {
-            let (offset, metadata) = (committed.offset(), committed.note());
+            let (offset, metadata) = (committed.offset(), committed.metadata());
             writeln!(text, "committed {id} {place} {offset} {metadata:?}").unwrap();
         }
     }

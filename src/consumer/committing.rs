@@ -153,7 +153,7 @@ impl Consumer {
     /// # let mut consumer = log.consumer_group("g")?.options(options).subscribe([&topic])?;
     /// for record in &consumer.poll(std::time::Duration::from_secs(1))? {
     ///     // handle it, then
-    ///     consumer.commit_offsets([(record.topic_partition(), record.next_offset().into())])?;
+    ///     consumer.commit_offsets([(record.topic_partition(), record.next_offset())])?;
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -168,11 +168,14 @@ impl Consumer {
     /// too long.
     pub fn commit_offsets<'p>(
         &mut self,
-        offsets: impl IntoIterator<Item = (&'p TopicPartition, CommittedOffset)>,
+        offsets: impl IntoIterator<Item = (&'p TopicPartition, impl Into<CommittedOffset>)>,
     ) -> Result<(), Error> {
         self.check_usable()?;
         self.finish_async_commits(true);
-        let offsets: Vec<_> = offsets.into_iter().collect();
+        let offsets = offsets.into_iter();
+        let offsets: Vec<_> = offsets
+            .map(|(place, offset)| (place, offset.into()))
+            .collect();
         let committed = places_of(&offsets);
         let staged = self.stage(offsets)?;
         Groups::finish(staged)?;
@@ -219,7 +222,7 @@ impl Consumer {
     /// # let mut consumer = log.consumer_group("g")?.options(options).subscribe([&topic])?;
     /// for record in &consumer.poll(std::time::Duration::from_secs(1))? {
     ///     // handle it, then
-    ///     let next = (record.topic_partition(), record.next_offset().into());
+    ///     let next = (record.topic_partition(), record.next_offset());
     ///     consumer.commit_offsets_async([next], |committed| {
     ///         if let Err(error) = committed {
     ///             eprintln!("not committed: {error}");
@@ -234,11 +237,14 @@ impl Consumer {
     /// What is known at once; the callback is not called then.
     pub fn commit_offsets_async<'p>(
         &mut self,
-        offsets: impl IntoIterator<Item = (&'p TopicPartition, CommittedOffset)>,
+        offsets: impl IntoIterator<Item = (&'p TopicPartition, impl Into<CommittedOffset>)>,
         callback: impl FnOnce(Result<(), Error>) + Send + 'static,
     ) -> Result<(), Error> {
         self.check_usable()?;
-        let offsets: Vec<_> = offsets.into_iter().collect();
+        let offsets = offsets.into_iter();
+        let offsets: Vec<_> = offsets
+            .map(|(place, offset)| (place, offset.into()))
+            .collect();
         let committed = places_of(&offsets);
         let staged = self.stage(offsets)?;
         self.call_back(staged, committed, callback);
@@ -277,7 +283,7 @@ impl Consumer {
             partition: partition.clone(),
             topic_id: self.topic_of(partition).map(|topic| topic.id),
             offset: committed.offset(),
-            metadata: Arc::clone(committed.shared_note()),
+            metadata: Arc::clone(committed.shared_metadata()),
         };
         let commits: Vec<_> = offsets.into_iter().map(commit).collect();
         for commit in &commits {
@@ -337,7 +343,8 @@ impl Consumer {
     pub fn committed(&self, place: &TopicPartition) -> Result<Option<CommittedOffset>, Error> {
         let cell = self.groups.living(self.need_group("committed")?);
         let committed = self.groups.committed(&cell, place)?;
-        Ok(committed
-            .map(|committed| CommittedOffset::new(committed.offset).metadata(committed.metadata)))
+        Ok(committed.map(|committed| {
+            CommittedOffset::new(committed.offset).with_metadata(committed.metadata)
+        }))
     }
 }

@@ -50,7 +50,7 @@ pub struct ConsumerGroup {
 #[non_exhaustive]
 pub struct PartitionLag {
     /// Which partition.
-    pub partition: TopicPartition,
+    pub topic_partition: TopicPartition,
     /// What was committed, if anything was.
     pub committed: Option<Offset>,
     /// The end of what can be read.
@@ -88,7 +88,7 @@ pub enum OffsetTarget {
 #[non_exhaustive]
 pub struct PlannedReset {
     /// Which partition.
-    pub partition: TopicPartition,
+    pub topic_partition: TopicPartition,
     /// What was committed before.
     pub before: Option<Offset>,
     /// What is committed after.
@@ -133,8 +133,8 @@ impl ConsumerGroup {
 
     /// Makes a member that reads these topics, with its share of their partitions from its first poll on.
     ///
-    /// It counts as a member from here on, where a consumer of Kafka joins at its first poll: poll it soon, or
-    /// drop it. One that is not polled withholds its share from the others for
+    /// It counts as a member from here on, where a consumer of Kafka joins at its first poll: poll it soon,
+    /// or drop it. One that is not polled withholds its share from the others for
     /// [`max_poll_interval`](ConsumerOptions::max_poll_interval).
     ///
     /// # Errors
@@ -173,7 +173,7 @@ impl ConsumerGroup {
                 let offset = CommittedOffset::new(committed.offset);
                 (
                     place.clone(),
-                    offset.metadata(Arc::clone(&committed.metadata)),
+                    offset.with_metadata(Arc::clone(&committed.metadata)),
                 )
             };
             state.group.all_committed().map(offset).collect()
@@ -203,7 +203,8 @@ impl ConsumerGroup {
     /// group.reset(&topic, OffsetTarget::Earliest)?;
     /// topic.producer().send_and_wait(Record::new("x").partition(1))?;
     /// for row in group.lag_all() {
-    ///     println!("{} {:?} {} {:?} {:?}", row.partition, row.committed, row.end, row.lag, row.owner);
+    ///     let at = row.topic_partition;
+    ///     println!("{at} {:?} {} {:?} {:?}", row.committed, row.end, row.lag, row.owner);
     /// }
     /// let behind: u64 = group.lag_all().iter().filter_map(|row| row.lag).sum();
     /// assert_eq!(behind, 1);
@@ -239,7 +240,7 @@ impl ConsumerGroup {
                     end,
                     lag: committed.map(|committed| end - committed),
                     owner: group.owner(topic, partition.partition()).cloned(),
-                    partition,
+                    topic_partition: partition,
                 }
             };
             logs(group).into_iter().map(lag).collect()
@@ -286,7 +287,7 @@ impl ConsumerGroup {
             let after = self.reset_position(&partition.log, before, target);
             let after = after.map_err(|error| error.in_partition(place))?;
             Ok(PlannedReset {
-                partition: place.clone(),
+                topic_partition: place.clone(),
                 before,
                 after,
             })
@@ -389,7 +390,7 @@ impl ConsumerGroup {
         let plan = self.plan_reset_partitions(partitions.iter().copied(), target)?;
         let commits = partitions.iter().zip(&plan);
         let commits = commits.map(|(partition, reset)| OffsetCommit {
-            partition: reset.partition.clone(),
+            partition: reset.topic_partition.clone(),
             topic_id: Some(partition.topic.id),
             offset: reset.after,
             metadata: Arc::from(""),
@@ -410,9 +411,9 @@ impl ConsumerGroup {
     pub fn set_offset(
         &self,
         partition: &TopicPartition,
-        offset: &CommittedOffset,
+        offset: impl Into<CommittedOffset>,
     ) -> Result<(), Error> {
-        self.set_offsets([(partition.clone(), offset.clone())])
+        self.set_offsets([(partition.clone(), offset.into())])
     }
 
     /// Sets committed offsets from outside the group, as [`committed`](Self::committed) gives them: so they
@@ -457,7 +458,7 @@ impl ConsumerGroup {
             partition,
             topic_id: None,
             offset: offset.offset(),
-            metadata: Arc::clone(offset.shared_note()),
+            metadata: Arc::clone(offset.shared_metadata()),
         };
         self.commit(offsets.into_iter().map(commit).collect())
     }
@@ -477,16 +478,17 @@ impl ConsumerGroup {
     /// # Errors
     ///
     /// [`InUse`](crate::ErrorKind::InUse) while a member subscribes to the topic and something is committed
-    /// for it; [`NotFound`](crate::ErrorKind::NotFound) if the group has neither members nor offsets. Kafka:
-    /// KIP-496.
-    pub fn delete_offsets(&self, topic: &TopicName) -> Result<(), Error> {
+    /// for it; [`NotFound`](crate::ErrorKind::NotFound) if the group has neither members nor offsets;
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a bad name. Kafka: KIP-496.
+    pub fn delete_offsets(&self, topic: impl AsRef<str>) -> Result<(), Error> {
+        let topic = TopicName::new(topic)?;
         let cell = self.cell();
         self.groups.expire_members(&cell);
         self.groups.remove_offsets(&cell, |group| {
             let places: Vec<_> = group
                 .all_committed()
                 .map(|(place, _)| place.clone())
-                .filter(|place| place.topic() == topic)
+                .filter(|place| *place.topic() == topic)
                 .collect();
             group.check_delete_offsets(&places)?;
             Ok(places)

@@ -399,7 +399,7 @@ impl Consumer {
     /// let log = EventLog::in_memory()?;
     /// let topic = log.create_topic("here", TopicOptions::new())?;
     /// let mut consumer = log.consumer_group("g")?.subscribe([&topic])?;
-    /// consumer.subscribe_by_name([TopicName::new("here")?, TopicName::new("to-come")?])?;
+    /// consumer.subscribe_by_name(["here", "to-come"])?;
     /// let _joined = consumer.poll(std::time::Duration::ZERO)?;
     /// assert_eq!(consumer.assignment().len(), 1);
     /// log.create_topic("to-come", TopicOptions::new())?;
@@ -410,12 +410,13 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// Those of [`subscribe`](Self::subscribe).
+    /// Those of [`subscribe`](Self::subscribe), and [`InvalidInput`](crate::ErrorKind::InvalidInput) for
+    /// a bad name.
     pub fn subscribe_by_name(
         &mut self,
-        names: impl IntoIterator<Item = TopicName>,
+        names: impl IntoIterator<Item: AsRef<str>>,
     ) -> Result<(), Error> {
-        self.change_subscription(Subscription::topics(names))
+        self.change_subscription(Subscription::by_name(names)?)
     }
 
     /// Replaces the topics that a member subscribes to by all whose names `accepts` takes, those made later

@@ -184,7 +184,7 @@ impl ConsumerOptions {
 /// use topiclog::{CommittedOffset, Offset};
 ///
 /// let last_handled = Offset::new(41);
-/// let commit = CommittedOffset::new(last_handled.next()).metadata("after the first hundred");
+/// let commit = CommittedOffset::new(last_handled.next()).with_metadata("after the first hundred");
 /// assert_eq!(commit.offset(), Offset::new(42));
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -204,7 +204,7 @@ impl CommittedOffset {
 
     /// Adds a note for whoever asks later; at most 4096 bytes.
     #[must_use]
-    pub fn metadata(mut self, metadata: impl Into<Arc<str>>) -> Self {
+    pub fn with_metadata(mut self, metadata: impl Into<Arc<str>>) -> Self {
         self.metadata = metadata.into();
         self
     }
@@ -214,12 +214,12 @@ impl CommittedOffset {
         self.offset
     }
 
-    /// The note.
-    pub fn note(&self) -> &str {
+    /// The note that was committed with it; empty if there is none.
+    pub fn metadata(&self) -> &str {
         &self.metadata
     }
 
-    pub(super) fn shared_note(&self) -> &Arc<str> {
+    pub(super) fn shared_metadata(&self) -> &Arc<str> {
         &self.metadata
     }
 }

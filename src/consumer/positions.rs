@@ -404,8 +404,8 @@ impl Consumer {
 
     /// Goes on from the first record of every assigned partition. A member has none before its first poll,
     /// and then this changes nothing, as in Kafka: its listener can seek where partitions are
-    /// [assigned](crate::RebalanceListener::assigned), and [`ConsumerGroup::reset`](crate::ConsumerGroup::reset)
-    /// moves the group before anybody polls.
+    /// [assigned](crate::RebalanceListener::assigned), and
+    /// [`ConsumerGroup::reset`](crate::ConsumerGroup::reset) moves the group before anybody polls.
     ///
     /// # Errors
     ///

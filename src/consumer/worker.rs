@@ -354,7 +354,7 @@ where
             // Those of a deleted topic, which the next poll tells to be lost, would have all of it refused.
             self.flushed.retain(|place, _| !consumer.is_gone(place));
             let offsets = self.flushed.iter();
-            let offsets = offsets.map(|(place, next)| (place, (*next).into()));
+            let offsets = offsets.map(|(place, next)| (place, *next));
             match consumer.commit_offsets(offsets) {
                 Ok(()) => self.flushed.clear(),
                 Err(error) if error.kind() == ErrorKind::Fenced => {}

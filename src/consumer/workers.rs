@@ -102,12 +102,13 @@ impl WorkersBuilder {
     ///
     /// # Errors
     ///
-    /// Those of [`subscribe`](Self::subscribe).
+    /// Those of [`subscribe`](Self::subscribe), and [`InvalidInput`](crate::ErrorKind::InvalidInput) for
+    /// a bad name.
     pub fn subscribe_by_name(
         self,
-        names: impl IntoIterator<Item = TopicName>,
+        names: impl IntoIterator<Item: AsRef<str>>,
     ) -> Result<Workers, Error> {
-        self.join(&Subscription::topics(names))
+        self.join(&Subscription::by_name(names)?)
     }
 
     fn join(self, subscription: &Subscription) -> Result<Workers, Error> {

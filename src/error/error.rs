@@ -125,8 +125,8 @@ impl Error {
         self.0.position
     }
 
-    /// Of [`ErrorKind::OffsetOutOfRange`]: the offsets that there are, the end exclusive. `None` if there was no
-    /// position that could be outside, since nothing is committed.
+    /// Of [`ErrorKind::OffsetOutOfRange`]: the offsets that there are, the end exclusive. `None` if there was
+    /// no position that could be outside, since nothing is committed.
     pub fn offset_range(&self) -> Option<Range<Offset>> {
         match self.0.cause {
             Cause::Log(LogError::OffsetOutOfRange { start, end, .. }) => Some(start..end),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::assignor::{Assignor, CooperativeStickyAssignor, RangeAssignor};
 use super::catalog::{PartitionKey, TopicCatalog, TopicShape};
 use super::generation::Generation;
+use crate::error::Result;
 use crate::limits::{MAX_POLL_INTERVAL_DEFAULT, SESSION_TIMEOUT_DEFAULT};
 use crate::name::{Id, TopicName, TopicPartition};
 
@@ -75,6 +76,12 @@ impl Subscription {
     /// Subscribes to topics by name.
     pub(crate) fn topics(names: impl IntoIterator<Item = TopicName>) -> Self {
         Self::Topics(Arc::new(names.into_iter().collect()))
+    }
+
+    /// Subscribes to topics of these names.
+    pub(crate) fn by_name(names: impl IntoIterator<Item: AsRef<str>>) -> Result<Self> {
+        let names: Result<BTreeSet<_>> = names.into_iter().map(TopicName::new).collect();
+        Ok(Self::Topics(Arc::new(names?)))
     }
 
     /// Subscribes to the topics a pattern accepts.

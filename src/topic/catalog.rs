@@ -370,7 +370,7 @@ impl Catalog {
         topic.add(log);
         if let Some(report) = report {
             report.partitions.push(PartitionRecovery {
-                partition: name,
+                topic_partition: name,
                 recovery,
             });
         }

@@ -212,7 +212,9 @@ impl Partition {
     ///
     /// [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange) beyond the high watermark;
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for an internal topic;
-    /// [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Closed`](crate::ErrorKind::Closed), and what the storage gives.
+    /// [`NotFound`](crate::ErrorKind::NotFound) if the topic was deleted;
+    /// [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Closed`](crate::ErrorKind::Closed),
+    /// [`Poisoned`](crate::ErrorKind::Poisoned), and what the storage gives.
     pub fn delete_records(&self, upto: Offset) -> Result<Offset, Error> {
         self.check_there()?;
         self.topic.check_changeable()?;

@@ -20,7 +20,7 @@ impl RecoveryReport {
         self.partitions
             .iter()
             .filter_map(|partition| match &partition.recovery {
-                Recovery::Damaged { error } => Some((&partition.partition, error)),
+                Recovery::Damaged { error } => Some((&partition.topic_partition, error)),
                 _ => None,
             })
     }
@@ -29,10 +29,10 @@ impl RecoveryReport {
     pub(crate) fn note_damage(&mut self, partition: &TopicPartition, error: Error) {
         let recovery = Recovery::Damaged { error };
         let mut known = self.partitions.iter_mut();
-        match known.find(|known| known.partition == *partition) {
+        match known.find(|known| known.topic_partition == *partition) {
             Some(known) => known.recovery = recovery,
             None => self.partitions.push(PartitionRecovery {
-                partition: partition.clone(),
+                topic_partition: partition.clone(),
                 recovery,
             }),
         }
@@ -52,8 +52,8 @@ impl RecoveryReport {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PartitionRecovery {
-    /// Which.
-    pub partition: TopicPartition,
+    /// Which partition.
+    pub topic_partition: TopicPartition,
     /// What.
     pub recovery: Recovery,
 }

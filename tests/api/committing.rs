@@ -4,13 +4,14 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use topiclog::storage::{MemoryStorage, SimulatedStorage, Survival};
-use topiclog::{CommittedOffset, ErrorKind, Offset, TopicOptions};
+use topiclog::{CommittedOffset, ErrorKind, Offset, TopicOptions, TopicPartition};
 
 use super::harness::{
     automatic, clock, committed, drain, fill, manual, open_on, place, poll, refused, with_topic,
 };
 
 const EVERY: Duration = Duration::from_secs(5);
+const NOTHING: [(&TopicPartition, Offset); 0] = [];
 
 #[test]
 fn a_commit_covers_everything_that_polls_returned() {
@@ -45,12 +46,10 @@ fn offsets_are_committed_as_given_with_their_note_and_may_go_back() {
     let group = log.consumer_group("g").unwrap().options(manual());
     let mut member = group.subscribe([&topic]).unwrap();
     assert_eq!(poll(&mut member).len(), 20);
-    let note = CommittedOffset::new(10.into()).metadata("half");
+    let note = CommittedOffset::new(10.into()).with_metadata("half");
     member.commit_offsets([(&at, note.clone())]).unwrap();
     assert_eq!(member.committed(&at).unwrap(), Some(note));
-    member
-        .commit_offsets([(&at, Offset::new(5).into())])
-        .unwrap();
+    member.commit_offsets([(&at, Offset::new(5))]).unwrap();
     assert_eq!(committed(&member, &at), Some(5), "the last one counts");
     assert_eq!(
         member.position(&at).unwrap(),
@@ -58,29 +57,24 @@ fn offsets_are_committed_as_given_with_their_note_and_may_go_back() {
         "the position is left as it is"
     );
     // Beyond the end is taken as well; the reset policy meets it.
-    member
-        .commit_offsets([(&at, Offset::new(99).into())])
-        .unwrap();
-    let too_long = CommittedOffset::new(1.into()).metadata("x".repeat(4097));
+    member.commit_offsets([(&at, Offset::new(99))]).unwrap();
+    let too_long = CommittedOffset::new(1.into()).with_metadata("x".repeat(4097));
     let error = refused(
         member.commit_offsets([(&at, too_long)]),
         ErrorKind::InvalidInput,
     );
     assert!(error.contains("limit=4096"), "{error}");
-    let longest = CommittedOffset::new(1.into()).metadata("x".repeat(4096));
+    let longest = CommittedOffset::new(1.into()).with_metadata("x".repeat(4096));
     member.commit_offsets([(&at, longest)]).unwrap();
     refused(
-        member.commit_offsets([(&at, Offset::new(u64::MAX).into())]),
+        member.commit_offsets([(&at, Offset::new(u64::MAX))]),
         ErrorKind::InvalidInput,
     );
     // All or none.
-    let mixed = [
-        (&at, Offset::new(7).into()),
-        (&place(&topic, 9), Offset::new(1).into()),
-    ];
+    let mixed = [(&at, Offset::new(7)), (&place(&topic, 9), Offset::new(1))];
     refused(member.commit_offsets(mixed), ErrorKind::Fenced);
     assert_eq!(committed(&member, &at), Some(1));
-    member.commit_offsets([]).unwrap();
+    member.commit_offsets(NOTHING).unwrap();
 }
 
 #[test]
@@ -204,7 +198,7 @@ fn offsets_are_committed_as_given_without_waiting() {
     assert_eq!(poll(&mut member).len(), 9);
     let (answers, answered) = mpsc::channel();
     let answer = move |result: Result<(), topiclog::Error>| answers.send(result.is_ok()).unwrap();
-    let note = CommittedOffset::new(4.into()).metadata("half");
+    let note = CommittedOffset::new(4.into()).with_metadata("half");
     member
         .commit_offsets_async([(&at, note.clone())], answer.clone())
         .unwrap();
@@ -212,23 +206,21 @@ fn offsets_are_committed_as_given_without_waiting() {
     poll(&mut member);
     assert_eq!(answered.try_recv().ok(), Some(true));
     assert_eq!(member.committed(&at).unwrap(), Some(note));
-    let missing = (&place(&topic, 9), Offset::new(1).into());
+    let missing = (&place(&topic, 9), Offset::new(1));
     refused(
         member.commit_offsets_async([missing], answer.clone()),
         ErrorKind::Fenced,
     );
     // In the order in which they were asked for, with those that are waited for.
     member
-        .commit_offsets_async([(&at, Offset::new(7).into())], answer)
+        .commit_offsets_async([(&at, Offset::new(7))], answer)
         .unwrap();
-    member
-        .commit_offsets([(&at, Offset::new(6).into())])
-        .unwrap();
+    member.commit_offsets([(&at, Offset::new(6))]).unwrap();
     assert_eq!(answered.try_iter().collect::<Vec<_>>(), [true]);
     assert_eq!(committed(&member, &at), Some(6));
     let mut reader = log.consumer().assign(&topic.partitions()).unwrap();
     refused(
-        reader.commit_offsets_async([], |_| ()),
+        reader.commit_offsets_async(NOTHING, |_| ()),
         ErrorKind::InvalidInput,
     );
 }
@@ -281,12 +273,12 @@ fn committed_offsets_survive_close_and_open() {
     let group = log.consumer_group("g").unwrap().options(manual());
     let mut member = group.subscribe([&topic]).unwrap();
     drain(&mut member);
-    let note = CommittedOffset::new(3.into()).metadata("note");
+    let note = CommittedOffset::new(3.into()).with_metadata("note");
     member
         .commit_offsets([(&place(&topic, 0), note.clone())])
         .unwrap();
     member
-        .commit_offsets([(&place(&topic, 1), Offset::new(4).into())])
+        .commit_offsets([(&place(&topic, 1), Offset::new(4))])
         .unwrap();
     member.close().unwrap();
     log.close().unwrap();
@@ -312,7 +304,7 @@ fn committed_offsets_survive_a_power_cut() {
     drain(&mut member);
     for offset in [3_u64, 9, 6] {
         member
-            .commit_offsets([(&place(&topic, 0), Offset::new(offset).into())])
+            .commit_offsets([(&place(&topic, 0), Offset::new(offset))])
             .unwrap();
         let log = open_on(storage.crash(Survival::Nothing, offset), &clock);
         let (topic, group) = (log.topic("t").unwrap(), log.consumer_group("g").unwrap());

@@ -136,7 +136,7 @@ fn a_member_that_comes_back_is_remembered_over_a_power_cut() {
     settle(&mut [&mut first]);
     for partition in 0..2 {
         first
-            .commit_offsets([(&place(&topic, partition), Offset::ZERO.into())])
+            .commit_offsets([(&place(&topic, partition), Offset::ZERO)])
             .unwrap();
     }
     first.close().unwrap();
@@ -145,7 +145,7 @@ fn a_member_that_comes_back_is_remembered_over_a_power_cut() {
     let mut second = group.subscribe([&topic]).unwrap();
     settle(&mut [&mut second]);
     second
-        .commit_offsets([(&place(&topic, 1), Offset::new(1).into())])
+        .commit_offsets([(&place(&topic, 1), Offset::new(1))])
         .unwrap();
     clock.advance(day * 2);
     for survival in [Survival::Nothing, Survival::Everything] {
@@ -160,7 +160,7 @@ fn what_outsiders_commit_counts_from_each_commit_also_after_a_restart() {
     let mut days = Days::new();
     for partition in 0..2 {
         days.group()
-            .set_offset(&place(&days.topic(), partition), &Offset::ZERO.into())
+            .set_offset(&place(&days.topic(), partition), Offset::ZERO)
             .unwrap();
         days.pass(1.0);
     }
@@ -224,8 +224,8 @@ fn the_time_of_a_dead_group_is_kept_when_its_topic_is_rewritten() {
     // Another group writes so much that all is written anew, with what is still true.
     let (other, note) = (log.consumer_group("other").unwrap(), "x".repeat(4000));
     for _ in 0..2200 {
-        let offset = CommittedOffset::new(Offset::ZERO).metadata(note.as_str());
-        other.set_offset(&place(&topic, 0), &offset).unwrap();
+        let offset = CommittedOffset::new(Offset::ZERO).with_metadata(note.as_str());
+        other.set_offset(&place(&topic, 0), offset).unwrap();
     }
     assert_eq!(segments(&storage), 3);
     clock.advance(Duration::from_secs(24 * 3600));

@@ -45,16 +45,14 @@ fn lag_is_told_by_partition_and_unknown_without_a_commit() {
     drain(&mut member);
     for (partition, offset) in [(0, 7_u64), (1, 4)] {
         let at = place(&topic, partition);
-        member
-            .commit_offsets([(&at, Offset::new(offset).into())])
-            .unwrap();
+        member.commit_offsets([(&at, Offset::new(offset))]).unwrap();
     }
     let lag: Vec<_> = group
         .lag(&topic)
         .into_iter()
         .map(|lag| {
             (
-                lag.partition.partition(),
+                lag.topic_partition.partition(),
                 lag.committed.map(Offset::value),
                 lag.end.value(),
                 lag.lag,
@@ -84,7 +82,7 @@ fn offsets_are_reset_to_every_target_within_the_partition() {
     let group = log.consumer_group("g").unwrap();
     let from = |target, committed: u64| {
         group
-            .set_offset(&place(&topic, 0), &Offset::new(committed).into())
+            .set_offset(&place(&topic, 0), Offset::new(committed))
             .unwrap();
         let plan = group.plan_reset(&topic, target).unwrap();
         assert_eq!(
@@ -156,7 +154,7 @@ fn a_live_group_is_not_reset_or_deleted() {
         ErrorKind::InUse,
     );
     refused(
-        group.set_offset(&place(&topic, 0), &Offset::ZERO.into()),
+        group.set_offset(&place(&topic, 0), Offset::ZERO),
         ErrorKind::InUse,
     );
     refused(group.clone().delete(), ErrorKind::InUse);
@@ -167,9 +165,7 @@ fn a_live_group_is_not_reset_or_deleted() {
     assert_eq!(group.committed().len(), 1);
     // A member that has stopped polling does not count.
     clock.advance(Duration::from_secs(301));
-    group
-        .set_offset(&place(&topic, 0), &Offset::ZERO.into())
-        .unwrap();
+    group.set_offset(&place(&topic, 0), Offset::ZERO).unwrap();
     group.reset(&topic, OffsetTarget::Latest).unwrap();
     group.delete().unwrap();
     assert!(log.consumer_groups().is_empty());
@@ -201,12 +197,12 @@ fn an_offset_is_set_from_outside_only_where_there_is_a_partition() {
     let (log, topic, _) = with_topic(1);
     let group = log.consumer_group("g").unwrap();
     refused(
-        group.set_offset(&place(&topic, 1), &Offset::ZERO.into()),
+        group.set_offset(&place(&topic, 1), Offset::ZERO),
         ErrorKind::NotFound,
     );
     log.delete_topic("t").unwrap();
     refused(
-        group.set_offset(&place(&topic, 0), &Offset::ZERO.into()),
+        group.set_offset(&place(&topic, 0), Offset::ZERO),
         ErrorKind::NotFound,
     );
     refused(
@@ -243,11 +239,11 @@ fn lag_is_told_of_all_that_is_committed_or_assigned_with_its_owner() {
         let row = |row: topiclog::PartitionLag| {
             assert_eq!(
                 row.owner.is_some(),
-                owned && row.partition.topic() == topic.name()
+                owned && row.topic_partition.topic() == topic.name()
             );
             let committed = row.committed.map(Offset::value);
             (
-                row.partition.to_string(),
+                row.topic_partition.to_string(),
                 committed,
                 row.end.value(),
                 row.lag,
@@ -262,7 +258,7 @@ fn lag_is_told_of_all_that_is_committed_or_assigned_with_its_owner() {
     assert!(group.lag(&topic).iter().all(|row| row.owner.is_none()));
     drain(&mut member);
     member
-        .commit_offsets([(&place(&topic, 0), Offset::new(7).into())])
+        .commit_offsets([(&place(&topic, 0), Offset::new(7))])
         .unwrap();
     let first = row("t-0", Some(7), 10, Some(3));
     let second = row("t-1", None, 0, None);
@@ -293,7 +289,7 @@ fn offsets_are_reset_in_the_partitions_that_are_named() {
         .iter()
         .map(|reset| {
             (
-                reset.partition.to_string(),
+                reset.topic_partition.to_string(),
                 reset.before,
                 reset.after.value(),
             )
@@ -321,15 +317,15 @@ fn offsets_are_carried_to_another_group_all_or_none() {
         log.consumer_group("to").unwrap(),
     );
     from.reset(&topic, OffsetTarget::Latest).unwrap();
-    let noted = CommittedOffset::new(9.into()).metadata("as it is");
-    from.set_offset(&place(&topic, 2), &noted).unwrap();
+    let noted = CommittedOffset::new(9.into()).with_metadata("as it is");
+    from.set_offset(&place(&topic, 2), noted.clone()).unwrap();
     let mut offsets = from.committed();
     assert_eq!(offsets[2].1, noted);
     offsets.push((place(&topic, 3), Offset::ZERO.into()));
     refused(to.set_offsets(offsets.clone()), ErrorKind::NotFound);
     offsets[3] = (
         place(&topic, 0),
-        CommittedOffset::new(0.into()).metadata("x".repeat(5000)),
+        CommittedOffset::new(0.into()).with_metadata("x".repeat(5000)),
     );
     refused(to.set_offsets(offsets.clone()), ErrorKind::InvalidInput);
     assert!(to.committed().is_empty());

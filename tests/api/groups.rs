@@ -149,7 +149,7 @@ fn a_member_that_stops_polling_loses_its_partitions_and_comes_back_at_its_next_p
 
     refused(a.commit(), ErrorKind::Fenced);
     refused(
-        a.commit_offsets([(&lost[0], Offset::new(1).into())]),
+        a.commit_offsets([(&lost[0], Offset::new(1))]),
         ErrorKind::Fenced,
     );
     assert_eq!(committed(&b, &lost[0]), None);
@@ -354,7 +354,7 @@ fn a_second_holder_of_an_instance_id_fences_the_first() {
         first.drain().map(drop),
         first.commit(),
         first.commit_async(|_| ()),
-        first.commit_offsets([(&at, Offset::new(1).into())]),
+        first.commit_offsets([(&at, Offset::new(1))]),
         first.position(&at).map(drop),
         first.seek(&at, Offset::new(1)),
         first.pause([&at]),

@@ -106,9 +106,7 @@ fn a_run_that_failed_at_its_first_record_is_followed_by_one_that_begins_there() 
     // Without a commit a partition begins at its end, and what failed there would be passed over.
     let group = group.options(ConsumerOptions::new());
     put(&topic, 0, "first");
-    group
-        .set_offset(&place(&topic, 0), &Offset::ZERO.into())
-        .unwrap();
+    group.set_offset(&place(&topic, 0), Offset::ZERO).unwrap();
     let handle = |record: RecordRef<'_>| match record.partition() {
         0 => {
             put(&topic, 1, "sent while both are read");

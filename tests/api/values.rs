@@ -150,7 +150,7 @@ fn the_next_offset_of_a_record_is_the_one_to_commit() {
     }
     let records = consumer.poll(Duration::ZERO).unwrap();
     let second = records.iter().nth(1).unwrap();
-    let offsets = [(second.topic_partition(), second.next_offset().into())];
+    let offsets = [(second.topic_partition(), second.next_offset())];
     consumer.commit_offsets(offsets).unwrap();
     drop(consumer);
     let mut consumer = group.subscribe([&topic]).unwrap();

@@ -42,7 +42,7 @@ fn closed() -> SimulatedStorage {
     let place = |partition| TopicPartition::new(topic.name().clone(), partition);
     let set = |id: &str, partition: u32, offset: u64| {
         group(&log, id)
-            .set_offset(&place(partition), &Offset::new(offset).into())
+            .set_offset(&place(partition), Offset::new(offset))
             .unwrap();
     };
     set("gone", 0, 5);
@@ -54,7 +54,7 @@ fn closed() -> SimulatedStorage {
     let mut member = group(&log, "on").subscribe([&topic]).unwrap();
     assert_eq!(member.poll(Duration::ZERO).unwrap().len(), 5);
     member
-        .commit_offsets([(&place(0), Offset::new(4).into())])
+        .commit_offsets([(&place(0), Offset::new(4))])
         .unwrap();
     member.close().unwrap();
     log.close().unwrap();
@@ -103,10 +103,8 @@ fn is_damaged(storage: &SimulatedStorage, context: &str) -> bool {
         let mut member = group.subscribe([&topic]).unwrap();
         let polled = member.poll(Duration::ZERO).unwrap_err();
         assert!(is_damage(polled.kind()), "{context}: {polled}");
-        let commit = member.commit_offsets([(
-            topic.partition(0).unwrap().topic_partition(),
-            Offset::ZERO.into(),
-        )]);
+        let commit =
+            member.commit_offsets([(topic.partition(0).unwrap().topic_partition(), Offset::ZERO)]);
         assert!(is_damage(commit.unwrap_err().kind()), "{context}");
         drop(member);
         let reset = group.reset(&topic, OffsetTarget::Earliest);
@@ -181,7 +179,7 @@ fn damaged_offsets_are_moved_away_and_begun_anew() {
     assert_eq!(log.recovery_report().damaged().count(), 0);
     let group = group(&log, "on");
     for (place, offset) in &known {
-        group.set_offset(place, offset).unwrap();
+        group.set_offset(place, offset.clone()).unwrap();
     }
     assert_eq!(group.committed(), known);
 }

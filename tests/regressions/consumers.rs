@@ -581,8 +581,8 @@ fn a_reader_may_go_to_whatever_is_acknowledged() {
 
     put(&topic, 0, &["d", "e"]);
     let group = log.consumer_group("g").unwrap();
-    let next = Offset::new(4).into();
-    group.set_offset(&at(&topic, 0), &next).unwrap();
+    let next = Offset::new(4);
+    group.set_offset(&at(&topic, 0), next).unwrap();
     let mut member = group.subscribe([&topic]).unwrap();
     assert_eq!(poll(&mut member), ["e"]);
 }
@@ -636,7 +636,7 @@ fn workers_keep_where_they_begin_before_they_handle_anything() {
     let places = topic.partitions();
     let beginning = CommittedOffset::new(Offset::ZERO);
     group
-        .set_offset(places[0].topic_partition(), &beginning)
+        .set_offset(places[0].topic_partition(), beginning)
         .unwrap();
     let handled = Mutex::new(Vec::new());
     let workers = || group.workers(1).subscribe([&topic]).unwrap();

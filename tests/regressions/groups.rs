@@ -42,9 +42,7 @@ fn an_automatic_commit_is_made_again_after_a_lower_one_by_hand() {
     let (group, mut consumer) = automatic(&log, &topic);
     consumer.commit().unwrap();
     let place = topic.partition(0).unwrap().topic_partition().clone();
-    consumer
-        .commit_offsets([(&place, Offset::new(3).into())])
-        .unwrap();
+    consumer.commit_offsets([(&place, Offset::new(3))]).unwrap();
     assert_eq!(committed(&group), [3]);
     consumer.close().unwrap();
     assert_eq!(committed(&group), [6]);
@@ -76,7 +74,7 @@ impl RebalanceListener for CommitsAlways {
     fn revoked(&mut self, consumer: &mut Consumer, _: &[TopicPartition]) -> Result<(), Error> {
         consumer.commit()?;
         let place = TopicPartition::new(TopicName::new("t")?, 0);
-        let committed = consumer.commit_offsets([(&place, Offset::new(5).into())]);
+        let committed = consumer.commit_offsets([(&place, Offset::new(5))]);
         assert_eq!(committed.unwrap_err().kind(), ErrorKind::Fenced);
         Ok(())
     }
@@ -110,7 +108,7 @@ fn a_position_in_a_deleted_topic_is_not_committed_for_the_next_of_its_name() {
     send(&topic, 3);
     outsider.commit().unwrap();
     let place = topic.partition(0).unwrap().topic_partition().clone();
-    let refused = outsider.commit_offsets([(&place, Offset::new(5).into())]);
+    let refused = outsider.commit_offsets([(&place, Offset::new(5))]);
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::NotFound);
     let other = log.consumer_group("other").unwrap();
     assert!(other.committed().is_empty());
@@ -178,7 +176,7 @@ fn a_commit_that_nobody_finishes_does_not_keep_the_offsets_from_being_rewritten(
     let _none = second.poll(Duration::ZERO).unwrap();
     for number in 0..200_000 {
         second
-            .commit_offsets([(&place, Offset::new(number).into())])
+            .commit_offsets([(&place, Offset::new(number))])
             .unwrap();
     }
     let offsets = log
@@ -221,9 +219,9 @@ fn a_program_that_never_runs_for_long_keeps_the_offsets_short() {
     let place = topic.partition(0).unwrap().topic_partition().clone();
     let note = "n".repeat(4000);
     for number in 0..2200 {
-        let commit = CommittedOffset::new(Offset::new(number)).metadata(note.as_str());
+        let commit = CommittedOffset::new(Offset::new(number)).with_metadata(note.as_str());
         let group = log.consumer_group("g").unwrap();
-        group.set_offset(&place, &commit).unwrap();
+        group.set_offset(&place, commit).unwrap();
     }
     assert!(bytes(&log) > 8 * 1024 * 1024);
     log.close().unwrap();
@@ -246,8 +244,8 @@ fn the_offsets_of_many_groups_are_rewritten_with_few_syncs() {
     let group = |number: u64| log.consumer_group(format!("g{number}")).unwrap();
     let note = "n".repeat(4000);
     for number in 0..2200 {
-        let commit = CommittedOffset::new(Offset::new(number)).metadata(note.as_str());
-        group(number % GROUPS).set_offset(&place, &commit).unwrap();
+        let commit = CommittedOffset::new(Offset::new(number)).with_metadata(note.as_str());
+        group(number % GROUPS).set_offset(&place, commit).unwrap();
     }
     let offsets = log.topic("__consumer_offsets").unwrap();
     let offsets = offsets.partition(0).unwrap();
@@ -279,8 +277,8 @@ fn offsets_that_cannot_be_dropped_are_rewritten_once() {
     let group = log.consumer_group("g").unwrap();
     let note = "n".repeat(4000);
     for number in 0..2200 {
-        let commit = CommittedOffset::new(Offset::new(number)).metadata(note.as_str());
-        group.set_offset(&place, &commit).unwrap();
+        let commit = CommittedOffset::new(Offset::new(number)).with_metadata(note.as_str());
+        group.set_offset(&place, commit).unwrap();
     }
     let offsets = log.topic("__consumer_offsets").unwrap();
     let offsets = || offsets.partition(0).unwrap().offsets();
@@ -398,9 +396,7 @@ fn offsets_whose_removal_was_written_before_a_failure_are_gone_at_once() {
         let fault = Fault::error(EIO).after(writes).forever();
         storage.fail(fault.only(OperationKind::Write));
         storage.fail(Fault::error(EIO).only(OperationKind::SetLen).forever());
-        group
-            .delete_offsets(&TopicName::new("t").unwrap())
-            .unwrap_err();
+        group.delete_offsets("t").unwrap_err();
         let left = group.committed().len();
         let log = open(storage.kill());
         let after = log.consumer_group(&id).unwrap().committed().len();
@@ -431,7 +427,7 @@ fn a_member_of_a_deleted_group_goes_on_in_a_new_one() {
     let _read = simple.poll(Duration::ZERO).unwrap();
     simple.seek_to_beginning().unwrap();
     let place = topic.partition(0).unwrap().topic_partition().clone();
-    let commit = [(&place, Offset::new(1).into())];
+    let commit = [(&place, Offset::new(1))];
     simple.commit_offsets(commit).unwrap();
     assert_eq!(committed(&again), [1]);
 }
@@ -588,7 +584,7 @@ fn a_deleted_group_does_not_come_back_with_a_commit_that_was_on_its_way() {
     let group = log.consumer_group("g").unwrap();
     let places = topic_places(&topic);
     let mut consumer = group.member().assign(&topic.partitions()).unwrap();
-    let commit = |number: usize| [(&places[number], Offset::new(1).into())];
+    let commit = |number: usize| [(&places[number], Offset::new(1))];
     consumer.commit_offsets(commit(0)).unwrap();
     consumer.commit_offsets_async(commit(1), |_| {}).unwrap();
     drop(consumer);

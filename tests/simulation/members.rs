@@ -517,7 +517,7 @@ impl World {
                 for lag in self.group(kind.number).lag(&known.topic) {
                     let place = Place {
                         topic: known.number,
-                        partition: lag.partition.partition(),
+                        partition: lag.topic_partition.partition(),
                     };
                     self.push(Event::Drained {
                         group: kind.number,
