@@ -66,8 +66,8 @@ pub const TIMESTAMP_AFTER_MAX_DEFAULT: Duration = Duration::from_secs(3600);
 /// How long records are kept, by default: seven days. Kafka: `retention.ms`.
 pub const RETENTION_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// A segment is also closed when a record arrives that is so much younger than the youngest of its first
-/// batch: by default, seven days. Kafka: `segment.ms`.
+/// A segment is also rolled when a record's timestamp is this much later than the latest in the segment's
+/// first batch: by default, seven days. Kafka: `segment.ms`.
 pub const SEGMENT_AGE_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// How often retention is applied, by default. Kafka: `log.retention.check.interval.ms`.

@@ -233,12 +233,9 @@ impl FromStr for TopicPartition {
             (partition.to_string() == number).then_some((topic, partition))
         });
         let Some((topic, partition)) = parsed else {
-            return Err(InputError::Argument {
-                argument: "partition",
-                problem: "must be a topic's name, a - and a number",
-                value: format!("{:?}", shown(text)),
-            }
-            .into());
+            let problem = "must be a topic's name, a - and a number";
+            let value = format!("{:?}", shown(text));
+            return Err(Error::bad_argument("partition", problem, value));
         };
         Ok(Self::new(TopicName::new(topic)?, partition))
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::convert::to_usize;
-use crate::error::{Error, InputError};
+use crate::error::Error;
 use crate::limits::{
     BATCH_BYTES_DEFAULT, BATCH_BYTES_LEAST, BATCH_BYTES_LIMIT, BATCH_BYTES_MAX_DEFAULT,
     INDEX_INTERVAL_BYTES_DEFAULT, LINGER_DEFAULT, PARTITIONS_MAX, RETENTION_DEFAULT,
@@ -143,15 +143,16 @@ impl TopicOptions {
         self
     }
 
-    /// A segment is also closed when a record arrives that is so much younger than the youngest of its first
-    /// batch. Defaults to seven days. Kafka: `segment.ms`, counted by the records' own time.
+    /// A segment is also rolled when a record's timestamp is this much later than the latest in the segment's
+    /// first batch. Defaults to seven days. Kafka: `segment.ms`, counted by the records' own time.
     pub const fn segment_age(mut self, age: Duration) -> Self {
         self.segment_age = age;
         self
     }
 
     /// The bytes between two entries of the sparse index. Defaults to 4096. Kafka:
-    /// `index.interval.bytes`. More makes seeking slower and the index smaller.
+    /// `index.interval.bytes`. More makes seeking slower and the index smaller. An index that has to be made
+    /// anew, after a crash for instance, has one for each 4096 bytes.
     pub const fn index_interval_bytes(mut self, bytes: u32) -> Self {
         self.index_interval_bytes = bytes;
         self
@@ -272,33 +273,23 @@ impl TopicOptions {
 
     /// Checks every field against its limits.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let option = |option, problem, value: u64| {
-            Err(InputError::Option {
-                option,
-                problem,
-                value: value.to_string(),
-            }
-            .into())
-        };
+        let refuse = |option, problem, value: u32| Err(Error::bad_option(option, problem, value));
         if self.partitions == 0 || self.partitions > PARTITIONS_MAX {
-            return option(
-                "partitions",
-                "must be from 1 to 100000",
-                self.partitions.into(),
-            );
+            let problem = "must be from 1 to 100000";
+            return refuse("partitions", problem, self.partitions);
         }
         if self.segment_bytes < SEGMENT_BYTES_MIN || self.segment_bytes > SEGMENT_BYTES_MAX {
             let problem = "must be from 1024 to 2147483647";
-            return option("segment_bytes", problem, self.segment_bytes.into());
+            return refuse("segment_bytes", problem, self.segment_bytes);
         }
         if self.index_interval_bytes == 0 {
-            return option("index_interval_bytes", "must not be 0", 0);
+            return refuse("index_interval_bytes", "must not be 0", 0);
         }
         if self.batch_bytes_max < BATCH_BYTES_LEAST
             || to_usize(self.batch_bytes_max) > BATCH_BYTES_LIMIT
         {
             let problem = "must be from 512 to 536870912";
-            return option("batch_bytes_max", problem, self.batch_bytes_max.into());
+            return refuse("batch_bytes_max", problem, self.batch_bytes_max);
         }
         Ok(())
     }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::error::{Error, InputError};
+
 /// A point in wall-clock time: milliseconds since 1970-01-01T00:00:00Z.
 ///
 /// It is data, never a measure of waiting: waits and leases go by a monotonic clock.
@@ -58,6 +60,15 @@ impl Timestamp {
     pub fn since(self, earlier: Self) -> Duration {
         let millis = self.0.saturating_sub(earlier.0).max(0);
         Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+    }
+
+    /// Refuses one before the epoch, which no record has.
+    pub(crate) fn check_not_negative(self) -> Result<(), Error> {
+        if self < Self::EPOCH {
+            let (timestamp, problem) = (self.0, "must not be negative");
+            return Err(InputError::Timestamp { timestamp, problem }.into());
+        }
+        Ok(())
     }
 }
 

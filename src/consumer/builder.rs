@@ -111,7 +111,7 @@ impl MemberBuilder {
         }
     }
 
-    /// Sets the options, all of them: those of the group count no more.
+    /// Replaces all options: those of the group no longer apply.
     pub fn options(mut self, options: ConsumerOptions) -> Self {
         self.options = options;
         self

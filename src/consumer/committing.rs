@@ -7,7 +7,7 @@ use super::consumer::{Consumer, is_fenced};
 use super::groups::{GroupCell, Groups};
 use super::in_flight::Staged;
 use super::options::CommittedOffset;
-use crate::error::{Error, ErrorKind, GroupError, InputError, LogError};
+use crate::error::{Error, ErrorKind, GroupError, LogError};
 use crate::group::{Committer, OffsetCommit};
 use crate::name::TopicPartition;
 use crate::offset::Offset;
@@ -40,7 +40,7 @@ impl Consumer {
     }
 
     /// Whether it is time to commit positions that have not changed too: of a group without members each
-    /// offset is kept so long from its own commit. Those of members do not expire.
+    /// offset is kept for some time from its own commit. Those of members do not expire.
     fn is_renewal_due(&self) -> bool {
         self.membership.is_none() && self.groups.now() >= self.next_renewal
     }
@@ -266,8 +266,7 @@ impl Consumer {
     }
 
     pub(super) fn need_group(&self, call: &'static str) -> Result<&Arc<GroupCell>, Error> {
-        let needs = "a consumer of a group";
-        let missing = || InputError::State { call, needs }.into();
+        let missing = || Error::bad_state(call, "a consumer of a group");
         self.group.as_ref().ok_or_else(missing)
     }
 

@@ -13,7 +13,7 @@ use super::listener::RebalanceListener;
 use super::membership::{Membership, Told};
 use super::options::ConsumerOptions;
 use super::positions::Slot;
-use crate::error::{Cause, Error, ErrorKind, GroupError, InputError, LogError};
+use crate::error::{Cause, Error, ErrorKind, GroupError, LogError};
 use crate::group::Assignor;
 use crate::log::Listener;
 use crate::name::TopicPartition;
@@ -153,12 +153,7 @@ impl Consumer {
     ) -> Result<Records, Error> {
         self.check_may_poll()?;
         if self.membership.is_none() && self.by_place.is_empty() {
-            let needs = "a subscription or an assignment";
-            return Err(InputError::State {
-                call: "poll",
-                needs,
-            }
-            .into());
+            return Err(Error::bad_state("poll", "a subscription or an assignment"));
         }
         let now = self.groups.now();
         self.say_alive(now);
@@ -231,7 +226,7 @@ impl Consumer {
         }
     }
 
-    /// Waits for news, at most so long, and not beyond the moment when the group has to look around.
+    /// Waits for news, at most `at_most`, and not beyond the moment when the group has to look around.
     pub(super) fn sleep(&mut self, at_most: Duration, now: Duration) {
         self.say_alive(now);
         let mut at_most = at_most;
@@ -287,8 +282,8 @@ impl Consumer {
     fn check_may_poll(&self) -> Result<(), Error> {
         self.check_usable()?;
         if self.in_listener {
-            let (call, needs) = ("poll", "to be called outside the rebalance listener");
-            return Err(InputError::State { call, needs }.into());
+            let needs = "to be called outside the rebalance listener";
+            return Err(Error::bad_state("poll", needs));
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use super::consumer::Consumer;
 use super::groups::{GroupCell, Groups};
 use super::options::{CommittedOffset, ConsumerOptions};
 use super::workers::WorkersBuilder;
-use crate::error::{Error, GroupError, InputError, LogError};
+use crate::error::{Error, GroupError, LogError};
 use crate::group::{Committer, Group, GroupDescription, MemberId, OffsetCommit};
 use crate::log::Log;
 use crate::name::{GroupId, Id, TopicName, TopicPartition};
@@ -67,7 +67,7 @@ pub struct PartitionLag {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum OffsetTarget {
-    /// The first record not older than so long before now; the end if all are.
+    /// The first record that is not older than this; the end if all are.
     ByDuration(Duration),
     /// Where they are now, or the end where nothing is committed.
     Current,
@@ -152,14 +152,14 @@ impl ConsumerGroup {
         MemberBuilder::new(&self.groups, &self.cell, self.options.clone())
     }
 
-    /// So many members that share the partitions and hand each record to a handler, every one on a thread
-    /// of its own: see [`Workers`](super::Workers).
+    /// As many members as `count`, which share the partitions and hand each record to a handler, every one on
+    /// a thread of its own: see [`Workers`](super::Workers).
     pub fn workers(&self, count: usize) -> WorkersBuilder {
         WorkersBuilder::new(&self.groups, &self.cell, self.options.clone(), count)
     }
 
-    /// Its state, members and assignment. Of a group that is not there: that it is empty. Who wants to know
-    /// asks [`EventLog::describe_consumer_group`](crate::EventLog::describe_consumer_group).
+    /// Its state, members and assignment. A group that does not exist is described as empty:
+    /// [`EventLog::describe_consumer_group`](crate::EventLog::describe_consumer_group) tells the two apart.
     pub fn describe(&self) -> GroupDescription {
         self.groups.describe(&self.cell())
     }
@@ -520,13 +520,8 @@ impl ConsumerGroup {
     /// [`Closed`](crate::ErrorKind::Closed).
     pub fn remove_instance(&self, instance_id: &str) -> Result<(), Error> {
         if instance_id.is_empty() {
-            let (argument, problem) = ("instance id", "must not be empty");
-            return Err(InputError::Argument {
-                argument,
-                problem,
-                value: String::new(),
-            }
-            .into());
+            let problem = "must not be empty";
+            return Err(Error::bad_argument("instance id", problem, instance_id));
         }
         if self.groups.catalog().is_closed() {
             return Err(LogError::Closed.into());

@@ -102,7 +102,7 @@ impl Inbox {
         self.state.lock().ready.len()
     }
 
-    /// Sleeps until something arrives, at most so long.
+    /// Sleeps until something arrives, or for `at_most`.
     pub(super) fn sleep(&self, at_most: Duration) {
         comes_soon(|| self.news.load(Ordering::Acquire));
         let mut state = self.state.lock();

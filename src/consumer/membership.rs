@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::consumer::{Consumer, is_fenced, is_unknown_member};
 use super::groups::MemberSeat;
 use super::listener::RebalanceListener;
-use crate::error::{Error, InputError, LogError};
+use crate::error::{Error, LogError};
 use crate::group::{Committer, Departure, Generation, JoinRequest, MemberId, Subscription};
 use crate::name::{GroupId, TopicName, TopicPartition};
 use crate::topic::Topic;
@@ -457,11 +457,7 @@ impl Consumer {
         let Some(membership) = &mut self.membership else {
             if !self.assignment().is_empty() {
                 let needs = "a consumer without partitions assigned by hand";
-                return Err(InputError::State {
-                    call: "subscribe",
-                    needs,
-                }
-                .into());
+                return Err(Error::bad_state("subscribe", needs));
             }
             self.find_group();
             return self.join(subscription);
@@ -595,12 +591,7 @@ impl Consumer {
     pub fn enforce_rebalance(&mut self) -> Result<(), Error> {
         self.check_usable()?;
         let (Some(membership), Some(cell)) = (&mut self.membership, &self.group) else {
-            let needs = "a subscription";
-            return Err(InputError::State {
-                call: "enforce_rebalance",
-                needs,
-            }
-            .into());
+            return Err(Error::bad_state("enforce_rebalance", "a subscription"));
         };
         membership.due = true;
         let member_id = membership.member_id.clone();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::convert::to_usize;
-use crate::error::{Error, InputError};
+use crate::error::Error;
 use crate::limits::{
     AUTO_COMMIT_DEFAULT, FETCH_BYTES_DEFAULT, MAX_POLL_INTERVAL_DEFAULT, MAX_POLL_RECORDS_DEFAULT,
     SESSION_TIMEOUT_DEFAULT,
@@ -16,7 +16,7 @@ use crate::offset::Offset;
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum OffsetReset {
-    /// At the first record that is not older than so long before now, or at the end if all are. Kafka:
+    /// At the first record that is not older than this, or at the end if all are. Kafka:
     /// `by_duration`, KIP-1106.
     ByDuration(Duration),
     /// At the first record there is.
@@ -141,32 +141,15 @@ impl ConsumerOptions {
     }
 
     pub(super) fn check(&self) -> Result<(), Error> {
+        let refuse = |option, problem, value: &str| Err(Error::bad_option(option, problem, value));
         if self.max_poll_records == 0 {
-            let (option, problem, value) = ("max_poll_records", "must not be 0", "0".to_owned());
-            return Err(InputError::Option {
-                option,
-                problem,
-                value,
-            }
-            .into());
+            return refuse("max_poll_records", "must not be 0", "0");
         }
         if self.instance_id.as_deref() == Some("") {
-            let (option, problem, value) = ("instance_id", "must not be empty", String::new());
-            return Err(InputError::Option {
-                option,
-                problem,
-                value,
-            }
-            .into());
+            return refuse("instance_id", "must not be empty", "");
         }
         if self.max_poll_interval.is_zero() {
-            let (option, problem, value) = ("max_poll_interval", "must not be 0", "0".to_owned());
-            return Err(InputError::Option {
-                option,
-                problem,
-                value,
-            }
-            .into());
+            return refuse("max_poll_interval", "must not be 0", "0");
         }
         Ok(())
     }
@@ -227,5 +210,24 @@ impl CommittedOffset {
 impl From<Offset> for CommittedOffset {
     fn from(offset: Offset) -> Self {
         Self::new(offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_those_of_the_documentation() {
+        let options = ConsumerOptions::new();
+        assert_eq!(options, ConsumerOptions::default());
+        assert_eq!(options.offset_reset, OffsetReset::Latest);
+        assert_eq!(options.auto_commit, Some(Duration::from_secs(5)));
+        assert_eq!(options.max_poll_records, 500);
+        assert_eq!(options.fetch_bytes, 524_288);
+        assert_eq!(options.max_poll_interval, Duration::from_secs(300));
+        assert_eq!(options.session_timeout, Duration::from_secs(45));
+        assert_eq!(options.client_id, "consumer");
+        assert_eq!(options.instance_id, None);
     }
 }

@@ -314,11 +314,7 @@ impl Consumer {
         }
         if self.membership.is_some() {
             let needs = "a consumer without a subscription; unsubscribe first";
-            return Err(InputError::State {
-                call: "assign",
-                needs,
-            }
-            .into());
+            return Err(Error::bad_state("assign", needs));
         }
         let committed = self.try_auto_commit();
         self.await_auto_commit();
@@ -414,9 +410,9 @@ impl Consumer {
         self.seek_each(Start::Beginning, &self.assignment())
     }
 
-    /// Goes on from the first record of these partitions; the others stay where they are. Of none at all this
-    /// is nothing, where Kafka's `seekToBeginning` takes an empty list for all assigned partitions: that is
-    /// [`seek_to_beginning`](Self::seek_to_beginning).
+    /// Goes on from the first record of these partitions; the others stay where they are. With an
+    /// empty list this does nothing, whereas Kafka's `seekToBeginning` then takes all assigned partitions, as
+    /// [`seek_to_beginning`](Self::seek_to_beginning) does.
     ///
     /// # Examples
     ///
@@ -499,10 +495,7 @@ impl Consumer {
     /// [`InvalidInput`](ErrorKind::InvalidInput) for a negative timestamp, and what reading gives.
     pub fn seek_to_time(&mut self, timestamp: Timestamp) -> Result<(), Error> {
         self.check_usable()?;
-        if timestamp < Timestamp::EPOCH {
-            let (timestamp, problem) = (timestamp.as_millis(), "must not be negative");
-            return Err(InputError::Timestamp { timestamp, problem }.into());
-        }
+        timestamp.check_not_negative()?;
         for place in self.assignment() {
             let slot = self.slot(&place)?;
             let (log, topic) = (Arc::clone(slot.reader.log()), Arc::clone(&slot.topic));

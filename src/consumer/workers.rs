@@ -11,7 +11,7 @@ use super::groups::{GroupCell, Groups};
 use super::inbox::{ConsumerWaker, Inbox};
 use super::options::ConsumerOptions;
 use super::worker::{PartitionHandler, WorkersRun, work};
-use crate::error::{Error, InputError};
+use crate::error::Error;
 use crate::group::{Asked, Assignor, Subscription};
 use crate::name::{TopicName, TopicPartition};
 use crate::record::RecordRef;
@@ -57,7 +57,7 @@ impl WorkersBuilder {
     /// Sets the options of each worker. Defaults to those of the group's handle.
     ///
     /// The client id and the instance id get the worker's number: `mailer-1`, `mailer-2`. Workers commit
-    /// what they have handled, so [`auto_commit`](ConsumerOptions::auto_commit) counts for nothing.
+    /// what they have handled, so [`auto_commit`](ConsumerOptions::auto_commit) is ignored.
     pub fn options(mut self, options: ConsumerOptions) -> Self {
         self.options = options;
         self
@@ -113,14 +113,8 @@ impl WorkersBuilder {
 
     fn join(self, subscription: &Subscription) -> Result<Workers, Error> {
         if self.count == 0 {
-            let (argument, problem) = ("the number of workers", "must not be 0");
-            let value = self.count.to_string();
-            return Err(InputError::Argument {
-                argument,
-                problem,
-                value,
-            }
-            .into());
+            let problem = "must not be 0";
+            return Err(Error::bad_argument("the number of workers", problem, 0));
         }
         self.options.check()?;
         let mut consumers = Vec::new();

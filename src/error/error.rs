@@ -54,6 +54,41 @@ impl Error {
         }))
     }
 
+    /// An option that breaks a rule.
+    pub(crate) fn bad_option(
+        option: &'static str,
+        problem: &'static str,
+        value: impl fmt::Display,
+    ) -> Self {
+        let value = value.to_string();
+        let error = InputError::Option {
+            option,
+            problem,
+            value,
+        };
+        error.into()
+    }
+
+    /// An argument that breaks a rule.
+    pub(crate) fn bad_argument(
+        argument: &'static str,
+        problem: &'static str,
+        value: impl fmt::Display,
+    ) -> Self {
+        let value = value.to_string();
+        let error = InputError::Argument {
+            argument,
+            problem,
+            value,
+        };
+        error.into()
+    }
+
+    /// A call that needs something else first.
+    pub(crate) fn bad_state(call: &'static str, needs: &'static str) -> Self {
+        InputError::State { call, needs }.into()
+    }
+
     /// A failure of the storage while doing `action` ("write a batch").
     pub(crate) fn storage(action: &'static str, path: &Path, source: io::Error) -> Self {
         Self::system(action, source).at_path(path)
@@ -114,8 +149,8 @@ impl Error {
         self.0.offset
     }
 
-    /// The file or directory concerned, if known, relative to the log's own directory; of an error that
-    /// concerns the log as a whole, that directory.
+    /// The file or directory concerned, if known, relative to the log's own directory; of a log that could not
+    /// be opened, together with that.
     pub fn path(&self) -> Option<&Path> {
         self.0.path.as_deref()
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::event_log::EventLog;
 use crate::clock::{Clock, SystemClock};
 use crate::consumer::Groups;
-use crate::error::{Error, InputError, TopicError};
+use crate::error::{Error, TopicError};
 use crate::group::GroupOptions;
 use crate::limits::{BUFFER_BYTES_DEFAULT, RETENTION_CHECK_DEFAULT};
 use crate::log::Accumulator;
@@ -76,6 +76,9 @@ impl Home {
             Self::Storage(storage) => return Ok(storage),
             Self::Directory(path) => path,
         };
+        if path.as_os_str().is_empty() {
+            return Err(Error::bad_argument("path", "must not be empty", ""));
+        }
         let storage = if read_only {
             DiskStorage::open_existing(&path)
         } else {
@@ -236,22 +239,27 @@ impl EventLogBuilder {
     pub fn open(mut self) -> Result<EventLog, Error> {
         // A thread that is never to wait would do nothing else.
         if self.retention_check_interval < Duration::from_millis(1) {
-            return Err(InputError::Option {
-                option: "retention_check_interval",
-                problem: "must be at least 1ms",
-                value: format!("{:?}", self.retention_check_interval),
-            }
-            .into());
+            let value = format!("{:?}", self.retention_check_interval);
+            let problem = "must be at least 1ms";
+            return Err(Error::bad_option(
+                "retention_check_interval",
+                problem,
+                value,
+            ));
         }
         let Some(home) = self.home.take() else {
-            let (call, needs) = ("open", "a path or a storage");
-            return Err(InputError::State { call, needs }.into());
+            return Err(Error::bad_state("open", "a path or a storage"));
         };
         let directory = home.directory();
-        // What concerns the log as a whole names its directory; all else is told by a file in there.
+        // There is no log yet in whose directory a file could be looked for.
         let place = |error: Error| match &directory {
-            Some(path) if error.path().is_none() => error.at_path(path),
-            _ => error,
+            Some(path) => {
+                let path = error
+                    .path()
+                    .map_or_else(|| path.clone(), |file| path.join(file));
+                error.at_path(&path)
+            }
+            None => error,
         };
         let environment = self.environment(home.open(self.read_only)?);
         let has_thread = environment.has_thread;

@@ -12,7 +12,7 @@ use super::generation::Generation;
 use super::group::{Emptiness, Group};
 use super::member::MemberId;
 use super::offsets::{Committed, EmptySince};
-use crate::error::{Error, GroupError, InputError, Result, TopicError};
+use crate::error::{Error, GroupError, Result, TopicError};
 use crate::limits::OFFSET_METADATA_BYTES_MAX;
 use crate::name::{Id, TopicPartition};
 use crate::offset::Offset;
@@ -282,12 +282,8 @@ fn check_value(commit: &OffsetCommit) -> Result<()> {
         return Err(GroupError::MetadataTooLarge { bytes, limit }.into());
     }
     if commit.offset > Offset::MAX {
-        return Err(InputError::Argument {
-            argument: "offset",
-            problem: "is greater than the largest offset",
-            value: commit.offset.to_string(),
-        }
-        .into());
+        let problem = "is greater than the largest offset";
+        return Err(Error::bad_argument("offset", problem, commit.offset));
     }
     Ok(())
 }

@@ -68,7 +68,7 @@ impl Delivery {
         self.wait_at_most(None)
     }
 
-    /// Waits as [`wait`](Self::wait) does, but at most so long for somebody else who is writing.
+    /// Waits as [`wait`](Self::wait) does, but at most `timeout` while another thread is writing.
     ///
     /// # Errors
     ///
@@ -155,7 +155,7 @@ impl Deliveries {
         self.wait_at_most(None)
     }
 
-    /// Waits as [`wait`](Self::wait) does, but at most so long, over all, for somebody else who is writing.
+    /// Waits as [`wait`](Self::wait) does, but at most `timeout` in all while other threads are writing.
     ///
     /// # Errors
     ///

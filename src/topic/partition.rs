@@ -160,10 +160,7 @@ impl Partition {
         timestamp: Timestamp,
     ) -> Result<Option<(Offset, Timestamp)>, Error> {
         self.check_readable()?;
-        if timestamp < Timestamp::EPOCH {
-            let (timestamp, problem) = (timestamp.as_millis(), "must not be negative");
-            return Err(InputError::Timestamp { timestamp, problem }.into());
-        }
+        timestamp.check_not_negative()?;
         let found = self.log.offset_for_time(timestamp);
         found.map_err(|error| self.explain(error))
     }

@@ -132,7 +132,8 @@ impl Topic {
     }
 
     /// Adds partitions, so that there are `count`. What is in the others stays; new records of a key may
-    /// go elsewhere than the old ones. Groups that read the topic rebalance. Kafka: `NewPartitions.increaseTo`.
+    /// go elsewhere than the old ones. Groups that read the topic rebalance. Kafka:
+    /// `NewPartitions.increaseTo`.
     ///
     /// # Durability
     ///

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use topiclog::{
-    Consumer, Error, ErrorKind, EventLog, Offset, RebalanceListener, Topic, TopicPartition,
+    Consumer, Eager, Error, ErrorKind, EventLog, Offset, OffsetReset, RangeAssignor,
+    RebalanceListener, Topic, TopicPartition,
 };
 
 use super::harness::{committed, drain, fill, manual, place, poll, refused, settle, with_topic};
@@ -244,4 +245,38 @@ fn a_listener_that_unsubscribes_is_obeyed() {
     assert!(a.assignment().is_empty());
     let mut b = join(&log, &topic, "b", &calls, nothing());
     assert_eq!(drain(&mut b).len(), 1);
+}
+
+/// Kafka: all that a member owns is revoked, and what comes back of it is another time assigned, not paused.
+#[test]
+fn under_the_eager_protocol_everything_is_given_up_first_and_comes_back_without_its_pause() {
+    let (log, topic, _) = with_topic(4);
+    fill(&topic, 0, 1);
+    let calls = Calls::default();
+    let join = |name| {
+        let (calls, act) = (Arc::clone(&calls), nothing());
+        let options = manual().offset_reset(OffsetReset::Earliest);
+        let group = log.consumer_group("g").unwrap().options(options);
+        let member = group.member().listener(Told { name, calls, act });
+        let member = member.assignor(Eager::new(RangeAssignor));
+        member.subscribe([&topic]).unwrap()
+    };
+    let mut a = join("a");
+    a.pause([&place(&topic, 0)]).unwrap_err();
+    assert_eq!(poll(&mut a).len(), 1);
+    a.seek_to_beginning().unwrap();
+    a.pause([&place(&topic, 0)]).unwrap();
+    assert_eq!(poll(&mut a).len(), 0);
+    let mut b = join("b");
+    settle(&mut [&mut a, &mut b]);
+    assert_eq!(
+        take(&calls),
+        [
+            "a assigned [0, 1, 2, 3]",
+            "a revoked [0, 1, 2, 3]",
+            "a assigned [0, 1]",
+            "b assigned [2, 3]"
+        ]
+    );
+    assert_eq!(a.paused(), []);
 }

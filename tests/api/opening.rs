@@ -414,6 +414,18 @@ fn what_is_synced_beside_the_writing_is_on_disk_at_any_moment() {
 }
 
 #[test]
+fn a_log_that_cannot_be_opened_is_told_with_its_directory() {
+    refused(EventLog::open(""), ErrorKind::InvalidInput);
+    let dir = Dir::new("told");
+    drop(EventLog::open(dir.path()).unwrap());
+    let meta = dir.path().join("log.meta");
+    std::fs::write(&meta, b"something else").unwrap();
+    let error = EventLog::open(dir.path()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert_eq!(error.path(), Some(&*meta));
+}
+
+#[test]
 fn a_retention_check_without_a_pause_is_refused_and_nothing_is_made() {
     let storage = SimulatedStorage::new();
     for interval in [Duration::ZERO, Duration::from_nanos(999_999)] {
