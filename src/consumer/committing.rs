@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::consumer::{Consumer, is_fenced};
-use super::groups::{GroupCell, Groups};
+use super::groups::GroupCell;
 use super::in_flight::Staged;
 use super::options::CommittedOffset;
 use crate::error::{Error, ErrorKind, GroupError, LogError};
@@ -109,7 +109,7 @@ impl Consumer {
             .iter()
             .map(|(place, offset)| (place, (*offset).into()));
         let staged = self.stage(commits)?;
-        Groups::finish(staged)?;
+        staged.finish()?;
         self.note_committed(&positions);
         if all {
             let interval = self.groups.renewal_interval();
@@ -178,7 +178,7 @@ impl Consumer {
             .collect();
         let committed = places_of(&offsets);
         let staged = self.stage(offsets)?;
-        Groups::finish(staged)?;
+        staged.finish()?;
         self.note_committed(&committed);
         Ok(())
     }
@@ -312,17 +312,17 @@ impl Consumer {
         let mut finished = false;
         if let Some(first) = self.async_commits.front()
             && !all
-            && !Groups::is_settled(&first.staged)
+            && !first.staged.is_settled()
         {
             self.groups.write_waiting();
         }
         while let Some(first) = self.async_commits.front() {
-            if !all && !Groups::is_settled(&first.staged) {
+            if !all && !first.staged.is_settled() {
                 break;
             }
             finished = true;
             if let Some(commit) = self.async_commits.pop_front() {
-                let result = Groups::finish(commit.staged);
+                let result = commit.staged.finish();
                 if result.is_ok() {
                     self.note_committed(&commit.offsets);
                 }

@@ -465,7 +465,8 @@ impl ConsumerGroup {
 
     fn commit(&self, commits: Vec<OffsetCommit>) -> Result<(), Error> {
         let outsider = Committer::Outsider;
-        Groups::finish(self.groups.stage(&self.cell(), outsider, commits)?)
+        let staged = self.groups.stage(&self.cell(), outsider, commits)?;
+        staged.finish()
     }
 
     /// Forgets what was committed for a topic.

@@ -356,7 +356,7 @@ impl Groups {
                 expired.retain(|place| !state.in_flight.changes(place));
                 self.hand_over(&cell, &mut state, removals(expired))
             };
-            let _tried_again_later = Self::finish(staged);
+            let _tried_again_later = staged.finish();
             // What is on record about a group that has nothing left goes as well.
             self.with(&cell, |_, _| ());
         }

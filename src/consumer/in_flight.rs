@@ -98,6 +98,42 @@ impl CellState {
     }
 }
 
+impl Staged {
+    /// Waits until the commit is kept, then lets everybody see it.
+    pub(super) fn finish(self) -> Result<(), Error> {
+        let mut failure = None;
+        for queued in &self.commits {
+            if let Err(error) = OffsetStore::wait(queued) {
+                failure = Some(error);
+            }
+        }
+        self.cell.state.lock().take_in();
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Whether the commit is settled, so that finishing it does not wait.
+    pub(super) fn is_settled(&self) -> bool {
+        let mut commits = self.commits.iter();
+        commits.all(|queued| OffsetStore::outcome(queued).is_some())
+    }
+}
+
+impl GroupCell {
+    /// Waits for the commits on their way to such places, whoever made them.
+    fn await_commits(&self, concerned: impl Fn(&TopicPartition) -> bool) {
+        let on_their_way: Vec<Queued> = {
+            let state = self.state.lock();
+            let changes = state.in_flight.changes.iter();
+            let changes = changes.filter(|change| concerned(&change.place));
+            changes.map(|change| change.queued.clone()).collect()
+        };
+        for queued in &on_their_way {
+            // Whoever made it learns of a failure.
+            let _told = OffsetStore::wait(queued);
+        }
+    }
+}
+
 impl Groups {
     /// Checks a commit and hands it to the log. The group must be locked from the one to the other.
     ///
@@ -137,7 +173,7 @@ impl Groups {
         drop(state);
         if let Err(error) = handed_over {
             // Whoever commits again commits it all.
-            let _told_of_the_first = Self::finish(staged);
+            let _told_of_the_first = staged.finish();
             return Err(error);
         }
         Ok(staged)
@@ -178,48 +214,15 @@ impl Groups {
     ) -> Result<(), Error> {
         // What nobody is going to finish has to be seen as well: else it stays in the log, without a
         // tombstone.
-        Self::await_commits(cell, |_| true);
+        cell.await_commits(|_| true);
         let (staged, handed_over) = {
             let mut state = cell.state.lock();
             state.take_in();
             let places = check(&state.group)?;
             self.hand_over(cell, &mut state, removals(places))
         };
-        let finished = Self::finish(staged);
+        let finished = staged.finish();
         handed_over.and(finished)
-    }
-
-    /// Waits until a commit is kept, then lets everybody see it.
-    pub(super) fn finish(staged: Staged) -> Result<(), Error> {
-        let Staged { cell, commits } = staged;
-        let mut failure = None;
-        for queued in &commits {
-            if let Err(error) = OffsetStore::wait(queued) {
-                failure = Some(error);
-            }
-        }
-        cell.state.lock().take_in();
-        failure.map_or(Ok(()), Err)
-    }
-
-    /// Waits for the commits on their way to such places, whoever made them.
-    fn await_commits(cell: &GroupCell, concerned: impl Fn(&TopicPartition) -> bool) {
-        let on_their_way: Vec<Queued> = {
-            let state = cell.state.lock();
-            let changes = state.in_flight.changes.iter();
-            let changes = changes.filter(|change| concerned(&change.place));
-            changes.map(|change| change.queued.clone()).collect()
-        };
-        for queued in &on_their_way {
-            // Whoever made it learns of a failure.
-            let _told = OffsetStore::wait(queued);
-        }
-    }
-
-    /// Whether a commit is settled, so that finishing it does not wait.
-    pub(super) fn is_settled(staged: &Staged) -> bool {
-        let mut commits = staged.commits.iter();
-        commits.all(|queued| OffsetStore::outcome(queued).is_some())
     }
 
     /// What a group has committed for a partition: where to go on. Waits for what is on its way there, as
@@ -234,7 +237,7 @@ impl Groups {
         place: &TopicPartition,
     ) -> Result<Option<Committed>, Error> {
         self.store.check()?;
-        Self::await_commits(cell, |at| at == place);
+        cell.await_commits(|at| at == place);
         let topics = self.topics();
         Ok(self.with(cell, |state, now| {
             state.group.topics_changed(now, &topics);
@@ -284,7 +287,7 @@ impl Groups {
             }
         }
         // Only now: one sync is for many groups, and the housekeeping has more to do than to wait for it.
-        let finished = all_staged.into_iter().map(Self::finish);
+        let finished = all_staged.into_iter().map(Staged::finish);
         let finished = finished.fold(Ok(()), Result::and);
         handed_over.and(finished)?;
         self.store.drop_before(from)

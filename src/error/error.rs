@@ -149,8 +149,8 @@ impl Error {
         self.0.offset
     }
 
-    /// The file or directory concerned, if known, relative to the log's own directory; of a log that could not
-    /// be opened, together with that.
+    /// The file or directory concerned, if known, relative to the log's own directory; of a log that could
+    /// not be opened, together with that.
     pub fn path(&self) -> Option<&Path> {
         self.0.path.as_deref()
     }

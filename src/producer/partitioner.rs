@@ -51,8 +51,9 @@ impl<P: Partitioner + ?Sized> Partitioner for Box<P> {
     }
 }
 
-/// So that several producers of one topic can share one. The partitioners of this crate keep one place for all
-/// that they are asked: shared by producers of several topics they would spread the records of none evenly.
+/// So that several producers of one topic can share one. The partitioners of this crate keep one place for
+/// all that they are asked: shared by producers of several topics they would spread the records of none
+/// evenly.
 impl<P: Partitioner + ?Sized> Partitioner for Arc<P> {
     fn partition(&self, topic: &TopicName, record: &Record<'_>, partitions: u32) -> u32 {
         (**self).partition(topic, record, partitions)

@@ -51,7 +51,7 @@ fn filled(storage: &MemoryStorage) -> (Arc<Catalog>, Groups) {
     for number in 0..2200 {
         last = Some(stage(&groups, &old, number, &note));
     }
-    Groups::finish(last.unwrap()).unwrap();
+    last.unwrap().finish().unwrap();
     assert!(groups.store.wants_rewrite(1));
     (catalog, groups)
 }
@@ -70,7 +70,7 @@ fn the_first_commit_of_a_group_survives_a_rewriting_that_meets_it_on_its_way() {
     groups.rewrite().unwrap();
     assert!(log.size_bytes() < before / 2);
     assert!(log.offsets().log_start >= end);
-    Groups::finish(staged).unwrap();
+    staged.finish().unwrap();
     assert_eq!(offset(&groups, "new"), Some(7));
     catalog.close().unwrap();
     let (_, groups) = open(&storage);
@@ -90,9 +90,9 @@ fn a_rewriting_keeps_the_later_of_two_commits_whichever_arrives_first() {
         } else {
             (earlier, later)
         };
-        Groups::finish(first).unwrap();
+        first.finish().unwrap();
         groups.rewrite().unwrap();
-        Groups::finish(second).unwrap();
+        second.finish().unwrap();
         assert_eq!(offset(&groups, "new"), Some(9));
         catalog.close().unwrap();
         let (_, groups) = open(&storage);
@@ -110,7 +110,9 @@ fn a_record_that_is_no_commit_stops_the_groups_and_nothing_else() {
     let record = Record::new("noise").key("\u{1}noise");
     log.send_and_wait(&record, crate::limits::MAX_BLOCK_DEFAULT)
         .unwrap();
-    Groups::finish(stage(&groups, &cell(&groups, "old"), 1, "")).unwrap();
+    stage(&groups, &cell(&groups, "old"), 1, "")
+        .finish()
+        .unwrap();
     catalog.close().unwrap();
     let (catalog, groups) = open(&storage);
     let (partition, error) = groups.damage().unwrap();
@@ -172,9 +174,9 @@ fn a_commit_that_arrives_while_its_group_is_deleted_is_kept() {
         groups.hand_over(&old, &mut state, removals(places)).0
     };
     let staged = stage(&groups, &old, 3000, "");
-    Groups::finish(removals).unwrap();
+    removals.finish().unwrap();
     groups.bury(&old);
-    Groups::finish(staged).unwrap();
+    staged.finish().unwrap();
     drop(old);
     assert_eq!(offset(&groups, "old"), Some(3000));
     catalog.close().unwrap();
@@ -193,7 +195,7 @@ fn the_tombstone_of_an_old_topic_comes_before_a_commit_for_the_next_of_its_name(
         let create = || catalog.create(t.clone(), TopicOptions::new()).unwrap();
         let old = create();
         let g = cell(&groups, "g");
-        Groups::finish(stage(&groups, &g, 5, "")).unwrap();
+        stage(&groups, &g, 5, "").finish().unwrap();
         catalog.delete(&old).unwrap();
         create();
         if refused_first {
@@ -206,7 +208,7 @@ fn the_tombstone_of_an_old_topic_comes_before_a_commit_for_the_next_of_its_name(
             let refused = groups.stage(&g, Committer::Outsider, vec![nowhere]);
             assert_eq!(refused.unwrap_err().kind(), ErrorKind::NotFound);
         }
-        Groups::finish(stage(&groups, &g, 7, "")).unwrap();
+        stage(&groups, &g, 7, "").finish().unwrap();
         assert_eq!(offset(&groups, "g"), Some(7));
         catalog.close().unwrap();
         let (_, groups) = open(&storage);
