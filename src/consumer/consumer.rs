@@ -1,6 +1,6 @@
 //! [`Consumer`]: reads partitions and keeps its place in each.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +12,10 @@ use super::inbox::{ConsumerWaker, Inbox};
 use super::listener::RebalanceListener;
 use super::membership::{Membership, Told};
 use super::options::ConsumerOptions;
-use super::positions::Slot;
+use super::slots::Slots;
 use crate::error::{Cause, Error, ErrorKind, GroupError, LogError};
 use crate::group::Assignor;
 use crate::log::Listener;
-use crate::name::TopicPartition;
 use crate::topic::{ReadBuffers, Records};
 
 /// How often a consumer of a log opened read-only looks whether its owner has come further.
@@ -54,15 +53,8 @@ pub struct Consumer {
     pub(super) groups: Arc<Groups>,
     pub(super) options: ConsumerOptions,
     pub(super) inbox: Arc<Inbox>,
-    pub(super) slots: BTreeMap<usize, Slot>,
-    pub(super) by_place: BTreeMap<TopicPartition, usize>,
-    /// Numbers of slots that may have records, in the order of their turns.
-    pub(super) ready: VecDeque<usize>,
-    pub(super) arrived: Vec<usize>,
+    pub(super) slots: Slots,
     pub(super) buffers: ReadBuffers,
-    /// Numbers of slots whose position is not known yet.
-    pub(super) unresolved: BTreeSet<usize>,
-    pub(super) next_number: usize,
     /// Of a consumer that was made by a group.
     pub(super) group: Option<Arc<GroupCell>>,
     pub(super) membership: Option<Membership>,
@@ -81,7 +73,7 @@ pub struct Consumer {
 impl fmt::Debug for Consumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Consumer")
-            .field("partitions", &self.by_place.keys())
+            .field("partitions", &self.assignment())
             .field("membership", &self.membership)
             .finish_non_exhaustive()
     }
@@ -98,13 +90,8 @@ impl Consumer {
             groups: Arc::clone(groups),
             options,
             inbox: groups.inbox(),
-            slots: BTreeMap::new(),
-            by_place: BTreeMap::new(),
-            ready: VecDeque::new(),
-            arrived: Vec::new(),
+            slots: Slots::default(),
             buffers: ReadBuffers::default(),
-            unresolved: BTreeSet::new(),
-            next_number: 0,
             group: group.map(|cell| groups.living(cell)),
             membership: None,
             assignors: Vec::new(),
@@ -152,7 +139,7 @@ impl Consumer {
         told: &mut Told<'_>,
     ) -> Result<Records, Error> {
         self.check_may_poll()?;
-        if self.membership.is_none() && self.by_place.is_empty() {
+        if self.membership.is_none() && self.slots.is_empty() {
             return Err(Error::bad_state("poll", "a subscription or an assignment"));
         }
         let now = self.groups.now();
@@ -183,7 +170,7 @@ impl Consumer {
         loop {
             self.check_undisturbed()?;
             self.reconcile(told)?;
-            if self.membership.is_none() && self.by_place.is_empty() {
+            if self.membership.is_none() && self.slots.is_empty() {
                 // Its listener has left the group.
                 return Ok(Records::default());
             }
@@ -257,7 +244,7 @@ impl Consumer {
         if failed {
             let _next_turn = catalog.follow();
         }
-        for slot in self.slots.values() {
+        for slot in self.slots.iter() {
             let _next_turn = catalog.follow_log(&slot.topic, slot.reader.log());
             slot.watch.notify();
         }

@@ -289,7 +289,7 @@ impl Consumer {
     ) {
         let known = places
             .iter()
-            .filter(|place| self.by_place.contains_key(*place));
+            .filter(|place| self.slots.number(place).is_some());
         let known: Vec<_> = known.cloned().collect();
         if !known.is_empty() {
             self.tell(failure, told, call, &known);

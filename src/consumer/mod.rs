@@ -2,7 +2,8 @@
 //! group of floor 5.
 //!
 //! - `consumer`: one reader: polling, waiting; `drain`: to the end of what there is.
-//! - `positions`: its partitions, and its place in each: assigning, seeking, fetching.
+//! - `positions`: its partitions, and its place in each: assigning, seeking, pausing; `slots`: what it keeps
+//!   of each, and whose turn it is; `fetching`: where each begins, and its records.
 //! - `membership`: its part in a group: joining, giving up, gaining, leaving.
 //! - `committing`: what it commits, and when.
 //! - `builder`, `options`, `listener`: how one is made.
@@ -21,6 +22,7 @@ mod committing;
 mod consumer;
 mod consumer_group;
 mod drain;
+mod fetching;
 mod groups;
 mod in_flight;
 mod inbox;
@@ -28,6 +30,7 @@ mod listener;
 mod membership;
 mod options;
 mod positions;
+mod slots;
 mod store;
 mod worker;
 mod workers;

@@ -20,6 +20,7 @@ fn who_never_polls_keeps_no_more_than_what_there_is() {
     for look in 0..100 {
         consumer.assign([&partitions[look % PARTITIONS]]).unwrap();
     }
-    let kept = consumer.unresolved.len() + consumer.ready.len() + consumer.inbox.len();
+    let kept =
+        consumer.slots.undecided().len() + consumer.slots.ready_count() + consumer.inbox.len();
     assert!(kept <= 3 * PARTITIONS, "{kept}");
 }

@@ -1,0 +1,173 @@
+//! How the records of a [`Consumer`]'s partitions are fetched, and where in each it begins.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use super::consumer::Consumer;
+use super::options::OffsetReset;
+use super::slots::Start;
+use crate::error::{Error, ErrorKind, GroupError};
+use crate::topic::{PartitionRecords, Records};
+
+impl Consumer {
+    /// Takes what the partitions have, each in its turn.
+    pub(super) fn fetch(&mut self) -> Result<Records, Error> {
+        self.resolve_all();
+        self.slots.take_arrived(&self.inbox);
+        self.buffers.begin_turn(self.options.fetch_size());
+        let mut records = Records::default();
+        let mut left = self.options.max_poll_records;
+        for _turn in 0..self.slots.ready_count() {
+            let Some((number, slot)) = self.slots.next_ready() else {
+                continue;
+            };
+            if slot.paused {
+                continue;
+            }
+            slot.watch.rearm();
+            let read = catch_unwind(AssertUnwindSafe(|| self.read_slot(number, left)));
+            match read.unwrap_or_else(|panic| self.take_back(number, &records, panic)) {
+                Ok(Some(part)) => {
+                    left -= part.len();
+                    records.push(part);
+                    self.slots.make_ready(number);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    self.slots.make_ready(number);
+                    if records.is_empty() {
+                        return Err(error);
+                    }
+                    // What was read counts as delivered; the error is met again at the next poll.
+                    break;
+                }
+            }
+            if left == 0 {
+                break;
+            }
+        }
+        Ok(records)
+    }
+
+    /// Has the next poll read again what this one has, since a storage of the user's panicked under it.
+    fn take_back(&mut self, number: usize, records: &Records, panic: Box<dyn Any + Send>) -> ! {
+        self.slots.make_ready(number);
+        for part in records.by_partition() {
+            let place = part.topic_partition();
+            if let (Ok(slot), Some(first)) = (self.slot(place), part.iter().next()) {
+                slot.reader.seek(first.offset());
+            }
+        }
+        resume_unwind(panic)
+    }
+
+    fn read_slot(&mut self, number: usize, left: usize) -> Result<Option<PartitionRecords>, Error> {
+        match (self.read_known(number, left), self.slots.get(number)) {
+            (Err(_), Some(slot)) if self.groups.catalog().is_gone(&slot.topic) => {
+                // In a group the next rebalance takes it away.
+                if self.membership.is_some() {
+                    Ok(None)
+                } else {
+                    Err(slot.topic.gone())
+                }
+            }
+            (read, _) => read,
+        }
+    }
+
+    /// As far as the topic is there: after an error it may have been deleted.
+    fn read_known(
+        &mut self,
+        number: usize,
+        left: usize,
+    ) -> Result<Option<PartitionRecords>, Error> {
+        let fetch_bytes = self.options.fetch_size();
+        let mut reset_from = None;
+        loop {
+            self.resolve(number)?;
+            let Some(slot) = self.slots.get_mut(number) else {
+                return Ok(None);
+            };
+            if slot.topic.is_deleted() {
+                // With nothing read ahead it passes its turn on.
+                slot.reader.seek(slot.reader.position());
+                return Err(slot.topic.gone());
+            }
+            let (from, buffers) = (slot.reader.position(), &mut self.buffers);
+            let read = match slot.reader.next(buffers, left, fetch_bytes) {
+                Ok(None) => {
+                    slot.reader.log().write_for_reader();
+                    slot.reader.next(buffers, left, fetch_bytes)
+                }
+                read => read,
+            };
+            match read {
+                // Retention may overtake the reader again and again, each time less is left to remove.
+                Err(error)
+                    if error.kind() == ErrorKind::OffsetOutOfRange
+                        && self.options.offset_reset != OffsetReset::None
+                        && reset_from != Some(from) =>
+                {
+                    reset_from = Some(from);
+                    slot.start = Some(Start::Reset);
+                }
+                read => return read,
+            }
+        }
+    }
+
+    /// Finds the positions that are not known yet, those of paused partitions and of partitions whose turn
+    /// is far off too: the end of a partition is that of this poll, not of the one that comes to read it.
+    pub(super) fn resolve_all(&mut self) {
+        for number in self.slots.undecided() {
+            // What fails is told when it is the partition's turn; after a panic the next poll goes on here.
+            let _told_later = self.resolve(number);
+        }
+    }
+
+    /// Finds the position of a partition if it is not known yet.
+    pub(super) fn resolve(&mut self, number: usize) -> Result<(), Error> {
+        let Some(slot) = self.slots.get_mut(number) else {
+            return Ok(());
+        };
+        let Some(start) = slot.start else {
+            return Ok(());
+        };
+        let log = slot.reader.log();
+        // Of a log that somebody else writes to, the end is only known by looking. Where that fails the
+        // reader begins at the end it knows, and misses nothing.
+        let _older_at_worst = self.groups.catalog().follow_log(&slot.topic, log);
+        let committed = match (start, &self.group) {
+            (Start::Committed, Some(cell)) => {
+                let cell = self.groups.living(cell);
+                self.groups.committed(&cell, &slot.place)?
+            }
+            _ => None,
+        };
+        let end = || {
+            // All that was sent so far comes before it.
+            log.settle_quietly();
+            log.high_watermark()
+        };
+        let offsets = log.offsets();
+        let position = match (start, committed) {
+            (_, Some(committed)) => committed.offset,
+            (Start::Beginning, None) => offsets.log_start,
+            (Start::End, None) => end(),
+            (Start::Committed | Start::Reset, None) => match self.options.offset_reset {
+                OffsetReset::Earliest => offsets.log_start,
+                OffsetReset::Latest => end(),
+                OffsetReset::None => {
+                    return Err(Error::from(GroupError::NoOffset).in_partition(&slot.place));
+                }
+                OffsetReset::ByDuration(age) => {
+                    let from = self.groups.catalog().environment.clock.wall() - age;
+                    log.offset_for_time(from)?
+                        .map_or(offsets.high_watermark, |(offset, _)| offset)
+                }
+            },
+        };
+        self.slots.begin_at(number, position);
+        Ok(())
+    }
+}
