@@ -186,7 +186,9 @@ pub(crate) enum TopicError {
          process share the EventLog"
     )]
     Busy { pid: String },
-    #[error("the directory was replaced while it was open")]
+    #[error(
+        "the directory was removed or replaced while it was open, or this process is a fork of its owner"
+    )]
     Replaced,
 }
 

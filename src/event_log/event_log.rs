@@ -425,7 +425,9 @@ impl EventLog {
     /// # Errors
     ///
     /// The last failure; the log is closed all the same. [`Poisoned`](ErrorKind::Poisoned) if a partition is:
-    /// what it acknowledged below level `Disk` may not be on disk.
+    /// what it acknowledged below level `Disk` may not be on disk. [`Io`](ErrorKind::Io) if the directory was
+    /// removed or replaced, or in a fork of the process that opened the log: then no file is touched, and what
+    /// was sent and not acknowledged yet is not written.
     pub fn close(&self) -> Result<(), Error> {
         self.owned.close()
     }

@@ -400,6 +400,13 @@ impl Catalog {
         Ok(())
     }
 
+    fn check_owned(&self) -> Result<(), Error> {
+        if self.owner.still_holds() {
+            return Ok(());
+        }
+        Err(TopicError::Replaced.into())
+    }
+
     pub(crate) fn is_read_only(&self) -> bool {
         self.read_only
     }
@@ -620,11 +627,21 @@ impl Catalog {
         Ok(report)
     }
 
-    /// Closes every partition and leaves the mark of a clean close.
+    /// Closes every partition and leaves the mark of a clean close. Where the directory is not this process's
+    /// any more, it only accepts nothing more: what is there now is for whoever has the lock.
     pub(crate) fn close(&self) -> Result<(), Error> {
         let changes = self.changes.lock();
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
+        }
+        if !self.read_only
+            && let Err(error) = self.check_owned()
+        {
+            for topic in self.list() {
+                topic.logs().for_each(|log| log.let_go());
+            }
+            *self.owner.0.lock() = None;
+            return Err(error);
         }
         let mut marks = Vec::new();
         let (mut failure, mut panic) = (None, None);
