@@ -32,6 +32,7 @@ impl Log {
         }
         let mut removed = self.retention.lock();
         self.check_writable()?;
+        self.check_owned()?;
         let offsets = self.offsets();
         if upto > offsets.high_watermark {
             let (start, end) = (offsets.log_start, offsets.high_watermark);
@@ -57,9 +58,15 @@ impl Log {
     pub(crate) fn apply_retention(&self, now: Timestamp) -> Result<(), Error> {
         let mut removed = self.retention.lock();
         self.check_writable()?;
+        self.check_owned()?;
         let taken = self.take_expired(&mut removed, now);
         let files = self.remove_files(&mut removed);
         taken.and(files)
+    }
+
+    fn check_owned(&self) -> Result<(), Error> {
+        let owned = self.place.check_owned();
+        owned.map_err(|error| self.in_partition(error))
     }
 
     fn take_expired(&self, removed: &mut Vec<Arc<Segment>>, now: Timestamp) -> Result<(), Error> {

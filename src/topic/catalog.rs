@@ -385,10 +385,11 @@ impl Catalog {
     }
 
     /// Begins a change of the topics. Looks whether that may be only once nobody else is at it: a log that is
-    /// closed belongs to whoever opens it next.
+    /// closed belongs to whoever opens it next, and so does a directory that is not this process's any more.
     fn change(&self) -> Result<MutexGuard<'_, Changes>, Error> {
         let changes = self.changes.lock();
         self.check_writable()?;
+        self.check_owned()?;
         Ok(changes)
     }
 

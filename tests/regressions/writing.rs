@@ -1,18 +1,19 @@
 //! Bugs of writing.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Survival};
+use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Storage, Survival};
 use topiclog::{
     Durability, ErrorKind, EventLog, Housekeeping, Offset, Partition, Record, Timestamp,
     TimestampType, Topic, TopicOptions,
 };
 
 use super::acts::Acts;
-use super::{EIO, ENOSPC, common, is_damaged, log_with, options, reopened, send};
+use super::{EIO, ENOSPC, common, is_damaged, log_with, options, reopened, segments, send};
 use common::clock;
 use topiclog::clock::{Clock, ManualClock, SystemClock};
 
@@ -497,4 +498,34 @@ fn a_panic_under_one_partition_keeps_no_other_from_being_written() {
     catch_unwind(AssertUnwindSafe(|| log.run_housekeeping())).unwrap_err();
     let results = deliveries.map(|delivery| delivery.try_result().map(|result| result.is_ok()));
     assert_eq!(results, [Some(false), Some(true)]);
+}
+
+/// A directory was taken away and made again. In the log that was still open retention, and whoever deleted
+/// records or the topic, removed the new owner's files, which have the same names.
+#[test]
+fn an_owner_that_lost_its_lock_removes_and_changes_nothing() {
+    let (storage, clock) = (SimulatedStorage::new(), clock());
+    let log = common::open(&storage, &clock);
+    let with_age = options(Durability::Disk).retention(Some(Duration::from_secs(1)));
+    let topic = log.create_topic("t", with_age.clone()).unwrap();
+    send(&topic, 12);
+    let partition = topic.partition(0).unwrap();
+    partition.delete_records(Offset::new(3)).unwrap();
+    log.run_housekeeping();
+    storage.remove_file(Path::new("LOCK")).unwrap();
+    let (files, offsets) = (segments(&storage), partition.offsets());
+    clock.advance(Duration::from_secs(24 * 3600));
+    log.run_housekeeping();
+    let failures = [
+        partition.delete_records(Offset::new(9)).unwrap_err(),
+        topic.add_partitions(2).unwrap_err(),
+        topic.alter(|_| options(Durability::Os)).unwrap_err(),
+        log.delete_topic("t").unwrap_err(),
+        log.create_topic("u", with_age).unwrap_err(),
+    ];
+    for error in failures {
+        assert_eq!(error.kind(), ErrorKind::Io);
+        assert!(error.to_string().contains("replaced"), "{error}");
+    }
+    assert_eq!((segments(&storage), partition.offsets()), (files, offsets));
 }
