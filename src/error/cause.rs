@@ -168,6 +168,8 @@ impl LogError {
 pub(crate) enum TopicError {
     #[error("topic exists already")]
     AlreadyExists,
+    #[error("another topic has the directory that this name would have; choose another name")]
+    SameDirectory,
     #[error("no such topic")]
     NotFound,
     #[error("there is no log in the directory")]
@@ -195,7 +197,7 @@ pub(crate) enum TopicError {
 impl TopicError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::AlreadyExists => ErrorKind::AlreadyExists,
+            Self::AlreadyExists | Self::SameDirectory => ErrorKind::AlreadyExists,
             Self::NotFound | Self::NoLog => ErrorKind::NotFound,
             Self::FewerPartitions { .. } | Self::Internal | Self::NotADirectory => {
                 ErrorKind::InvalidInput

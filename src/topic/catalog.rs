@@ -444,6 +444,12 @@ impl Catalog {
         if self.find(name).is_some() {
             return Err(Error::from(TopicError::AlreadyExists).in_topic(name));
         }
+        // Of long names two may have the same checksums.
+        let directory = topic_directory(name);
+        let has_it = |topic: &TopicState| topic.directory.as_os_str() == directory.as_os_str();
+        if self.topics.read().values().any(|topic| has_it(topic)) {
+            return Err(Error::from(TopicError::SameDirectory).in_topic(name));
+        }
         Ok(())
     }
 
