@@ -529,3 +529,50 @@ fn an_owner_that_lost_its_lock_removes_and_changes_nothing() {
     }
     assert_eq!((segments(&storage), partition.offsets()), (files, offsets));
 }
+
+fn unfinished(storage: &SimulatedStorage) -> Vec<String> {
+    let names = storage.files().into_iter();
+    let names = names.map(|(path, _)| path.display().to_string());
+    names.filter(|name| name.ends_with(".index.tmp")).collect()
+}
+
+/// An index that could not be written whole left its temporary file for ever, also once its segment was gone.
+#[test]
+fn an_index_that_could_not_be_written_leaves_nothing() {
+    let (storage, _log, topic) = log_with(Durability::Disk, 12);
+    let before = storage.operations();
+    send(&topic, 12);
+    for operation in 0..storage.operations() - before {
+        let (storage, _log, topic) = log_with(Durability::Disk, 12);
+        storage.fail(Fault::error(ENOSPC).after(operation).partial_writes(7));
+        for _ in 0..12 {
+            let _failed = common::send_next(&topic, 1, 0);
+        }
+        assert!(storage.faults_hit() > 0);
+        assert_eq!(unfinished(&storage), [""; 0], "operation {operation}");
+    }
+    let index = Path::new("topics/t/0/00000000000000000000.index.tmp");
+    storage.write_file(index, "a part").unwrap();
+    topic
+        .partition(0)
+        .unwrap()
+        .delete_records(Offset::new(20))
+        .unwrap();
+    assert_eq!(unfinished(&storage), [""; 0]);
+}
+
+/// The same of one that a crash cut short.
+#[test]
+fn an_index_that_a_crash_cut_short_is_gone_after_the_next_opening() {
+    let (storage, log, _topic) = log_with(Durability::Disk, 12);
+    log.close().unwrap();
+    let (mut left, journal) = (0, storage.journal());
+    for k in 0..=journal.len() {
+        for killed in [journal.kill(k), journal.crash(k, Survival::Everything, 0)] {
+            left += unfinished(&killed).len();
+            let _log = common::open(&killed, &clock());
+            assert_eq!(unfinished(&killed), [""; 0], "operation {k}");
+        }
+    }
+    assert!(left > 0);
+}
