@@ -247,9 +247,9 @@ impl EventLog {
     /// # Errors
     ///
     /// [`InvalidInput`](ErrorKind::InvalidInput) for a bad name or option,
-    /// [`AlreadyExists`](ErrorKind::AlreadyExists), also if another topic has the directory that this one would
-    /// have, which may be where an escaped name is longer than 200 bytes; [`ReadOnly`](ErrorKind::ReadOnly),
-    /// [`Closed`](ErrorKind::Closed), and what the storage gives.
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists), also if another topic has the directory that this one
+    /// would have, which may be where an escaped name is longer than 200 bytes;
+    /// [`ReadOnly`](ErrorKind::ReadOnly), [`Closed`](ErrorKind::Closed), and what the storage gives.
     pub fn create_topic(
         &self,
         name: impl AsRef<str>,
@@ -431,8 +431,8 @@ impl EventLog {
     ///
     /// The last failure; the log is closed all the same. [`Poisoned`](ErrorKind::Poisoned) if a partition is:
     /// what it acknowledged below level `Disk` may not be on disk. [`Io`](ErrorKind::Io) if the directory was
-    /// removed or replaced, or in a fork of the process that opened the log: then no file is touched, and what
-    /// was sent and not acknowledged yet is not written.
+    /// removed or replaced, and in a fork of the process that opened the log: no file is touched then, and
+    /// what was sent and not acknowledged yet is not written.
     pub fn close(&self) -> Result<(), Error> {
         self.owned.close()
     }
