@@ -355,3 +355,33 @@ fn a_consumer_that_sleeps_is_woken_by_its_waker_and_by_the_close_of_its_log() {
         closed.join().unwrap();
     });
 }
+
+/// An old record is alone in its segment when retention comes, and a young one is sent beside it.
+fn retention_by_age_takes_no_young_record(level: Durability) {
+    let (log, topic) = with_topic(level);
+    let hour = Duration::from_secs(3600);
+    topic
+        .alter(|options| options.retention(Some(hour)))
+        .unwrap();
+    let noon = Timestamp::from_millis(common::NOON);
+    let send = |timestamp| {
+        let record = Record::new("v").timestamp(timestamp);
+        topic.producer().send_and_wait(record).unwrap().offset
+    };
+    send(noon - 2 * hour);
+    let keeper = thread::spawn(move || {
+        log.run_housekeeping();
+        log
+    });
+    let young = send(noon);
+    let log = keeper.join().unwrap();
+    let offsets = topic.partition(0).unwrap().offsets();
+    assert!(offsets.log_start <= young, "{young} is gone: {offsets:?}");
+    drop(log);
+}
+
+#[test]
+fn retention_by_age_takes_no_record_that_comes_meanwhile() {
+    in_many_orders(|| retention_by_age_takes_no_young_record(Durability::Os));
+    in_many_orders(|| retention_by_age_takes_no_young_record(Durability::Disk));
+}

@@ -169,6 +169,8 @@ impl LogError {
 pub(crate) enum TopicError {
     #[error("topic exists already")]
     AlreadyExists,
+    #[error("another topic has the directory that this name would have; choose another name")]
+    SameDirectory,
     #[error("no such topic")]
     NotFound,
     #[error("there is no log in the directory")]
@@ -187,14 +189,16 @@ pub(crate) enum TopicError {
          process share the EventLog"
     )]
     Busy { pid: String },
-    #[error("the directory was replaced while it was open")]
+    #[error(
+        "the directory was removed or replaced while it was open, or this process is a fork of its owner"
+    )]
     Replaced,
 }
 
 impl TopicError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::AlreadyExists => ErrorKind::AlreadyExists,
+            Self::AlreadyExists | Self::SameDirectory => ErrorKind::AlreadyExists,
             Self::NotFound | Self::NoLog => ErrorKind::NotFound,
             Self::FewerPartitions { .. } | Self::Internal | Self::NotADirectory => {
                 ErrorKind::InvalidInput

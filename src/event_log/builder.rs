@@ -235,6 +235,7 @@ impl EventLogBuilder {
     /// in the [`RecoveryReport`](crate::RecoveryReport) instead);
     /// [`UnsupportedVersion`](crate::ErrorKind::UnsupportedVersion) if a newer version of the crate made
     /// it; [`NotFound`](crate::ErrorKind::NotFound) if there is no log to be read;
+    /// [`Full`](crate::ErrorKind::Full) if there is no room to keep what a crash has torn;
     /// [`Io`](crate::ErrorKind::Io) from the storage.
     pub fn open(mut self) -> Result<EventLog, Error> {
         // A thread that is never to wait would do nothing else.

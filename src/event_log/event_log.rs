@@ -247,8 +247,9 @@ impl EventLog {
     /// # Errors
     ///
     /// [`InvalidInput`](ErrorKind::InvalidInput) for a bad name or option,
-    /// [`AlreadyExists`](ErrorKind::AlreadyExists), [`ReadOnly`](ErrorKind::ReadOnly),
-    /// [`Closed`](ErrorKind::Closed), and what the storage gives.
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists), also if another topic has the directory that this one
+    /// would have, which may be where an escaped name is longer than 200 bytes;
+    /// [`ReadOnly`](ErrorKind::ReadOnly), [`Closed`](ErrorKind::Closed), and what the storage gives.
     pub fn create_topic(
         &self,
         name: impl AsRef<str>,
@@ -322,8 +323,9 @@ impl EventLog {
     ///
     /// # Errors
     ///
-    /// Those of [`create_topic`](Self::create_topic) but for [`AlreadyExists`](ErrorKind::AlreadyExists); in
-    /// a log opened read-only [`ReadOnly`](ErrorKind::ReadOnly) only if the topic is not there.
+    /// Those of [`create_topic`](Self::create_topic), but [`AlreadyExists`](ErrorKind::AlreadyExists) only if
+    /// another topic has the directory that this one would have; in a log opened read-only
+    /// [`ReadOnly`](ErrorKind::ReadOnly) only if the topic is not there.
     pub fn open_or_create_topic(
         &self,
         name: impl AsRef<str>,
@@ -331,11 +333,14 @@ impl EventLog {
     ) -> Result<Topic, Error> {
         let name = name.as_ref();
         match self.create_topic(name, options) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => self.topic(name),
-            Err(error) if error.kind() == ErrorKind::ReadOnly => match self.topic(name) {
-                Err(missing) if missing.kind() == ErrorKind::NotFound => Err(error),
-                found => found,
-            },
+            Err(error)
+                if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::ReadOnly) =>
+            {
+                match self.topic(name) {
+                    Err(missing) if missing.kind() == ErrorKind::NotFound => Err(error),
+                    found => found,
+                }
+            }
             other => other,
         }
     }
@@ -425,7 +430,9 @@ impl EventLog {
     /// # Errors
     ///
     /// The last failure; the log is closed all the same. [`Poisoned`](ErrorKind::Poisoned) if a partition is:
-    /// what it acknowledged below level `Disk` may not be on disk.
+    /// what it acknowledged below level `Disk` may not be on disk. [`Io`](ErrorKind::Io) if the directory was
+    /// removed or replaced, and in a fork of the process that opened the log: no file is touched then, and
+    /// what was sent and not acknowledged yet is not written.
     pub fn close(&self) -> Result<(), Error> {
         self.owned.close()
     }

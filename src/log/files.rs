@@ -3,7 +3,7 @@
 //! | name | what |
 //! |---|---|
 //! | `00000000000000000042.log` | the segment whose base offset is 42 |
-//! | `00000000000000000042.index` | its index, a cache |
+//! | `00000000000000000042.index` | its index, a cache; with `.tmp` behind it while it is written |
 //! | `00000000000000000042-4096.cut` | what recovery cut off that segment at byte 4096 |
 //! | `start-offset` | the log start offset, written before anything below it is removed |
 //! | `checkpoint` | how far the partition is known to be on disk, a cache |
@@ -21,11 +21,13 @@ use super::document::{read_document, write_document};
 use crate::error::Error;
 use crate::format::{CHECKPOINT_BYTES, Checkpoint, Document, DocumentKind};
 use crate::offset::Offset;
-use crate::storage::{EntryKind, OpenMode, read_up_to_at, write_all_at};
+use crate::storage::{EntryKind, OpenMode, Storage, read_up_to_at, write_all_at};
 
 pub(super) const START_OFFSET: &str = "start-offset";
 pub(super) const CHECKPOINT: &str = "checkpoint";
 const LAST_CLOSE: &str = "last-close";
+const SEGMENT: &str = ".log";
+const UNFINISHED_INDEX: &str = ".index.tmp";
 
 /// The log start offset, as kept in its file.
 #[derive(Serialize, Deserialize)]
@@ -58,15 +60,29 @@ impl Document for LastClose {
 }
 
 pub(super) fn segment_path(directory: &Path, base_offset: Offset) -> PathBuf {
-    directory.join(format!("{:020}.log", base_offset.value()))
+    directory.join(format!("{:020}{SEGMENT}", base_offset.value()))
 }
 
 pub(super) fn index_path(directory: &Path, base_offset: Offset) -> PathBuf {
-    directory.join(index_name(base_offset))
+    directory.join(format!("{:020}.index", base_offset.value()))
 }
 
-pub(super) fn index_name(base_offset: Offset) -> String {
-    format!("{:020}.index", base_offset.value())
+/// Where an index is written before it gets its name.
+pub(super) fn unfinished_index_path(directory: &Path, base_offset: Offset) -> PathBuf {
+    directory.join(format!("{:020}{UNFINISHED_INDEX}", base_offset.value()))
+}
+
+/// Removes an index, which is a cache, and what is left of one that could not be written.
+pub(super) fn remove_index(
+    storage: &dyn Storage,
+    directory: &Path,
+    base_offset: Offset,
+) -> io::Result<()> {
+    let _cache = storage.remove_file(&unfinished_index_path(directory, base_offset));
+    match storage.remove_file(&index_path(directory, base_offset)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// The name of what recovery cuts off, where so many earlier ones have done so at the same place.
@@ -78,9 +94,10 @@ pub(super) fn cut_name(base_offset: Offset, position: u64, earlier: u64) -> Stri
     }
 }
 
-/// The base offset in a segment's file name; `None` if the name is not that of a segment.
-fn base_offset(name: &str) -> Option<Offset> {
-    let digits = name.strip_suffix(".log")?;
+/// The base offset in the name of a segment's file, or of another with such an ending; `None` if the name is
+/// not like that.
+fn base_offset(name: &str, ending: &str) -> Option<Offset> {
+    let digits = name.strip_suffix(ending)?;
     if digits.len() != 20 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
@@ -91,17 +108,35 @@ fn base_offset(name: &str) -> Option<Offset> {
         .filter(|offset| *offset <= Offset::MAX)
 }
 
-/// The base offsets of a partition's segments, in order; none if it has no directory.
-pub(super) fn list_segments(place: &Place) -> Result<Vec<Offset>, Error> {
+/// The base offsets of what is in a partition's directory, in order; none if it has no directory.
+#[derive(Debug, Default)]
+pub(super) struct Listed {
+    pub(super) segments: Vec<Offset>,
+    pub(super) unfinished_indexes: Vec<Offset>,
+}
+
+pub(super) fn list(place: &Place) -> Result<Listed, Error> {
     let entries = match place.storage.list(&place.directory) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Listed::default()),
         Err(error) => return Err(Error::storage("list a partition", &place.directory, error)),
     };
-    let files = entries.iter().filter(|entry| entry.kind == EntryKind::File);
-    let mut segments: Vec<_> = files.filter_map(|entry| base_offset(&entry.name)).collect();
-    segments.sort_unstable();
-    Ok(segments)
+    let ending_with = |ending| {
+        let files = entries.iter().filter(|entry| entry.kind == EntryKind::File);
+        let bases = files.filter_map(|entry| base_offset(&entry.name, ending));
+        let mut bases: Vec<_> = bases.collect();
+        bases.sort_unstable();
+        bases
+    };
+    Ok(Listed {
+        segments: ending_with(SEGMENT),
+        unfinished_indexes: ending_with(UNFINISHED_INDEX),
+    })
+}
+
+/// The base offsets of a partition's segments, in order; none if it has no directory.
+pub(super) fn list_segments(place: &Place) -> Result<Vec<Offset>, Error> {
+    Ok(list(place)?.segments)
 }
 
 /// The recorded log start offset; 0 if none was ever recorded.
@@ -191,7 +226,7 @@ mod tests {
     #[test]
     fn only_twenty_digits_and_the_suffix_name_a_segment() {
         assert_eq!(
-            base_offset("00000000000000000042.log"),
+            base_offset("00000000000000000042.log", SEGMENT),
             Some(Offset::new(42))
         );
         for other in [
@@ -202,7 +237,7 @@ mod tests {
             "+0000000000000000042.log",
             "99999999999999999999.log",
         ] {
-            assert_eq!(base_offset(other), None, "{other}");
+            assert_eq!(base_offset(other, SEGMENT), None, "{other}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::ops::Range;
 
 use super::Place;
-use super::files::{cut_name, index_path};
+use super::files::{cut_name, remove_index};
 use super::offsets::LogOffsets;
 use super::recovery::{Found, Recovered, Scan, open_active, segments};
 use super::report::Recovery;
@@ -13,7 +13,7 @@ use super::scan::{Scanner, Step};
 use super::segment::{START, Segment};
 use super::writer::ScanFrom;
 use crate::convert::{saturating_usize, to_u64};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::offset::Offset;
 use crate::storage::{OpenMode, StorageFile, fill_file_durably, read_exact_at, write_all_at};
 
@@ -36,7 +36,7 @@ pub(super) fn mend(
             } else {
                 0
             };
-            if let Some(name) = cut(place, segment, position)? {
+            if let Some(name) = cut(place, found, segment, position)? {
                 cut_files.push(name);
                 cut_bytes += segment.length - position;
             }
@@ -100,28 +100,40 @@ pub(super) fn mend(
 
 /// Keeps what lies behind `position` in a file of its own, then cuts it off; the whole file, if there is
 /// nothing good in it. Returns the name of the side file, if there was anything to keep.
-fn cut(place: &Place, segment: &Found, position: u64) -> Result<Option<String>, Error> {
+fn cut(
+    place: &Place,
+    found: &[Found],
+    segment: &Found,
+    position: u64,
+) -> Result<Option<String>, Error> {
+    let (storage, directory) = (&*place.storage, &place.directory);
     let path = &segment.path;
     let fail = |error| Error::storage("cut off a torn tail", path, error);
-    let file = segment.open(&*place.storage).map_err(fail)?;
+    let file = segment.open(storage).map_err(fail)?;
     // Zeros behind it say nothing, and the disk may have no room for them.
     let end = end_of_bytes(&*file, position, segment.length).map_err(fail)?;
     let mut name = None;
     if end > position {
-        name = Some(keep(place, segment.base, &*file, position..end).map_err(fail)?);
+        let keep = || keep(place, segment.base, &*file, position..end).map_err(fail);
+        let kept = keep().or_else(|error| {
+            if error.kind() != ErrorKind::Full {
+                return Err(error);
+            }
+            // A disk without any room gets some: the indexes are only a cache.
+            for segment in found {
+                let _the_next_may_do = remove_index(storage, directory, segment.base);
+            }
+            keep()
+        });
+        name = Some(kept?);
     }
     // It was made of what is cut off here. Should it stay, it is checked before it is believed.
-    let _cache = place
-        .storage
-        .remove_file(&index_path(&place.directory, segment.base));
+    let _cache = remove_index(storage, directory, segment.base);
     if position < START {
-        place.storage.remove_file(path).map_err(fail)?;
-        place.storage.sync_dir(&place.directory).map_err(fail)?;
+        storage.remove_file(path).map_err(fail)?;
+        storage.sync_dir(directory).map_err(fail)?;
     } else {
-        let file = place
-            .storage
-            .open(path, OpenMode::ReadWrite)
-            .map_err(fail)?;
+        let file = storage.open(path, OpenMode::ReadWrite).map_err(fail)?;
         file.set_len(position).map_err(fail)?;
         file.sync_all().map_err(fail)?;
     }

@@ -18,7 +18,7 @@ use crate::name::TopicPartition;
 use crate::offset::Offset;
 use crate::options::{Durability, TopicOptions};
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{Condvar, Mutex, RwLock, Thread};
+use crate::sync::{Condvar, Mutex, MutexGuard, RwLock, Thread};
 
 /// Is told when a log has something new: records to read, or records to be written by whoever waits.
 pub(crate) trait Listener: Debug + Send + Sync {
@@ -413,6 +413,26 @@ impl Log {
         self.place.gone.store(true, Ordering::Release);
     }
 
+    /// Accepts nothing more and touches nothing: the directory was replaced, or this process is a fork of its
+    /// owner. Waits for nobody, since a fork has none of the threads that may have been at work.
+    pub(crate) fn let_go(&self) {
+        let error = self.in_partition(LogError::Closed.into());
+        let mut queue = self.queue.lock();
+        self.unlist(&mut queue);
+        queue.refuse(error.clone(), Refusal::Closed);
+        self.end_waiting(queue, &error);
+    }
+
+    /// Tells everybody who waits that nothing more comes.
+    fn end_waiting(&self, mut queue: MutexGuard<'_, Queue>, error: &Error) {
+        let mut woken = Vec::new();
+        self.fail_waiting(&mut queue, error, &mut woken);
+        queue.watched.seen = None;
+        drop(queue);
+        woken.iter().for_each(Thread::unpark);
+        self.listeners.notify();
+    }
+
     /// Accepts nothing more, writes nothing more: the topic is being deleted. On return nobody is at work who
     /// could touch what is made anew in its place.
     pub(crate) fn abandon(&self, error: &Error) {
@@ -424,12 +444,7 @@ impl Log {
         while queue.busy {
             self.wait_for_round(&mut queue);
         }
-        let mut woken = Vec::new();
-        self.fail_waiting(&mut queue, error, &mut woken);
-        queue.watched.seen = None;
-        drop(queue);
-        woken.iter().for_each(Thread::unpark);
-        self.listeners.notify();
+        self.end_waiting(queue, error);
         self.segments()
             .iter()
             .for_each(|segment| segment.note_removed());

@@ -59,6 +59,14 @@ impl Place {
         Ok(())
     }
 
+    /// An error if the directory is not this process's any more: the files there may be somebody else's.
+    pub(super) fn check_owned(&self) -> Result<(), Error> {
+        if self.owner.still_holds() {
+            return Ok(());
+        }
+        Err(Error::from(TopicError::Replaced).at_path(&self.directory))
+    }
+
     /// Makes the partition's directory if it is not there yet; a partition without records has none.
     pub(super) fn make_directory(&self, durable: bool) -> Result<(), Error> {
         self.check_there()?;
@@ -78,7 +86,8 @@ impl Place {
         Ok(())
     }
 
-    /// Writes how far the log is durable and may be read.
+    /// Writes how far the log is durable and may be read. Does not look whether the directory is still this
+    /// process's, which would cost about as much as the writing.
     pub(super) fn write_checkpoint(&self, checkpoint: &Checkpoint) {
         if self.check_there().is_ok() {
             write_checkpoint(self, checkpoint);

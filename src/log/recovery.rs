@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use super::Place;
 use super::files::{
-    Closed, START_OFFSET, list_segments, read_checkpoint, read_last_close, read_start_offset,
-    remove_last_close, segment_path, write_last_close,
+    Closed, START_OFFSET, list, read_checkpoint, read_last_close, read_start_offset,
+    remove_last_close, segment_path, unfinished_index_path, write_last_close,
 };
 use super::mend::mend;
 use super::offsets::LogOffsets;
@@ -95,7 +95,8 @@ pub(super) fn recover(place: &Place, mark: Option<CleanMark>) -> Result<Recovere
     if mark.is_none() {
         sync_names(place)?;
     }
-    let bases = list_segments(place)?;
+    let listed = list(place)?;
+    let bases = listed.segments;
     let known = match mark {
         Some(CleanMark { start, end, .. }) => Closed { start, end },
         None => kept_close(place)?,
@@ -122,6 +123,13 @@ pub(super) fn recover(place: &Place, mark: Option<CleanMark>) -> Result<Recovere
         write_last_close(place, known)?;
     } else if !damaged && mark.is_none() && known != Closed::default() {
         remove_last_close(place);
+    }
+    if !damaged {
+        for base in listed.unfinished_indexes {
+            let _again_at_the_next_opening = place
+                .storage
+                .remove_file(&unfinished_index_path(&place.directory, base));
+        }
     }
     Ok(recovered)
 }

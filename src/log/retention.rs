@@ -8,11 +8,17 @@ use std::sync::Arc;
 
 use super::Log;
 use super::files::write_start_offset;
-use super::segment::{START, Segment, is_cut_short};
+use super::segment::{START, Segment, Segments, is_cut_short};
 use crate::error::{Error, ErrorKind, LogError};
 use crate::offset::Offset;
 use crate::options::TopicOptions;
 use crate::timestamp::Timestamp;
+
+/// What the log had when somebody looked how old or how large it is.
+struct Extent {
+    log_end: Offset,
+    segments: Segments,
+}
 
 impl Log {
     /// Raises the log start offset to `upto`, and removes the segments that lie wholly below it.
@@ -26,6 +32,7 @@ impl Log {
         }
         let mut removed = self.retention.lock();
         self.check_writable()?;
+        self.check_owned()?;
         let offsets = self.offsets();
         if upto > offsets.high_watermark {
             let (start, end) = (offsets.log_start, offsets.high_watermark);
@@ -51,53 +58,55 @@ impl Log {
     pub(crate) fn apply_retention(&self, now: Timestamp) -> Result<(), Error> {
         let mut removed = self.retention.lock();
         self.check_writable()?;
+        self.check_owned()?;
         let taken = self.take_expired(&mut removed, now);
         let files = self.remove_files(&mut removed);
         taken.and(files)
     }
 
+    fn check_owned(&self) -> Result<(), Error> {
+        let owned = self.place.check_owned();
+        owned.map_err(|error| self.in_partition(error))
+    }
+
     fn take_expired(&self, removed: &mut Vec<Arc<Segment>>, now: Timestamp) -> Result<(), Error> {
         let options = self.options();
         self.take_below_start(removed);
-        let by_size = self.breaching_size(&options);
-        self.take_first(by_size, &options, removed)?;
-        let by_age = self.breaching_age(&options, now)?;
-        self.take_first(by_age, &options, removed)
+        let extent = self.extent();
+        let by_size = breaching_size(&extent, &options);
+        self.take_first(by_size, &extent, &options, removed)?;
+        let extent = self.extent();
+        let by_age = self.breaching_age(&extent, &options, now)?;
+        self.take_first(by_age, &extent, &options, removed)
     }
 
-    /// How many segments from the start on may go while the rest still has `retention_bytes`.
-    fn breaching_size(&self, options: &TopicOptions) -> usize {
-        let Some(limit) = options.retention_bytes else {
-            return 0;
-        };
-        let segments = self.segments();
-        let total: u64 = segments.iter().map(|segment| segment.length()).sum();
-        let mut excess = total.saturating_sub(limit);
-        if total < limit {
-            return 0;
+    /// The end first: what the segments get afterwards lies at or behind it.
+    fn extent(&self) -> Extent {
+        Extent {
+            log_end: self.marks.log_end(),
+            segments: self.segments(),
         }
-        let fits = |segment: &Arc<Segment>| {
-            let fits = excess >= segment.length();
-            excess = excess.saturating_sub(segment.length());
-            fits
-        };
-        segments.iter().map(fits).take_while(|fits| *fits).count()
     }
 
     /// How many segments from the start on have no record younger than `retention`.
-    fn breaching_age(&self, options: &TopicOptions, now: Timestamp) -> Result<usize, Error> {
+    fn breaching_age(
+        &self,
+        extent: &Extent,
+        options: &TopicOptions,
+        now: Timestamp,
+    ) -> Result<usize, Error> {
         let Some(age) = options.retention else {
             return Ok(0);
         };
         let mut count = 0;
-        let segments = self.segments();
+        let segments = &extent.segments;
         for (index, segment) in segments.iter().enumerate() {
             let summary = segment
                 .summary(&*self.place.storage)
                 .map_err(|error| self.in_partition(error))?;
             // Nobody knows how young what is missing was.
             let empty = summary.end_offset <= segment.base_offset()
-                || is_cut_short(&segments, index, &summary);
+                || is_cut_short(segments, index, &summary);
             if empty || now.since(summary.max_timestamp) <= age {
                 break;
             }
@@ -107,14 +116,16 @@ impl Log {
     }
 
     /// Takes so many of the oldest segments out of the log; if that is all of them, begins a new one first,
-    /// so that the log goes on where it was. Nothing that consumers have not been able to see yet goes.
+    /// so that the log goes on where it was. Nothing that consumers have not been able to see yet goes, and
+    /// nothing that came after the look on which it was decided.
     fn take_first(
         &self,
         count: usize,
+        extent: &Extent,
         options: &TopicOptions,
         removed: &mut Vec<Arc<Segment>>,
     ) -> Result<(), Error> {
-        let segments = self.segments();
+        let segments = &extent.segments;
         // Kafka: the last segment stays if there is nothing in it.
         let empty = segments.last().filter(|last| last.length() <= START);
         let count = count.min(segments.len() - usize::from(empty.is_some()));
@@ -124,15 +135,15 @@ impl Log {
         let high_watermark = self.marks.high_watermark();
         let start = match segments.get(count) {
             Some(next) => next.base_offset(),
-            None => self.marks.log_end(),
+            None => extent.log_end,
         };
         // Those before it go all the same.
-        let without_the_last = |removed| self.take_first(count - 1, options, removed);
+        let without_the_last = |removed| self.take_first(count - 1, extent, options, removed);
         if start > high_watermark {
             return without_the_last(removed);
         }
         if count >= segments.len() {
-            match self.or_poison(|| self.roll_at(start, &segments, options)) {
+            match self.or_poison(|| self.roll_at(extent, options)) {
                 Ok(true) => {}
                 Ok(false) => return without_the_last(removed),
                 // And make room.
@@ -147,16 +158,16 @@ impl Log {
         Ok(())
     }
 
-    /// Begins a segment at the log's end, if that is still here and none begins here. Returns whether it has.
-    fn roll_at(
-        &self,
-        end: Offset,
-        segments: &[Arc<Segment>],
-        options: &TopicOptions,
-    ) -> Result<bool, Error> {
+    /// Begins a segment at the log's end, if nothing has come since the look. Returns whether it has.
+    fn roll_at(&self, extent: &Extent, options: &TopicOptions) -> Result<bool, Error> {
         let mut writer = self.writer.lock();
+        let end = extent.log_end;
+        let is_same = Arc::ptr_eq(&extent.segments, &self.segments());
         let begins_here = |last: &Arc<Segment>| last.base_offset() == end;
-        if self.marks.log_end() != end || segments.last().is_some_and(begins_here) {
+        if self.marks.log_end() != end
+            || !is_same
+            || extent.segments.last().is_some_and(begins_here)
+        {
             return Ok(false);
         }
         let recovery_point = self.marks.recovery_point();
@@ -223,6 +234,25 @@ impl Log {
         });
         failure.map_or(Ok(()), |error| Err(self.in_partition(error)))
     }
+}
+
+/// How many segments from the start on may go while the rest still has `retention_bytes`.
+fn breaching_size(extent: &Extent, options: &TopicOptions) -> usize {
+    let Some(limit) = options.retention_bytes else {
+        return 0;
+    };
+    let segments = &extent.segments;
+    let total: u64 = segments.iter().map(|segment| segment.length()).sum();
+    let mut excess = total.saturating_sub(limit);
+    if total < limit {
+        return 0;
+    }
+    let fits = |segment: &Arc<Segment>| {
+        let fits = excess >= segment.length();
+        excess = excess.saturating_sub(segment.length());
+        fits
+    };
+    segments.iter().map(fits).take_while(|fits| *fits).count()
 }
 
 /// How many segments lie wholly below an offset; the active one never does.

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::files::{index_name, index_path, segment_path};
+use super::files::{index_path, remove_index, segment_path, unfinished_index_path};
 use super::scan::{Scanner, Step};
 use crate::convert::{to_u64, to_usize};
 use crate::error::{Error, FormatError};
@@ -458,17 +458,18 @@ impl Segment {
         if self.state.lock().removed {
             return;
         }
-        let temporary = self
-            .directory
-            .join(format!("{}.tmp", index_name(self.base_offset)));
+        let temporary = unfinished_index_path(&self.directory, self.base_offset);
         let bytes = encode_index(index, self.seed);
         let _cache = storage.remove_file(&temporary);
-        let _cache = storage
+        let written = storage
             .open(&temporary, OpenMode::CreateNew)
             .and_then(|file| write_all_at(&*file, &bytes, 0))
             .and_then(|()| {
                 storage.rename(&temporary, &index_path(&self.directory, self.base_offset))
             });
+        if written.is_err() {
+            let _cache = storage.remove_file(&temporary);
+        }
         if self.state.lock().removed {
             let _cache = self.remove_index(storage);
         }
@@ -483,12 +484,22 @@ impl Segment {
     pub(super) fn remove(&self, storage: &dyn Storage) -> Result<(), Error> {
         self.note_removed();
         let index = self.remove_index(storage);
-        remove(storage, &self.path).and(index)
+        let removed = match storage.remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::storage("remove a segment", &self.path, error))
+            }
+            _ => Ok(()),
+        };
+        removed.and(index)
     }
 
     /// Removes the index, which is a cache.
     pub(super) fn remove_index(&self, storage: &dyn Storage) -> Result<(), Error> {
-        remove(storage, &index_path(&self.directory, self.base_offset))
+        let fail = |error| {
+            let path = index_path(&self.directory, self.base_offset);
+            Error::storage("remove a segment", &path, error)
+        };
+        remove_index(storage, &self.directory, self.base_offset).map_err(fail)
     }
 
     /// A segment that was just made: nothing in it but its header.
@@ -500,15 +511,6 @@ impl Segment {
         let mut state = self.state.lock();
         state.file = Some(file);
         state.indexed_from = START;
-    }
-}
-
-fn remove(storage: &dyn Storage, path: &Path) -> Result<(), Error> {
-    match storage.remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Error::storage("remove a segment", path, error))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -292,9 +292,7 @@ impl Writer {
         durable_upto: Offset,
         poisoned: &mut bool,
     ) -> Result<Arc<Segment>, Error> {
-        if !place.owner.still_holds() {
-            return Err(Error::from(TopicError::Replaced).at_path(&place.directory));
-        }
+        place.check_owned()?;
         let durable = options.durability == Durability::Disk;
         let storage = &*place.storage;
         place.make_directory(durable)?;

@@ -385,10 +385,11 @@ impl Catalog {
     }
 
     /// Begins a change of the topics. Looks whether that may be only once nobody else is at it: a log that is
-    /// closed belongs to whoever opens it next.
+    /// closed belongs to whoever opens it next, and so does a directory that is not this process's any more.
     fn change(&self) -> Result<MutexGuard<'_, Changes>, Error> {
         let changes = self.changes.lock();
         self.check_writable()?;
+        self.check_owned()?;
         Ok(changes)
     }
 
@@ -398,6 +399,13 @@ impl Catalog {
             return Err(LogError::ReadOnly.into());
         }
         Ok(())
+    }
+
+    fn check_owned(&self) -> Result<(), Error> {
+        if self.owner.still_holds() {
+            return Ok(());
+        }
+        Err(TopicError::Replaced.into())
     }
 
     pub(crate) fn is_read_only(&self) -> bool {
@@ -435,6 +443,12 @@ impl Catalog {
         options.check().map_err(|error| error.in_topic(name))?;
         if self.find(name).is_some() {
             return Err(Error::from(TopicError::AlreadyExists).in_topic(name));
+        }
+        // Of long names two may have the same checksums.
+        let directory = topic_directory(name);
+        let has_it = |topic: &TopicState| topic.directory.as_os_str() == directory.as_os_str();
+        if self.topics.read().values().any(|topic| has_it(topic)) {
+            return Err(Error::from(TopicError::SameDirectory).in_topic(name));
         }
         Ok(())
     }
@@ -620,11 +634,21 @@ impl Catalog {
         Ok(report)
     }
 
-    /// Closes every partition and leaves the mark of a clean close.
+    /// Closes every partition and leaves the mark of a clean close. Where the directory is not this process's
+    /// any more, it only accepts nothing more: what is there now is for whoever has the lock.
     pub(crate) fn close(&self) -> Result<(), Error> {
         let changes = self.changes.lock();
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
+        }
+        if !self.read_only
+            && let Err(error) = self.check_owned()
+        {
+            for topic in self.list() {
+                topic.logs().for_each(|log| log.let_go());
+            }
+            *self.owner.0.lock() = None;
+            return Err(error);
         }
         let mut marks = Vec::new();
         let (mut failure, mut panic) = (None, None);

@@ -391,6 +391,7 @@ pub(super) fn remove_tree(storage: &dyn Storage, directory: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{ErrorKind, EventLog, Offset, Record};
 
     #[test]
     fn a_directory_name_is_legal_everywhere_and_unique() {
@@ -402,5 +403,32 @@ mod tests {
         let (long, other) = ("A".repeat(249), format!("{}B", "A".repeat(248)));
         assert!(name(&long).len() <= DIRECTORY_NAME_BYTES_MAX);
         assert_ne!(name(&long), name(&other));
+    }
+
+    /// The second took the directory over: the metadata, and with it the records, of the first were gone.
+    #[test]
+    fn of_two_names_that_would_have_one_directory_there_is_only_one() {
+        let ending_in = |end: &str| TopicName::new("x".repeat(180) + end).unwrap();
+        let name = ending_in(&"a".repeat(69));
+        let other =
+            ending_in("qqqaqqqaaqaaaaqqaaqqaqaaaqqqqqqqqqqqqqqqaaaqaqqaaqqaaaaqaaqqqaqqqaaaa");
+        assert_eq!(topic_directory(&name), topic_directory(&other));
+        let log = EventLog::in_memory().unwrap();
+        let options = TopicOptions::new;
+        let topic = log.create_topic(&name, options()).unwrap();
+        topic.producer().send_and_wait(Record::new("x")).unwrap();
+        let refused = [
+            log.create_topic(&other, options()).unwrap_err(),
+            log.open_or_create_topic(&other, options()).unwrap_err(),
+            log.validate_topic(&other, &options()).unwrap_err(),
+        ];
+        for error in refused {
+            assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+            assert!(error.to_string().contains("directory"), "{error}");
+        }
+        let there = log.topic(&name).unwrap().partition(0).unwrap();
+        assert_eq!(there.read(Offset::ZERO).unwrap().len(), 1);
+        log.delete_topic(&name).unwrap();
+        log.create_topic(&other, options()).unwrap();
     }
 }

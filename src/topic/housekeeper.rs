@@ -2,7 +2,9 @@
 //! thread that calls it.
 
 use std::fmt;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -204,6 +206,8 @@ impl Bell {
 pub(crate) struct HousekeepingThread {
     sender: Sender<Command>,
     thread: Option<JoinHandle<()>>,
+    /// Whose thread it is: a fork of that process does not have it.
+    process: u32,
 }
 
 impl HousekeepingThread {
@@ -226,6 +230,7 @@ impl HousekeepingThread {
         Ok(Self {
             sender: bell.sender.clone(),
             thread: Some(thread),
+            process: process::id(),
         })
     }
 
@@ -234,6 +239,11 @@ impl HousekeepingThread {
         let Some(thread) = self.thread.take() else {
             return;
         };
+        if self.process != process::id() {
+            // Nobody to be told or waited for, and nothing behind the handle.
+            mem::forget(thread);
+            return;
+        }
         let _gone_already = self.sender.send(Command::Stop);
         if thread.thread().id() != current_thread().id() {
             let _panicked = thread.join();

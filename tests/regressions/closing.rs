@@ -1,10 +1,11 @@
 //! Bugs of closing.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use topiclog::storage::{Fault, MemoryStorage, OperationKind, SimulatedStorage, Survival};
-use topiclog::{Durability, EventLog, Housekeeping, Offset, Record, TopicOptions};
+use topiclog::storage::{Fault, MemoryStorage, OperationKind, SimulatedStorage, Storage, Survival};
+use topiclog::{Durability, ErrorKind, EventLog, Housekeeping, Offset, Record, TopicOptions};
 
 use super::acts::Acts;
 use super::common::{self, clock, record};
@@ -131,5 +132,46 @@ fn a_panic_while_one_partition_is_closed_leaves_none_open() {
         let ends = topic.partitions().into_iter();
         let kept = ends.filter(|it| it.offsets().log_end == 1).count();
         assert!(kept >= 2, "{kept} of 3");
+    }
+}
+
+/// A fork of the process that has the log closed it, and so cut off all that the other had been acknowledged
+/// since: the fork took the end to be where it had been.
+#[test]
+fn a_log_whose_lock_is_not_held_any_more_is_closed_without_a_touch() {
+    for level in [Durability::Disk, Durability::Os, Durability::Memory] {
+        let storage = SimulatedStorage::new();
+        let log = common::open(&storage, &clock());
+        let topic = log
+            .create_topic("t", TopicOptions::new().durability(level))
+            .unwrap();
+        send(&topic, 3);
+        topic.flush().unwrap();
+        let waiting = topic.producer().send(Record::new("waits")).unwrap();
+        // What the owner does behind its back.
+        let theirs = storage.kill();
+        let owner = common::open(&theirs, &clock());
+        send(&owner.topic("t").unwrap(), 3);
+        owner.topic("t").unwrap().flush().unwrap();
+        for (path, _) in theirs.files() {
+            let bytes = theirs.read_file(&path).unwrap();
+            storage.write_file(&path, bytes).unwrap();
+        }
+        storage.remove_file(Path::new("LOCK")).unwrap();
+        let before = storage.operations();
+        assert_eq!(log.close().unwrap_err().kind(), ErrorKind::Io);
+        log.close().unwrap();
+        let told = waiting.wait().map_err(|error| error.kind());
+        match level {
+            Durability::Memory => assert_eq!(told.unwrap().offset, 3),
+            _ => assert_eq!(told.unwrap_err(), ErrorKind::Closed),
+        }
+        let partition = topic.partition(0).unwrap();
+        assert_eq!(partition.refusal().unwrap().kind(), ErrorKind::Closed);
+        drop((log, topic, partition));
+        assert_eq!(storage.operations(), before, "{level:?}");
+        let (log, partition) = reopened(&storage.kill());
+        assert!(!is_damaged(&log));
+        assert_eq!(whole(&partition), (0, 6), "{level:?}");
     }
 }

@@ -603,3 +603,39 @@ fn topics_made_after_two_openings_with_one_seed_are_two() {
     ids.dedup();
     assert_eq!(ids.len(), 3);
 }
+
+/// What a crash had torn could not be kept on a full disk, so the log could not be opened, and nothing in it
+/// be deleted to make room.
+#[test]
+fn a_torn_tail_on_a_full_disk_takes_the_room_of_the_indexes() {
+    let (storage, _log, _topic) = log_with(Durability::Disk, 12);
+    let storage = storage.kill();
+    let (torn, _) = segments(&storage).pop().unwrap();
+    let mut bytes = storage.read_file(&torn).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    bytes.truncate(end);
+    bytes.extend([7; 59]);
+    storage.write_file(&torn, bytes).unwrap();
+    let without_indexes = storage.deep_copy();
+    for (path, _) in without_indexes.files() {
+        if path.extension().is_some_and(|it| it == "index") {
+            without_indexes.remove_file(&path).unwrap();
+        }
+    }
+    for storage in [&storage, &without_indexes] {
+        let used = storage.files().iter().map(|(_, length)| length).sum();
+        storage.set_capacity(Some(used));
+    }
+    let (log, partition) = reopened(&storage);
+    assert!(!is_damaged(&log));
+    assert_eq!(whole(&partition), (0, 12));
+    let kept = storage.files().into_iter();
+    let kept = kept.filter(|(path, _)| path.extension().is_some_and(|it| it == "cut"));
+    assert_eq!(kept.map(|(_, length)| length).collect::<Vec<_>>(), [59]);
+    for _again in 0..2 {
+        let refused = common::try_open(without_indexes.clone(), &clock()).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Full);
+    }
+    without_indexes.set_capacity(None);
+    assert_eq!(whole(&reopened(&without_indexes).1), (0, 12));
+}

@@ -1,18 +1,19 @@
 //! Bugs of writing.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Survival};
+use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Storage, Survival};
 use topiclog::{
     Durability, ErrorKind, EventLog, Housekeeping, Offset, Partition, Record, Timestamp,
     TimestampType, Topic, TopicOptions,
 };
 
 use super::acts::Acts;
-use super::{EIO, ENOSPC, common, is_damaged, log_with, options, reopened, send};
+use super::{EIO, ENOSPC, common, is_damaged, log_with, options, reopened, segments, send};
 use common::clock;
 use topiclog::clock::{Clock, ManualClock, SystemClock};
 
@@ -497,4 +498,81 @@ fn a_panic_under_one_partition_keeps_no_other_from_being_written() {
     catch_unwind(AssertUnwindSafe(|| log.run_housekeeping())).unwrap_err();
     let results = deliveries.map(|delivery| delivery.try_result().map(|result| result.is_ok()));
     assert_eq!(results, [Some(false), Some(true)]);
+}
+
+/// A directory was taken away and made again. In the log that was still open retention, and whoever deleted
+/// records or the topic, removed the new owner's files, which have the same names.
+#[test]
+fn an_owner_that_lost_its_lock_removes_and_changes_nothing() {
+    let (storage, clock) = (SimulatedStorage::new(), clock());
+    let log = common::open(&storage, &clock);
+    let with_age = options(Durability::Disk).retention(Some(Duration::from_secs(1)));
+    let topic = log.create_topic("t", with_age.clone()).unwrap();
+    send(&topic, 12);
+    let partition = topic.partition(0).unwrap();
+    partition.delete_records(Offset::new(3)).unwrap();
+    log.run_housekeeping();
+    storage.remove_file(Path::new("LOCK")).unwrap();
+    let (files, offsets) = (segments(&storage), partition.offsets());
+    clock.advance(Duration::from_secs(24 * 3600));
+    log.run_housekeeping();
+    let failures = [
+        partition.delete_records(Offset::new(9)).unwrap_err(),
+        topic.add_partitions(2).unwrap_err(),
+        topic.alter(|_| options(Durability::Os)).unwrap_err(),
+        log.delete_topic("t").unwrap_err(),
+        log.create_topic("u", with_age).unwrap_err(),
+    ];
+    for error in failures {
+        assert_eq!(error.kind(), ErrorKind::Io);
+        assert!(error.to_string().contains("replaced"), "{error}");
+    }
+    assert_eq!((segments(&storage), partition.offsets()), (files, offsets));
+}
+
+fn unfinished(storage: &SimulatedStorage) -> Vec<String> {
+    let names = storage.files().into_iter();
+    let names = names.map(|(path, _)| path.display().to_string());
+    names.filter(|name| name.ends_with(".index.tmp")).collect()
+}
+
+/// An index that could not be written whole left its temporary file for ever, also once its segment was gone.
+#[test]
+fn an_index_that_could_not_be_written_leaves_nothing() {
+    let (storage, _log, topic) = log_with(Durability::Disk, 12);
+    let before = storage.operations();
+    send(&topic, 12);
+    for operation in 0..storage.operations() - before {
+        let (storage, _log, topic) = log_with(Durability::Disk, 12);
+        storage.fail(Fault::error(ENOSPC).after(operation).partial_writes(7));
+        for _ in 0..12 {
+            let _failed = common::send_next(&topic, 1, 0);
+        }
+        assert!(storage.faults_hit() > 0);
+        assert_eq!(unfinished(&storage), [""; 0], "operation {operation}");
+    }
+    let index = Path::new("topics/t/0/00000000000000000000.index.tmp");
+    storage.write_file(index, "a part").unwrap();
+    topic
+        .partition(0)
+        .unwrap()
+        .delete_records(Offset::new(20))
+        .unwrap();
+    assert_eq!(unfinished(&storage), [""; 0]);
+}
+
+/// The same of one that a crash cut short.
+#[test]
+fn an_index_that_a_crash_cut_short_is_gone_after_the_next_opening() {
+    let (storage, log, _topic) = log_with(Durability::Disk, 12);
+    log.close().unwrap();
+    let (mut left, journal) = (0, storage.journal());
+    for k in 0..=journal.len() {
+        for killed in [journal.kill(k), journal.crash(k, Survival::Everything, 0)] {
+            left += unfinished(&killed).len();
+            let _log = common::open(&killed, &clock());
+            assert_eq!(unfinished(&killed), [""; 0], "operation {k}");
+        }
+    }
+    assert!(left > 0);
 }
