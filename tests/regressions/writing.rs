@@ -518,7 +518,7 @@ fn an_owner_that_lost_its_lock_removes_and_changes_nothing() {
     log.run_housekeeping();
     let failures = [
         partition.delete_records(Offset::new(9)).unwrap_err(),
-        topic.add_partitions(2).unwrap_err(),
+        topic.increase_partitions_to(2).unwrap_err(),
         topic.alter(|_| options(Durability::Os)).unwrap_err(),
         log.delete_topic("t").unwrap_err(),
         log.create_topic("u", with_age).unwrap_err(),
