@@ -177,11 +177,11 @@ impl TopicOptions {
     /// How long a record may lie in its batch when nobody waits for it and no consumer is at the end of
     /// its partition. Defaults to 5 ms. Kafka: `linger.ms`.
     ///
-    /// It is a goal, not a promise: the record is written at the first look of the housekeeping, which looks
-    /// every 2.5 ms, after so long has passed since it was first seen there. As long as waiting senders or
+    /// It counts from when the batch was opened, and is a goal, not a promise: the record is written at the
+    /// first look of the housekeeping after that, which looks every 2.5 ms. As long as waiting senders or
     /// consumers at the end write what is sent, the housekeeping looks less often, and what nobody needs may
-    /// lie for 50 ms. To be sure, wait for the record. A log without a housekeeping thread, as one in memory,
-    /// looks only when it is [told to](crate::EventLog::run_housekeeping).
+    /// lie for 25 ms longer. To be sure, wait for the record. A log without a housekeeping thread, as one in
+    /// memory, looks only when it is [told to](crate::EventLog::run_housekeeping).
     pub const fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
         self

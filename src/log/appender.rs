@@ -268,7 +268,7 @@ impl Log {
 
     fn open_batch(self: &Arc<Self>, queue: &mut Queue) {
         self.list(queue);
-        let ticket = Arc::new(Ticket::new(Arc::clone(self)));
+        let ticket = Arc::new(Ticket::new(Arc::clone(self), self.monotonic()));
         let append_time = queue.options.timestamp_type == TimestampType::LogAppendTime;
         let now = self.place.clock.wall();
         let promised = (queue.options.durability == Durability::Memory).then_some(Acknowledged {

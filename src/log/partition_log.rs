@@ -372,7 +372,6 @@ impl Log {
             while queue.busy {
                 self.wait_for_round(&mut queue);
             }
-            queue.watched.seen = None;
             self.unlist(&mut queue);
         }
         self.listeners.notify();
@@ -427,7 +426,6 @@ impl Log {
     fn end_waiting(&self, mut queue: MutexGuard<'_, Queue>, error: &Error) {
         let mut woken = Vec::new();
         self.fail_waiting(&mut queue, error, &mut woken);
-        queue.watched.seen = None;
         drop(queue);
         woken.iter().for_each(Thread::unpark);
         self.listeners.notify();

@@ -27,6 +27,8 @@ pub(crate) struct Acknowledged {
 #[derive(Debug)]
 pub(crate) struct Ticket {
     log: Arc<Log>,
+    /// When the batch was opened, from which its linger counts.
+    opened: Duration,
     outcome: OnceLock<Result<Acknowledged, Error>>,
     /// Added to with the queue locked, and not once the outcome is known. Threads are woken one by one,
     /// without a lock that all of them would have to take in turn.
@@ -38,9 +40,10 @@ pub(crate) struct Ticket {
 const WOKEN_BY_ONE: usize = 2;
 
 impl Ticket {
-    pub(super) fn new(log: Arc<Log>) -> Self {
+    pub(super) fn new(log: Arc<Log>, opened: Duration) -> Self {
         Self {
             log,
+            opened,
             outcome: OnceLock::new(),
             sleepers: Mutex::new(Vec::new()),
         }
@@ -48,6 +51,10 @@ impl Ticket {
 
     pub(crate) fn log(&self) -> &Arc<Log> {
         &self.log
+    }
+
+    pub(super) fn opened(&self) -> Duration {
+        self.opened
     }
 
     /// What became of the batch, if that is known.
@@ -172,8 +179,6 @@ impl Run {
 /// What the housekeeping knows of a partition that it looks at again and again.
 #[derive(Debug, Default)]
 pub(super) struct Watched {
-    /// What came first of all that waited at the last tick, and when it was seen first.
-    pub(super) seen: Option<(Arc<Ticket>, Duration)>,
     /// How many ticks there was nothing to do.
     pub(super) idle_ticks: u32,
     /// Whether somebody who needed it has written everything since the last tick.

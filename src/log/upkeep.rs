@@ -2,7 +2,6 @@
 //! they may read.
 
 use std::mem;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::Log;
@@ -24,8 +23,7 @@ impl Log {
         } else {
             Attention::Often
         };
-        let Some(first) = queue.waiting().next().cloned() else {
-            queue.watched.seen = None;
+        let Some(opened) = queue.waiting().next().map(|first| first.opened()) else {
             if attention == Attention::Seldom {
                 queue.watched.idle_ticks = 0;
                 return attention;
@@ -42,16 +40,10 @@ impl Log {
         };
         queue.watched.idle_ticks = 0;
         queue.keep_time(self.place.clock.wall());
-        match &queue.watched.seen {
-            Some((seen, since)) if Arc::ptr_eq(seen, &first) => {
-                let lingered = now.saturating_sub(*since) >= queue.options.linger;
-                if lingered && !queue.busy {
-                    queue.watched.seen = None;
-                    self.drive(&mut queue, Goal::Acknowledged);
-                    queue.watched.written_at_once = false;
-                }
-            }
-            _ => queue.watched.seen = Some((first, now)),
+        let lingered = now.saturating_sub(opened) >= queue.options.linger;
+        if lingered && !queue.busy {
+            self.drive(&mut queue, Goal::Acknowledged);
+            queue.watched.written_at_once = false;
         }
         attention
     }

@@ -16,12 +16,12 @@ use crate::options::Durability;
 use crate::sync::{JoinHandle, Mutex, current_thread, spawn};
 
 /// The time between two looks at partitions that have something waiting. A record is written at the first
-/// look after its linger has passed since a look first saw it, so it may lie for two of these longer.
+/// look after its linger has passed, so it may lie for one of these longer.
 const TICK: Duration = Duration::from_micros(2500);
 
 /// The longest time between two looks at partitions where those who wait for records write them at once.
 /// A thread that wakes up takes a processor from one that is at work. If the others stop, a record may
-/// linger for two of these, once.
+/// linger for one of these, once.
 const SELDOM: Duration = Duration::from_millis(25);
 
 /// The time between two looks at what topics below `Disk` have written: what has come to much is synced, so
