@@ -17,6 +17,7 @@ use topiclog::storage::SimulatedStorage;
 use topiclog::{EventLog, Offset, Partition, Record, Timestamp, Topic, TopicOptions};
 
 const AGE: Duration = Duration::from_secs(100);
+const BUFFER_BYTES: u64 = 10_000;
 
 struct Kept {
     clock: ManualClock,
@@ -28,7 +29,9 @@ struct Kept {
 /// Segments of two records each, as `times` (milliseconds after noon) has them.
 fn kept(options: TopicOptions, times: &[i64]) -> Kept {
     let clock = common::clock();
-    let log = common::open(&SimulatedStorage::new(), &clock);
+    let storage = SimulatedStorage::new();
+    let builder = EventLog::builder().storage(storage).clock(clock.clone());
+    let log = builder.buffer_bytes(BUFFER_BYTES).open().unwrap();
     let options = options.segment_bytes(1024).timestamp_after_max(None);
     let topic = log.create_topic("t", options).unwrap();
     let partition = topic.partition(0).unwrap();
@@ -189,15 +192,18 @@ fn a_record_found_by_time_is_never_one_that_was_deleted() {
 /// Kafka: what lies wholly below the high watermark goes, whatever is behind it.
 #[test]
 fn what_is_not_yet_acknowledged_keeps_nothing_that_lies_before_it() {
-    let options = TopicOptions::new()
-        .retention(Some(AGE))
-        .linger(Duration::ZERO);
+    let long = Duration::from_secs(3600);
+    let options = TopicOptions::new().retention(Some(AGE)).linger(long);
     let kept = kept(options, &[0; 10]);
-    let written = || {
+    let send = || {
         let record = Record::new(vec![7; 350]).timestamp(Timestamp::from_millis(NOON));
         kept.topic.producer().send(record).unwrap()
     };
-    let unacknowledged = [written(), written(), written()];
+    let unacknowledged = [send(), send(), send()];
+    // Who is short of memory writes what others have sent, and does not sync it.
+    let other = kept.log.create_topic("other", TopicOptions::new()).unwrap();
+    let large = Record::new(vec![7; 9000]);
+    other.producer().send(large).unwrap().wait().unwrap();
     let offsets = kept.partition.offsets();
     assert!(offsets.high_watermark < offsets.log_end);
     let (start, _) = kept.after(1_000_000);
