@@ -7,7 +7,7 @@ use super::consumer::{Consumer, is_fenced};
 use super::groups::GroupCell;
 use super::in_flight::Staged;
 use super::options::CommittedOffset;
-use crate::error::{Error, ErrorKind, GroupError, LogError};
+use crate::error::{Error, ErrorKind, GroupError};
 use crate::group::{Committer, OffsetCommit};
 use crate::name::TopicPartition;
 use crate::offset::Offset;
@@ -87,13 +87,13 @@ impl Consumer {
 
     /// The same as a consumer is closed: in a log that is closed already it is too late.
     pub(super) fn commit_before_closing(&mut self) -> Result<(), Error> {
-        if !self.groups.catalog().is_closed() {
-            return self.commit_before_giving_up();
+        match self.groups.catalog().check_open() {
+            Ok(()) => self.commit_before_giving_up(),
+            Err(closed) if self.next_auto_commit.is_some() && !self.positions(true).is_empty() => {
+                Err(closed)
+            }
+            Err(_) => Ok(()),
         }
-        if self.next_auto_commit.is_some() && !self.positions(true).is_empty() {
-            return Err(LogError::Closed.into());
-        }
-        Ok(())
     }
 
     fn commit_all(&mut self, only_new: bool) -> Result<(), Error> {
@@ -275,9 +275,7 @@ impl Consumer {
         offsets: impl IntoIterator<Item = (&'p TopicPartition, CommittedOffset)>,
     ) -> Result<Staged, Error> {
         let cell = self.need_group("commit")?;
-        if self.groups.catalog().is_closed() {
-            return Err(LogError::Closed.into());
-        }
+        self.groups.catalog().check_open()?;
         let commit = |(partition, committed): (&TopicPartition, CommittedOffset)| OffsetCommit {
             partition: partition.clone(),
             topic_id: self.topic_of(partition).map(|topic| topic.id),

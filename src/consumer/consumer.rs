@@ -13,7 +13,7 @@ use super::listener::RebalanceListener;
 use super::membership::{Membership, Told};
 use super::options::ConsumerOptions;
 use super::slots::Slots;
-use crate::error::{Cause, Error, ErrorKind, GroupError, LogError};
+use crate::error::{Cause, Error, ErrorKind, GroupError};
 use crate::group::Assignor;
 use crate::log::Listener;
 use crate::topic::{ReadBuffers, Records};
@@ -196,10 +196,7 @@ impl Consumer {
         if self.inbox.take_interrupt() {
             return Err(GroupError::Interrupted.into());
         }
-        if self.groups.catalog().is_closed() {
-            return Err(LogError::Closed.into());
-        }
-        Ok(())
+        self.groups.catalog().check_open()
     }
 
     /// Where no thread does, removes members of its group that have stopped polling: a poll that finds
@@ -260,10 +257,7 @@ impl Consumer {
 
     pub(super) fn check_usable(&self) -> Result<(), Error> {
         self.check_not_fenced()?;
-        if self.groups.catalog().is_closed() {
-            return Err(LogError::Closed.into());
-        }
-        Ok(())
+        self.groups.catalog().check_open()
     }
 
     fn check_may_poll(&self) -> Result<(), Error> {

@@ -9,7 +9,7 @@ use super::consumer::Consumer;
 use super::groups::{GroupCell, Groups};
 use super::options::{CommittedOffset, ConsumerOptions};
 use super::workers::WorkersBuilder;
-use crate::error::{Error, GroupError, LogError};
+use crate::error::{Error, GroupError};
 use crate::group::{Committer, Group, GroupDescription, MemberId, OffsetCommit};
 use crate::log::Log;
 use crate::name::{GroupId, Id, TopicName, TopicPartition};
@@ -272,6 +272,7 @@ impl ConsumerGroup {
         partitions: impl IntoIterator<Item = &'p Partition>,
         target: OffsetTarget,
     ) -> Result<Vec<PlannedReset>, Error> {
+        self.groups.catalog().check_open()?;
         let cell = self.cell();
         self.groups.expire_members(&cell);
         self.groups
@@ -524,9 +525,7 @@ impl ConsumerGroup {
             let problem = "must not be empty";
             return Err(Error::bad_argument("instance id", problem, instance_id));
         }
-        if self.groups.catalog().is_closed() {
-            return Err(LogError::Closed.into());
-        }
+        self.groups.catalog().check_open()?;
         self.groups.with(&self.cell(), |state, now| {
             state.group.remove_instance(now, instance_id)
         })

@@ -111,9 +111,7 @@ impl Consumer {
         if self.groups.catalog().is_read_only() {
             return Err(LogError::ReadOnly.into());
         }
-        if self.groups.catalog().is_closed() {
-            return Err(LogError::Closed.into());
-        }
+        self.groups.catalog().check_open()?;
         let cell = Arc::clone(self.need_group("subscribe")?);
         let unique = self.groups.catalog().environment.random.id();
         let member_id = MemberId::unique(&self.options.client_id, unique);

@@ -163,7 +163,7 @@ fn find_start(
 fn kept_close(place: &Place) -> Result<Closed, Error> {
     match read_last_close(place) {
         // Then there is only what the other files say.
-        Err(error) if is_damage(&error) => Ok(Closed::default()),
+        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(Closed::default()),
         kept => Ok(kept?.unwrap_or_default()),
     }
 }

@@ -377,8 +377,8 @@ impl Catalog {
         Ok(())
     }
 
-    fn check_open(&self) -> Result<(), Error> {
-        if self.closed.load(Ordering::Acquire) {
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        if self.is_closed() {
             return Err(LogError::Closed.into());
         }
         Ok(())

@@ -77,11 +77,22 @@ impl Document for CleanClose {
     const WHAT: &'static str = "clean-close";
 }
 
+/// Whether Windows takes a file of this name for a device.
+fn is_device(name: &str) -> bool {
+    let numbered = name
+        .strip_prefix("com")
+        .or_else(|| name.strip_prefix("lpt"));
+    matches!(name, "aux" | "con" | "nul" | "prn")
+        || numbered.is_some_and(|number| matches!(number.as_bytes(), [b'0'..=b'9']))
+}
+
 /// The name of a topic's directory.
 fn directory_name(topic: &TopicName) -> String {
     let mut escaped = String::new();
-    for byte in topic.as_str().bytes() {
-        if matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-') {
+    let device = is_device(topic.as_str());
+    for (index, byte) in topic.as_str().bytes().enumerate() {
+        let plain = matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
+        if plain && !(device && index == 0) {
             escaped.push(byte.into());
         } else {
             let _infallible = write!(escaped, "%{byte:02X}");
@@ -400,6 +411,14 @@ mod tests {
         assert_eq!(name("A.b"), "%41%2Eb");
         assert_eq!(name("..."), "%2E%2E%2E");
         assert_eq!(name("CON"), "%43%4F%4E");
+        assert_eq!(
+            (name("con"), name("lpt1")),
+            ("%63on".into(), "%6Cpt1".into())
+        );
+        assert_eq!(
+            (name("cons"), name("lpt10")),
+            ("cons".into(), "lpt10".into())
+        );
         let (long, other) = ("A".repeat(249), format!("{}B", "A".repeat(248)));
         assert!(name(&long).len() <= DIRECTORY_NAME_BYTES_MAX);
         assert_ne!(name(&long), name(&other));

@@ -251,10 +251,7 @@ impl Partition {
         if self.topic.is_deleted() {
             return Err(self.topic.gone());
         }
-        if self.catalog.is_closed() {
-            return Err(crate::error::LogError::Closed.into());
-        }
-        Ok(())
+        self.catalog.check_open()
     }
 }
 

@@ -5,7 +5,10 @@ use std::thread;
 use std::time::Duration;
 
 use topiclog::storage::{Fault, OperationKind, SimulatedStorage};
-use topiclog::{ConsumerOptions, ErrorKind, EventLog, OffsetReset, Record, Recovery, TopicOptions};
+use topiclog::{
+    ConsumerOptions, ErrorKind, EventLog, OffsetReset, OffsetTarget, Record, Recovery, Timestamp,
+    TopicOptions,
+};
 
 use super::harness::{clock, drain, fill, manual, open_on, poll, put, refused, with_topic};
 
@@ -105,18 +108,12 @@ fn everything_answers_closed_once_the_log_is() {
     refused(topic.alter(|options| options), ErrorKind::Closed);
     refused(topic.increase_partitions_to(7), ErrorKind::Closed);
     refused(group.subscribe([&topic]), ErrorKind::Closed);
-    refused(
-        group
-            .reset(&topic, topiclog::OffsetTarget::Latest)
-            .map(drop),
-        ErrorKind::InUse,
-    );
+    refused(member.enforce_rebalance(), ErrorKind::Closed);
+    refused(group.reset(&topic, OffsetTarget::Latest), ErrorKind::Closed);
+    let by_time = OffsetTarget::DateTime(Timestamp::EPOCH);
+    refused(group.plan_reset(&topic, by_time), ErrorKind::Closed);
     refused(log.verify(), ErrorKind::Closed);
     member.close().unwrap();
-    refused(
-        group.reset(&topic, topiclog::OffsetTarget::Latest),
-        ErrorKind::Closed,
-    );
     log.run_housekeeping();
 }
 
