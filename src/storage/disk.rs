@@ -14,7 +14,8 @@ use super::port::{Entry, EntryKind, OpenMode, Storage, StorageFile, StorageLock}
 /// A storage in a directory of a real file system.
 ///
 /// Files are made readable for their owner only (mode 0600, directories 0700). Links inside the
-/// directory are refused, so nothing outside it is ever touched.
+/// directory are refused, also those to directories, where one is made or listed; the directory itself may
+/// be reached by one.
 #[derive(Debug)]
 pub struct DiskStorage {
     root: PathBuf,
@@ -87,6 +88,17 @@ impl DiskStorage {
             "joining an absolute path would leave the directory"
         );
         self.root.join(path)
+    }
+
+    /// Refuses what is a link. The root may be one: it is where the caller wants it. Whoever looks into a
+    /// directory has listed those above it.
+    fn refuse_link(&self, path: &Path) -> io::Result<()> {
+        let there = fs::symlink_metadata(self.full(path));
+        if there.is_ok_and(|there| there.is_symlink()) && !path.as_os_str().is_empty() {
+            let problem = "a link, which is not followed";
+            return Err(io::Error::new(io::ErrorKind::NotADirectory, problem));
+        }
+        Ok(())
     }
 }
 
@@ -196,7 +208,12 @@ impl Storage for DiskStorage {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        make_dir(&self.full(path))
+        let made = make_dir(&self.full(path));
+        if made.is_err() {
+            // Whoever takes what is there for the directory goes on in it.
+            self.refuse_link(path)?;
+        }
+        made
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -212,6 +229,7 @@ impl Storage for DiskStorage {
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        self.refuse_link(path)?;
         let mut entries = Vec::new();
         for entry in fs::read_dir(self.full(path))? {
             let entry = entry?;

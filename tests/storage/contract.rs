@@ -103,6 +103,23 @@ fn links_and_pipes_on_the_disk_are_refused_without_waiting() {
     assert!(!directory.0.join("nothing").exists());
 }
 
+#[cfg(unix)]
+#[test]
+fn links_to_directories_are_refused_but_for_the_root() {
+    let (directory, elsewhere) = (Directory::new("linked"), Directory::new("elsewhere"));
+    fs::create_dir_all(&directory.0).unwrap();
+    fs::create_dir_all(elsewhere.0.join("within")).unwrap();
+    let root = directory.0.join("root");
+    std::os::unix::fs::symlink(&elsewhere.0, &root).unwrap();
+    let storage = DiskStorage::create(&root).unwrap();
+    assert_eq!(storage.list(path("")).unwrap().len(), 1);
+    std::os::unix::fs::symlink(elsewhere.0.join("within"), root.join("link")).unwrap();
+    let (listed, made) = (storage.list(path("link")), storage.create_dir(path("link")));
+    assert_eq!(kind(listed), io::ErrorKind::NotADirectory);
+    assert_eq!(kind(made), io::ErrorKind::NotADirectory);
+    assert!(storage.list(path("within")).unwrap().is_empty());
+}
+
 #[test]
 fn paths_that_leave_the_simulation_are_refused() {
     let storage = SimulatedStorage::new();
