@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::convert::nanos;
+use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use crate::timestamp::Timestamp;
 
@@ -101,7 +102,8 @@ impl ManualClock {
         self.set_wall(self.wall() + by);
     }
 
-    /// Sets the time of day alone, as a user or NTP may do; the monotonic clock does not notice.
+    /// Sets the time of day alone, as a user or NTP may do; the monotonic clock does not notice. A jump ahead
+    /// is believed by retention at the second look.
     pub fn set_wall(&self, wall: Timestamp) {
         self.0.wall_millis.store(wall.as_millis(), Ordering::SeqCst);
     }
@@ -118,5 +120,48 @@ impl Clock for ManualClock {
 
     fn is_manual(&self) -> bool {
         true
+    }
+}
+
+/// The time of day for whoever deletes what is old, and looks at it now and then. A jump ahead is believed
+/// only if it is still there at the next look: one bad answer of a time server is not to cost a log its
+/// records.
+#[derive(Debug, Default)]
+pub(crate) struct SettledWall {
+    last: Mutex<Option<(Timestamp, Duration)>>,
+}
+
+impl SettledWall {
+    /// The time by now, at most as much later than the last look's as has passed since.
+    pub(crate) fn look(&self, clock: &dyn Clock) -> Timestamp {
+        let (wall, monotonic) = (clock.wall(), clock.monotonic());
+        let last = self.last.lock().replace((wall, monotonic));
+        last.map_or(wall, |(before, then)| {
+            wall.min(before + monotonic.saturating_sub(then))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jump_ahead_is_believed_at_the_second_look_and_one_back_at_once() {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let clock = ManualClock::new(Timestamp::EPOCH);
+        let (settled, noon) = (SettledWall::default(), Timestamp::EPOCH);
+        assert_eq!(settled.look(&clock), noon);
+        clock.advance(HOUR);
+        assert_eq!(settled.look(&clock), noon + HOUR);
+        clock.set_wall(noon + 1000 * HOUR);
+        assert_eq!(settled.look(&clock), noon + HOUR);
+        // It was a mistake.
+        clock.set_wall(noon + HOUR);
+        assert_eq!(settled.look(&clock), noon + HOUR);
+        // It was not.
+        clock.set_wall(noon + 1000 * HOUR);
+        assert_eq!(settled.look(&clock), noon + HOUR);
+        assert_eq!(settled.look(&clock), noon + 1000 * HOUR);
     }
 }

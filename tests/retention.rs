@@ -12,7 +12,7 @@ mod common;
 use std::time::Duration;
 
 use common::NOON;
-use topiclog::clock::ManualClock;
+use topiclog::clock::{Clock, ManualClock};
 use topiclog::storage::SimulatedStorage;
 use topiclog::{EventLog, Offset, Partition, Record, Timestamp, Topic, TopicOptions};
 
@@ -61,7 +61,9 @@ impl Kept {
 
     /// Start and end after retention at this time.
     fn after(&self, time: i64) -> (u64, u64) {
-        self.clock.set_wall(Timestamp::from_millis(NOON + time));
+        let (time, now) = (Timestamp::from_millis(NOON + time), self.clock.wall());
+        self.clock.advance(time.since(now));
+        self.clock.set_wall(time);
         self.log.run_housekeeping();
         let offsets = self.partition.offsets();
         (offsets.log_start.value(), offsets.log_end.value())

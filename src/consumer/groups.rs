@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::in_flight::{InFlight, removals};
 use super::inbox::Inbox;
 use super::store::{Entry, OffsetStore};
+use crate::clock::SettledWall;
 use crate::convert::nanos;
 use crate::error::{Error, GroupError};
 use crate::group::{
@@ -48,6 +49,8 @@ pub(crate) struct Groups {
     /// The topics as groups see them; made anew when they change.
     topics: Mutex<Arc<TopicCatalog>>,
     expiries: Every,
+    /// What expiries go by.
+    settled: SettledWall,
     rewrites: Every,
 }
 
@@ -143,8 +146,10 @@ impl Groups {
             options,
             topics: Mutex::new(Arc::default()),
             expiries: Every::not_at_once(EXPIRY_INTERVAL),
+            settled: SettledWall::default(),
             rewrites: Every::new(REWRITE_INTERVAL),
         };
+        groups.settled_wall();
         groups.load()?;
         Ok(groups)
     }
@@ -187,6 +192,10 @@ impl Groups {
 
     pub(super) fn wall(&self) -> Timestamp {
         self.catalog.environment.clock.wall()
+    }
+
+    fn settled_wall(&self) -> Timestamp {
+        self.settled.look(&*self.catalog.environment.clock)
     }
 
     /// After how long an offset that is in use is committed again, lest it expire: by default a day.
@@ -348,7 +357,7 @@ impl Groups {
         if !self.expiries.is_due(now) {
             return;
         }
-        let wall = self.wall();
+        let wall = self.settled_wall();
         for cell in self.list() {
             let (staged, _tried_again_later) = {
                 let mut state = cell.state.lock();

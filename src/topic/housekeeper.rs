@@ -11,9 +11,11 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::catalog::Catalog;
+use crate::clock::SettledWall;
 use crate::log::{Attention, Log};
 use crate::options::Durability;
 use crate::sync::{JoinHandle, Mutex, current_thread, spawn};
+use crate::timestamp::Timestamp;
 
 /// The time between two looks at partitions that have something waiting. A record is written at the first
 /// look after its linger has passed, so it may lie for one of these longer.
@@ -66,6 +68,8 @@ pub(crate) type Chore = Box<dyn Fn(Duration) + Send + Sync>;
 pub(crate) struct Housekeeper {
     catalog: Weak<Catalog>,
     retention: Every,
+    /// What retention goes by.
+    wall: SettledWall,
     syncs: Every,
     /// Those that are still to be looked at since syncs were due.
     to_sync: Mutex<Vec<Arc<Log>>>,
@@ -87,6 +91,7 @@ impl Housekeeper {
         Self {
             catalog: Arc::downgrade(catalog),
             retention: Every::new(interval),
+            wall: SettledWall::default(),
             syncs: Every::new(SYNC_INTERVAL),
             to_sync: Mutex::new(Vec::new()),
             tick: Mutex::new(TICK),
@@ -114,7 +119,7 @@ impl Housekeeper {
         }
         let attention = catalog.accumulator.tick(now);
         if self.retention.is_due(now) {
-            apply_retention(&catalog);
+            apply_retention(&catalog, self.wall.look(&**clock));
         }
         // Where that takes longer than the interval everybody has a turn all the same.
         if self.to_sync.lock().is_empty() && self.syncs.is_due(now) {
@@ -156,8 +161,7 @@ impl Housekeeper {
     }
 }
 
-fn apply_retention(catalog: &Catalog) {
-    let now = catalog.environment.clock.wall();
+fn apply_retention(catalog: &Catalog, now: Timestamp) {
     for topic in catalog.list() {
         for log in topic.logs() {
             let _shown_at_next_use = log.apply_retention(now);

@@ -186,3 +186,24 @@ fn a_record_that_is_sent_on_without_its_timestamp_is_kept_from_then_on() {
     let start = |topic: &Topic| topic.partition(0).unwrap().offsets().log_start;
     assert_eq!((start(&gone), start(&kept)), (1.into(), 0.into()));
 }
+
+#[test]
+fn one_wrong_answer_of_a_time_server_costs_no_records() {
+    let (log, topic, clock) = short_lived();
+    put(&topic, 0, "kept");
+    log.run_housekeeping();
+    let (noon, start) = (clock.wall(), || {
+        topic.partition(0).unwrap().offsets().log_start
+    });
+    clock.set_wall(noon + 1000 * MINUTE);
+    log.run_housekeeping();
+    assert_eq!(start(), 0);
+    clock.set_wall(noon);
+    log.run_housekeeping();
+    clock.set_wall(noon + 1000 * MINUTE);
+    log.run_housekeeping();
+    assert_eq!(start(), 0);
+    // It stays, so it is the time.
+    log.run_housekeeping();
+    assert_eq!(start(), 1);
+}
