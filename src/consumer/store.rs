@@ -180,10 +180,10 @@ impl OffsetStore {
 
     fn enqueue(&self, record: &Record<'_>) -> Result<Queued, Error> {
         self.check()?;
-        let log = self.existing().ok_or(FormatError::Damaged {
-            what: "committed offset",
-            problem: "its topic is missing",
-        })?;
+        let log = self.existing().ok_or(FormatError::damaged(
+            "committed offset",
+            "its topic is missing",
+        ))?;
         log.enqueue(record, MAX_BLOCK_DEFAULT)
     }
 

@@ -107,6 +107,26 @@ pub(crate) enum FormatError {
 }
 
 impl FormatError {
+    pub(crate) const fn damaged(what: &'static str, problem: &'static str) -> Self {
+        Self::Damaged { what, problem }
+    }
+
+    /// Compares a checksum with the one that the bytes have.
+    pub(crate) fn match_checksums(
+        what: &'static str,
+        stored: u32,
+        computed: u32,
+    ) -> Result<(), Self> {
+        if stored != computed {
+            return Err(Self::Checksum {
+                what,
+                stored,
+                computed,
+            });
+        }
+        Ok(())
+    }
+
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Checksum { .. } | Self::Damaged { .. } | Self::Foreign { .. } => {

@@ -78,6 +78,11 @@ impl BatchHeader {
         self.attributes & SKIPS != 0
     }
 
+    /// Whether it comes next behind a batch that ends at this offset.
+    pub(crate) fn follows(&self, end: Offset) -> bool {
+        self.base_offset == end || self.base_offset > end && self.skips()
+    }
+
     pub(crate) fn timestamp_type(&self) -> TimestampType {
         if self.attributes & LOG_APPEND_TIME == 0 {
             TimestampType::CreateTime
@@ -188,12 +193,7 @@ impl<'a> Batch<'a> {
         if u64_at(head, 0) == 0 && u16_at(head, 8) == 0 {
             return Frame::Blank;
         }
-        let damaged = |problem| {
-            Frame::Bad(FormatError::Damaged {
-                what: WHAT,
-                problem,
-            })
-        };
+        let damaged = |problem| Frame::Bad(FormatError::damaged(WHAT, problem));
         if u16_at(head, 8) != MAGIC {
             return damaged("the magic is wrong");
         }
@@ -206,12 +206,8 @@ impl<'a> Batch<'a> {
         };
         let (_, covered) = whole.split_at(4);
         let (stored, computed) = (u32_at(head, 0), checksum(seed, covered));
-        if stored != computed {
-            return Frame::Bad(FormatError::Checksum {
-                what: WHAT,
-                stored,
-                computed,
-            });
+        if let Err(error) = FormatError::match_checksums(WHAT, stored, computed) {
+            return Frame::Bad(error);
         }
         let [version, reserved] = u16_at(head, 10).to_le_bytes();
         let unknown = u16_at(head, 12) & !KNOWN_ATTRIBUTES;

@@ -179,10 +179,7 @@ fn decode<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Result<T, FormatError> {
 }
 
 fn damaged(problem: &'static str) -> FormatError {
-    FormatError::Damaged {
-        what: WHAT,
-        problem,
-    }
+    FormatError::damaged(WHAT, problem)
 }
 
 /// A version that is not known was written by a newer crate.

@@ -67,13 +67,8 @@ pub(crate) fn seal_document<D: Document>(document: &D, seed: u32) -> Result<Vec<
     put(&mut bytes, 0, MAGIC);
     put(&mut bytes, 8, D::VERSION.to_le_bytes());
     put(&mut bytes, 10, D::KIND.number().to_le_bytes());
-    let body =
-        bincode::serde::encode_to_vec(document, bincode::config::standard()).map_err(|_| {
-            FormatError::Damaged {
-                what: D::WHAT,
-                problem: "it cannot be encoded",
-            }
-        })?;
+    let body = bincode::serde::encode_to_vec(document, bincode::config::standard())
+        .map_err(|_| FormatError::damaged(D::WHAT, "it cannot be encoded"))?;
     let crc = crc(seed, &array_at(&bytes, 0), &body);
     put(&mut bytes, 12, crc.to_le_bytes());
     bytes.extend_from_slice(&body);
@@ -82,24 +77,14 @@ pub(crate) fn seal_document<D: Document>(document: &D, seed: u32) -> Result<Vec<
 
 /// Reads a document back.
 pub(crate) fn open_document<D: Document>(bytes: &[u8], seed: u32) -> Result<D, FormatError> {
-    let damaged = |problem| FormatError::Damaged {
-        what: D::WHAT,
-        problem,
-    };
+    let damaged = |problem| FormatError::damaged(D::WHAT, problem);
     let Some((head, body)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
         return Err(damaged("the file is too short"));
     };
     if array_at(head, 0) != MAGIC {
         return Err(damaged("the magic is wrong"));
     }
-    let (stored, computed) = (u32_at(head, 12), crc(seed, head, body));
-    if stored != computed {
-        return Err(FormatError::Checksum {
-            what: D::WHAT,
-            stored,
-            computed,
-        });
-    }
+    FormatError::match_checksums(D::WHAT, u32_at(head, 12), crc(seed, head, body))?;
     if u16_at(head, 10) != D::KIND.number() {
         return Err(damaged("it is a document of another kind"));
     }

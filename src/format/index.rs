@@ -88,12 +88,7 @@ pub(crate) fn encode_index(index: &IndexFile, seed: u32) -> Vec<u8> {
 
 /// Reads an index; anything wrong with it means that it has to be rebuilt.
 pub(crate) fn decode_index(bytes: &[u8], seed: u32) -> Result<IndexFile, FormatError> {
-    let damaged = |problem| {
-        Err(FormatError::Damaged {
-            what: WHAT,
-            problem,
-        })
-    };
+    let damaged = |problem| Err(FormatError::damaged(WHAT, problem));
     let (Some(head), Some((_, body))) = (
         bytes.first_chunk::<INDEX_HEADER_BYTES>(),
         bytes.split_at_checked(16),
@@ -103,14 +98,7 @@ pub(crate) fn decode_index(bytes: &[u8], seed: u32) -> Result<IndexFile, FormatE
     if array_at(head, 0) != MAGIC || u32_at(head, 8) != VERSION {
         return damaged("the magic or version is wrong");
     }
-    let (stored, computed) = (u32_at(head, 12), checksum(seed, body));
-    if stored != computed {
-        return Err(FormatError::Checksum {
-            what: WHAT,
-            stored,
-            computed,
-        });
-    }
+    FormatError::match_checksums(WHAT, u32_at(head, 12), checksum(seed, body))?;
     let (entries, rest) = bytes
         .split_at(INDEX_HEADER_BYTES)
         .1

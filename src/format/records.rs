@@ -235,9 +235,7 @@ impl<'a> Walk<'a> {
             problem => problem,
         };
         let what = "batch";
-        problem.map_or(Ok(()), |problem| {
-            Err(FormatError::Damaged { what, problem })
-        })
+        problem.map_or(Ok(()), |problem| Err(FormatError::damaged(what, problem)))
     }
 
     /// Goes over two payloads until one of them ends. Where a record begins is only known once the length of

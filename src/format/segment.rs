@@ -57,26 +57,13 @@ impl SegmentHeader {
     /// Reads a header.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         let Some(bytes) = bytes.first_chunk::<SEGMENT_HEADER_BYTES>() else {
-            return Err(FormatError::Damaged {
-                what: WHAT,
-                problem: "the file is too short",
-            });
+            return Err(FormatError::damaged(WHAT, "the file is too short"));
         };
         if array_at(bytes, 0) != MAGIC {
-            return Err(FormatError::Damaged {
-                what: WHAT,
-                problem: "the magic is wrong",
-            });
+            return Err(FormatError::damaged(WHAT, "the magic is wrong"));
         }
         let (covered, _) = bytes.split_at(76);
-        let (stored, computed) = (u32_at(bytes, 76), checksum(0, covered));
-        if stored != computed {
-            return Err(FormatError::Checksum {
-                what: WHAT,
-                stored,
-                computed,
-            });
-        }
+        FormatError::match_checksums(WHAT, u32_at(bytes, 76), checksum(0, covered))?;
         let (version, features) = (u32_at(bytes, 8), u32_at(bytes, 12));
         if version != VERSION || features != 0 {
             return Err(FormatError::UnsupportedVersion {

@@ -23,7 +23,7 @@ pub(crate) fn read_document<D: Document>(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
             let (what, problem) = (D::WHAT, "the file is too long");
-            return Err(damaged(FormatError::Damaged { what, problem }));
+            return Err(damaged(FormatError::damaged(what, problem)));
         }
         Err(error) => return Err(Error::storage("read metadata", path, error)),
     };

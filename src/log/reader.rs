@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Log;
 use super::offsets::LogOffsets;
-use super::scan::check_sum;
+use super::scan::{blank, check_sum};
 use super::segment::{START, Segment, missing, segment_for};
 use crate::convert::{saturating_usize, to_u64};
 use crate::error::{Error, FormatError, LogError};
@@ -285,9 +285,8 @@ impl Log {
             match batches.step() {
                 Frame::Batch(batch) => {
                     let header = batch.header();
-                    let follows =
-                        header.base_offset == next || (header.base_offset > next && header.skips());
-                    if next > from && !(follows && header.end_offset() <= high_watermark) {
+                    let follows = header.follows(next) && header.end_offset() <= high_watermark;
+                    if next > from && !follows {
                         // Only the first may begin before what was asked for. What comes before a wrong one
                         // is served; the next read begins with it.
                         break;
@@ -382,9 +381,7 @@ impl Log {
                     }
                     Frame::Bad(error) if end == 0 => return Err(self.damaged(at, next, error)),
                     Frame::Blank if end == 0 => {
-                        let problem = "zeros where a batch should be";
-                        let what = "batch";
-                        return Err(self.damaged(at, next, FormatError::Damaged { what, problem }));
+                        return Err(self.damaged(at, next, blank()));
                     }
                     Frame::Batch(_) if end == 0 => return Ok(None),
                     _ => {
@@ -407,17 +404,11 @@ fn length_before(bytes: &[u8], offset: Offset) -> Option<u64> {
 }
 
 fn cut_short() -> FormatError {
-    FormatError::Damaged {
-        what: "batch",
-        problem: "it goes on after the end of its segment",
-    }
+    FormatError::damaged("batch", "it goes on after the end of its segment")
 }
 
 fn beyond_the_end() -> FormatError {
-    FormatError::Damaged {
-        what: "batch",
-        problem: "it says that it ends after the end of the log",
-    }
+    FormatError::damaged("batch", "it says that it ends after the end of the log")
 }
 
 enum Read {

@@ -22,7 +22,7 @@ use super::files::{
 use super::mend::mend;
 use super::offsets::LogOffsets;
 use super::report::Recovery;
-use super::scan::{Scanner, Step};
+use super::scan::{Scanner, Step, out_of_order};
 use super::segment::{START, Segment, Summary, missing};
 use super::writer::ScanFrom;
 use crate::convert::saturating_usize;
@@ -144,10 +144,10 @@ fn find_start(
         Ok(start) if start >= closed => Ok((start, None)),
         // The records below the start that the log was closed with were deleted: they must not come back.
         Ok(_) => {
-            let error = FormatError::Damaged {
-                what: "start offset",
-                problem: "it is missing, or older than the last close",
-            };
+            let error = FormatError::damaged(
+                "start offset",
+                "it is missing, or older than the last close",
+            );
             let path = place.directory.join(START_OFFSET);
             Ok((closed, Some(Error::from(error).at_path(&path))))
         }
@@ -389,10 +389,7 @@ fn scan_and_mend(
             index: found.len().saturating_sub(1),
             position: last.map_or(0, |last| last.length),
             offset: scan.end,
-            error: FormatError::Damaged {
-                what: "log",
-                problem: "it ends before what is known to have been on disk",
-            },
+            error: FormatError::damaged("log", "it ends before what is known to have been on disk"),
         };
         let stop = scan.stop.take().unwrap_or(stop);
         return Ok(damaged(place, found, start, &scan, stop, start_error));
@@ -458,15 +455,8 @@ fn scan(
         let end = loop {
             match scanner.step().map_err(fail)? {
                 Step::Batch { header, position } => {
-                    if header.base_offset != scan.end
-                        && !(header.skips() && header.base_offset > scan.end)
-                    {
-                        let problem = "its offset does not follow the one before";
-                        let error = FormatError::Damaged {
-                            what: "batch",
-                            problem,
-                        };
-                        scan.stop_at(index, position, error);
+                    if !header.follows(scan.end) {
+                        scan.stop_at(index, position, out_of_order());
                         break position;
                     }
                     scan.end = header.end_offset();

@@ -91,11 +91,7 @@ impl<'f> Scanner<'f> {
                 }
                 Frame::Blank if self.only_zeros_follow()? => return Ok(Step::End { position }),
                 Frame::Blank => {
-                    let problem = "zeros where a batch should be";
-                    let error = FormatError::Damaged {
-                        what: "batch",
-                        problem,
-                    };
+                    let error = blank();
                     return Ok(Step::Bad { position, error });
                 }
                 Frame::Incomplete(needed)
@@ -110,11 +106,8 @@ impl<'f> Scanner<'f> {
                     wanted = needed;
                 }
                 Frame::Incomplete(_) => {
-                    let problem = "it goes on after the end of the file";
-                    let error = FormatError::Damaged {
-                        what: "batch",
-                        problem,
-                    };
+                    let error =
+                        FormatError::damaged("batch", "it goes on after the end of the file");
                     return Ok(Step::Bad { position, error });
                 }
                 Frame::Bad(error) => return Ok(Step::Bad { position, error }),
@@ -263,15 +256,17 @@ pub(super) fn check_sum(
         at += to_u64(size);
     }
     let (stored, computed) = (u32::from_le_bytes(stored), hasher.finalize());
-    Ok(if stored == computed {
-        Ok(())
-    } else {
-        Err(FormatError::Checksum {
-            what: "batch",
-            stored,
-            computed,
-        })
-    })
+    Ok(FormatError::match_checksums("batch", stored, computed))
+}
+
+/// Zeros where a batch should be.
+pub(super) fn blank() -> FormatError {
+    FormatError::damaged("batch", "zeros where a batch should be")
+}
+
+/// A batch whose offset is not the one that comes next.
+pub(super) fn out_of_order() -> FormatError {
+    FormatError::damaged("batch", "its offset does not follow the one before")
 }
 
 /// The bytes between two places up to which the checksum is kept.

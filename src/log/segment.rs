@@ -524,10 +524,7 @@ pub(super) type Segments = Arc<Vec<Arc<Segment>>>;
 
 /// What is wrong where a log should go on, and no file does.
 pub(super) fn missing() -> FormatError {
-    FormatError::Damaged {
-        what: "log",
-        problem: "a segment is missing or cut short",
-    }
+    FormatError::damaged("log", "a segment is missing or cut short")
 }
 
 /// The segment that holds `offset`, or would: the last that begins at or before it.

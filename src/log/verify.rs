@@ -4,7 +4,7 @@ use std::io;
 
 use super::Log;
 use super::files::{list_segments, read_start_offset, segment_path};
-use super::scan::{Scanner, Step};
+use super::scan::{Scanner, Step, out_of_order};
 use super::segment::{START, missing};
 use crate::error::{Error, FormatError};
 use crate::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
@@ -199,12 +199,8 @@ impl Log {
         loop {
             match scanner.step()? {
                 Step::Batch { header, .. } => {
-                    let follows = header.base_offset == check.next
-                        || (header.skips() && header.base_offset > check.next);
-                    if !follows {
-                        let problem = "its offset does not follow the one before";
-                        let what = "batch";
-                        return Err(FormatError::Damaged { what, problem }.into());
+                    if !header.follows(check.next) {
+                        return Err(out_of_order().into());
                     }
                     check.next = header.end_offset();
                     check.position += u64::from(header.length);

@@ -126,10 +126,7 @@ pub(super) fn read_log_id(storage: &dyn Storage) -> Result<Option<Id>, Error> {
             .is_ok_and(|topics| !topics.is_empty())
     {
         let problem = "it is missing, but there are topics";
-        let error = FormatError::Damaged {
-            what: "log.meta",
-            problem,
-        };
+        let error = FormatError::damaged("log.meta", problem);
         return Err(Error::from(error).at_path(Path::new(LOG_META)));
     }
     Ok(meta.map(|meta| meta.id))
@@ -253,29 +250,18 @@ pub(super) fn list_topics(
             );
             if ours && has_partitions(storage, &directory) {
                 let problem = "it is missing, but there are partitions";
-                let error = FormatError::Damaged {
-                    what: "topic.meta",
-                    problem,
-                };
+                let error = FormatError::damaged("topic.meta", problem);
                 return Err(Error::from(error).at_path(&meta_path));
             }
             continue;
         };
         let name = TopicName::new(&meta.name).map_err(|_| {
             let problem = "it holds an impossible name";
-            Error::from(FormatError::Damaged {
-                what: "topic.meta",
-                problem,
-            })
-            .at_path(&meta_path)
+            Error::from(FormatError::damaged("topic.meta", problem)).at_path(&meta_path)
         })?;
         meta.options.check().map_err(|_| {
             let problem = "it holds impossible options";
-            Error::from(FormatError::Damaged {
-                what: "topic.meta",
-                problem,
-            })
-            .at_path(&meta_path)
+            Error::from(FormatError::damaged("topic.meta", problem)).at_path(&meta_path)
         })?;
         if directory_name(&name) != entry.name {
             let error = FormatError::Foreign {
