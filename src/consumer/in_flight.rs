@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::groups::{CellState, GroupCell, Groups};
-use super::store::OffsetStore;
 use crate::error::Error;
 use crate::group::{Committed, Committer, Group, OffsetCommit};
 use crate::log::Queued;
@@ -58,8 +57,8 @@ impl InFlight {
     /// Gives the first of them, with its place in the log or why it is not kept, if that is known. Those
     /// behind it wait for it, so that the log's order is kept.
     fn next_arrived(&mut self) -> Option<(Change, Result<Offset, Error>)> {
-        let outcome = OffsetStore::outcome(&self.changes.front()?.queued)?;
-        Some((self.changes.pop_front()?, outcome))
+        let outcome = self.changes.front()?.queued.try_result()?;
+        Some((self.changes.pop_front()?, outcome.map(|kept| kept.offset)))
     }
 }
 
@@ -103,7 +102,7 @@ impl Staged {
     pub(super) fn finish(self) -> Result<(), Error> {
         let mut failure = None;
         for queued in &self.commits {
-            if let Err(error) = OffsetStore::wait(queued) {
+            if let Err(error) = queued.wait(None) {
                 failure = Some(error);
             }
         }
@@ -114,7 +113,7 @@ impl Staged {
     /// Whether the commit is settled, so that finishing it does not wait.
     pub(super) fn is_settled(&self) -> bool {
         let mut commits = self.commits.iter();
-        commits.all(|queued| OffsetStore::outcome(queued).is_some())
+        commits.all(|queued| queued.try_result().is_some())
     }
 }
 
@@ -129,7 +128,7 @@ impl GroupCell {
         };
         for queued in &on_their_way {
             // Whoever made it learns of a failure.
-            let _told = OffsetStore::wait(queued);
+            let _told = queued.wait(None);
         }
     }
 }
@@ -270,7 +269,7 @@ impl Groups {
             let kept = kept.map(|(place, kept)| (place.clone(), Some(kept.clone())));
             let mut latest: BTreeMap<_, _> = kept.collect();
             for change in &state.in_flight.changes {
-                if !matches!(OffsetStore::outcome(&change.queued), Some(Err(_))) {
+                if !matches!(change.queued.try_result(), Some(Err(_))) {
                     latest.insert(change.place.clone(), change.committed.clone());
                 }
             }

@@ -220,21 +220,6 @@ impl OffsetStore {
         }
     }
 
-    /// Waits until a commit is kept; returns its place in the log.
-    pub(super) fn wait(queued: &Queued) -> Result<Offset, Error> {
-        let acknowledged = queued.ticket.log().wait(&queued.ticket, None)?;
-        Ok(acknowledged.base_offset + u64::from(queued.index))
-    }
-
-    /// The place in the log of a commit that is kept, or why it is not; `None` if that is not known yet.
-    pub(super) fn outcome(queued: &Queued) -> Option<Result<Offset, Error>> {
-        queued
-            .ticket
-            .outcome()
-            .is_some()
-            .then(|| Self::wait(queued))
-    }
-
     /// Whether the topic is much longer than what is still true.
     pub(super) fn wants_rewrite(&self, live: u64) -> bool {
         self.existing().is_some_and(|log| {

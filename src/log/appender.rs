@@ -24,13 +24,27 @@ use crate::timestamp::{Timestamp, TimestampType};
 /// A buffer for records that go straight to the file is kept with its partition if it is this small.
 const SPARE_BYTES_MAX: usize = 2048;
 
-/// Where a record was put.
+/// Where a record was put, and what to wait on for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Queued {
     pub(crate) ticket: Arc<Ticket>,
     /// The record's place in its batch.
-    pub(crate) index: u32,
-    pub(crate) timestamp: Timestamp,
+    index: u32,
+    timestamp: Timestamp,
+}
+
+impl Queued {
+    /// Waits until the record is acknowledged, at most `timeout` while another thread is writing.
+    pub(crate) fn wait(&self, timeout: Option<Duration>) -> Result<RecordMetadata, Error> {
+        let log = self.ticket.log();
+        let acknowledged = log.wait(&self.ticket, timeout)?;
+        Ok(log.metadata(acknowledged, self.index, self.timestamp))
+    }
+
+    /// What became of the record, if that is known.
+    pub(crate) fn try_result(&self) -> Option<Result<RecordMetadata, Error>> {
+        self.ticket.outcome().is_some().then(|| self.wait(None))
+    }
 }
 
 impl Log {
@@ -197,9 +211,7 @@ impl Log {
         let memory = queue.options.durability == Durability::Memory;
         if memory || queue.busy || queue.has_work() || self.expects_others(&queue, 1) {
             drop(queue);
-            let queued = self.enqueue(record, max_block)?;
-            let acknowledged = self.wait(&queued.ticket, None)?;
-            return Ok(self.metadata(acknowledged, queued.index, queued.timestamp));
+            return self.enqueue(record, max_block)?.wait(None);
         }
         let explicit = self.admit(&queue, record, encoded_bytes(record))?;
         let timestamp = explicit.unwrap_or_else(|| self.place.clock.wall());
@@ -216,7 +228,7 @@ impl Log {
     }
 
     /// What the sender of a record learns of its place.
-    pub(crate) fn metadata(
+    fn metadata(
         &self,
         acknowledged: Acknowledged,
         index: u32,

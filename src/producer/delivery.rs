@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::log::{Queued, Ticket};
 use crate::record::RecordMetadata;
-use crate::timestamp::Timestamp;
 
 /// A record that was sent: ask it where the record went, or let it go.
 ///
@@ -31,26 +30,9 @@ use crate::timestamp::Timestamp;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Delivery {
-    ticket: Arc<Ticket>,
-    index: u32,
-    timestamp: Timestamp,
-}
+pub struct Delivery(pub(super) Queued);
 
 impl Delivery {
-    pub(super) fn new(queued: Queued) -> Self {
-        let Queued {
-            ticket,
-            index,
-            timestamp,
-        } = queued;
-        Self {
-            ticket,
-            index,
-            timestamp,
-        }
-    }
-
     /// Waits until the record is acknowledged at its topic's durability.
     ///
     /// # Durability
@@ -65,7 +47,7 @@ impl Delivery {
     /// after the log is reopened), [`Closed`](crate::ErrorKind::Closed),
     /// [`NotFound`](crate::ErrorKind::NotFound) if the topic was deleted.
     pub fn wait(&self) -> Result<RecordMetadata, Error> {
-        self.wait_at_most(None)
+        self.0.wait(None)
     }
 
     /// Waits as [`wait`](Self::wait) does, but at most `timeout` while another thread is writing.
@@ -75,21 +57,12 @@ impl Delivery {
     /// [`Timeout`](crate::ErrorKind::Timeout) if it is still not known; ask again. Else those of
     /// [`wait`](Self::wait).
     pub fn wait_timeout(&self, timeout: Duration) -> Result<RecordMetadata, Error> {
-        self.wait_at_most(Some(timeout))
+        self.0.wait(Some(timeout))
     }
 
     /// What became of the record, if that is known yet; does not wait and does not write.
     pub fn try_result(&self) -> Option<Result<RecordMetadata, Error>> {
-        self.ticket
-            .outcome()
-            .is_some()
-            .then(|| self.wait_at_most(None))
-    }
-
-    fn wait_at_most(&self, timeout: Option<Duration>) -> Result<RecordMetadata, Error> {
-        let log = self.ticket.log();
-        let acknowledged = log.wait(&self.ticket, timeout)?;
-        Ok(log.metadata(acknowledged, self.index, self.timestamp))
+        self.0.try_result()
     }
 }
 
@@ -134,10 +107,11 @@ impl Deliveries {
 
     /// Takes one more record to wait for.
     pub fn push(&mut self, delivery: Delivery) {
+        let ticket = delivery.0.ticket;
         self.count += 1;
         let last = self.tickets.last();
-        if !last.is_some_and(|last| Arc::ptr_eq(last, &delivery.ticket)) {
-            self.tickets.push(delivery.ticket);
+        if !last.is_some_and(|last| Arc::ptr_eq(last, &ticket)) {
+            self.tickets.push(ticket);
         }
     }
 
