@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::queue::{Acknowledged, Pending};
+use super::scan::ScanFrom;
 use super::segment::{NotedBatch, START, Segment, offsets_fit};
-use super::writer::ScanFrom;
 use crate::convert::{saturating_usize, to_u64};
 use crate::offset::Offset;
 use crate::options::TopicOptions;

@@ -22,9 +22,8 @@ use super::files::{
 use super::mend::mend;
 use super::offsets::LogOffsets;
 use super::report::Recovery;
-use super::scan::{Scanner, Step, out_of_order};
+use super::scan::{ScanFrom, Scanner, Step, out_of_order};
 use super::segment::{START, Segment, Summary, missing};
-use super::writer::ScanFrom;
 use crate::convert::saturating_usize;
 use crate::error::{Error, ErrorKind, FormatError};
 use crate::format::{BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
@@ -360,13 +359,7 @@ fn scan_and_mend(
             && found.first().is_some_and(|first| first.base <= start)
             && there.length >= checkpoint.position
             && checkpoint.position >= START;
-        let scan_from = ScanFrom {
-            segment: checkpoint.segment,
-            position: checkpoint.position,
-            offset: checkpoint.recovery_point,
-            max_timestamp: checkpoint.max_timestamp,
-        };
-        sound.then_some((index, scan_from))
+        sound.then(|| (index, checkpoint.into()))
     });
     let (index, scan_from) = from.unwrap_or_else(|| {
         (

@@ -7,10 +7,50 @@ use crc32fast::Hasher;
 use super::segment::START;
 use crate::convert::{saturating_usize, to_u64};
 use crate::error::FormatError;
-use crate::format::{BATCH_HEADER_BYTES, Batch, BatchHeader, Frame};
+use crate::format::{BATCH_HEADER_BYTES, Batch, BatchHeader, Checkpoint, Frame};
 use crate::limits::BATCH_BYTES_LIMIT;
 use crate::offset::Offset;
 use crate::storage::{StorageFile, read_exact_at};
+use crate::timestamp::Timestamp;
+
+/// Where a scan after a crash may begin: everything before is on disk.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ScanFrom {
+    pub(super) segment: Offset,
+    pub(super) position: u64,
+    pub(super) offset: Offset,
+    pub(super) max_timestamp: Timestamp,
+}
+
+impl ScanFrom {
+    /// The same for who opens the log next.
+    pub(super) fn checkpoint(self, high_watermark: Offset) -> Checkpoint {
+        let Self {
+            segment,
+            position,
+            offset,
+            max_timestamp,
+        } = self;
+        Checkpoint {
+            recovery_point: offset,
+            segment,
+            position,
+            high_watermark,
+            max_timestamp,
+        }
+    }
+}
+
+impl From<Checkpoint> for ScanFrom {
+    fn from(checkpoint: Checkpoint) -> Self {
+        Self {
+            segment: checkpoint.segment,
+            position: checkpoint.position,
+            offset: checkpoint.recovery_point,
+            max_timestamp: checkpoint.max_timestamp,
+        }
+    }
+}
 
 /// How much is read at once.
 const CHUNK_BYTES: usize = 256 * 1024;

@@ -16,6 +16,7 @@ use super::active::{Active, Claim, End};
 use super::files::segment_path;
 use super::queue::{Acknowledged, Run};
 use super::recovery::ActiveFile;
+use super::scan::ScanFrom;
 use super::segment::{START, Segment};
 use crate::error::{Error, ErrorKind, LogError, TopicError};
 use crate::format::{Checkpoint, SegmentHeader, Stamp};
@@ -51,15 +52,6 @@ pub(super) struct Writer {
     scan_from: ScanFrom,
     /// Offsets below were promised to records that could not be written: no other record gets them.
     given_up: Offset,
-}
-
-/// Where a scan after a crash may begin: everything before is on disk.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct ScanFrom {
-    pub(super) segment: Offset,
-    pub(super) position: u64,
-    pub(super) offset: Offset,
-    pub(super) max_timestamp: Timestamp,
 }
 
 /// What was written up to some moment, to be synced while more is written.
@@ -502,13 +494,7 @@ impl Writer {
             self.scan_from = active.scan_from(log_end);
         }
         self.since_checkpoint = 0;
-        Some(Checkpoint {
-            recovery_point: self.scan_from.offset,
-            segment: self.scan_from.segment,
-            position: self.scan_from.position,
-            high_watermark,
-            max_timestamp: self.scan_from.max_timestamp,
-        })
+        Some(self.scan_from.checkpoint(high_watermark))
     }
 
     /// Makes everything up to the log's end durable and the file as long as its batches: what a clean
@@ -537,13 +523,7 @@ impl Writer {
         self.synced = self.written;
         let (segment, position) = (active.segment.base_offset(), active.end.position);
         // So that the next opening need not even read the index.
-        place.write_checkpoint(&Checkpoint {
-            recovery_point: log_end,
-            segment,
-            position,
-            high_watermark: log_end,
-            max_timestamp: active.segment.known_max_timestamp(),
-        });
+        place.write_checkpoint(&active.scan_from(log_end).checkpoint(log_end));
         Ok(Some((segment, position)))
     }
 }
