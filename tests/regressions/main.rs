@@ -8,28 +8,18 @@
     reason = "a test may panic"
 )]
 
-#[path = "regressions/acts.rs"]
 mod acts;
-#[path = "regressions/closing.rs"]
 mod closing;
+#[path = "../common/mod.rs"]
 mod common;
-#[path = "regressions/consumers.rs"]
 mod consumers;
-#[path = "regressions/groups.rs"]
 mod groups;
-#[path = "regressions/listeners.rs"]
 mod listeners;
-#[path = "regressions/panics.rs"]
 mod panics;
-#[path = "regressions/passing.rs"]
 mod passing;
-#[path = "regressions/reading.rs"]
 mod reading;
-#[path = "regressions/recovery.rs"]
 mod recovery;
-#[path = "regressions/topics.rs"]
 mod topics;
-#[path = "regressions/writing.rs"]
 mod writing;
 
 use std::path::Path;

@@ -1,11 +1,8 @@
 //! The three storages keep one contract, and the simulated one forgets what a real disk may forget.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-#[path = "storage/contract.rs"]
 mod contract;
-#[path = "storage/faults.rs"]
 mod faults;
-#[path = "storage/power_cuts.rs"]
 mod power_cuts;
 
 use std::io;

@@ -18,12 +18,10 @@
     reason = "a test may panic"
 )]
 
-#[path = "crash/check.rs"]
 mod check;
+#[path = "../common/mod.rs"]
 mod common;
-#[path = "crash/workloads.rs"]
 mod workloads;
-#[path = "crash/world.rs"]
 mod world;
 
 use check::{Cuts, Level};

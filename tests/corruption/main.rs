@@ -12,10 +12,9 @@
     reason = "a test may panic"
 )]
 
+#[path = "../common/mod.rs"]
 mod common;
-#[path = "corruption/forged.rs"]
 mod forged;
-#[path = "corruption/offsets.rs"]
 mod offsets;
 
 use std::collections::BTreeMap;

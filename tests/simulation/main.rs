@@ -14,26 +14,17 @@
     reason = "a test may panic"
 )]
 
-#[path = "simulation/broken.rs"]
 mod broken;
-#[path = "simulation/checker.rs"]
 mod checker;
-#[path = "simulation/checker_log.rs"]
 mod checker_log;
+#[path = "../common/mod.rs"]
 mod common;
-#[path = "simulation/crashes.rs"]
 mod crashes;
-#[path = "simulation/history.rs"]
 mod history;
-#[path = "simulation/members.rs"]
 mod members;
-#[path = "simulation/offsets.rs"]
 mod offsets;
-#[path = "simulation/recorder.rs"]
 mod recorder;
-#[path = "simulation/sending.rs"]
 mod sending;
-#[path = "simulation/world.rs"]
 mod world;
 
 use std::sync::atomic::{AtomicU64, Ordering};
