@@ -24,7 +24,7 @@ use crate::offset::Offset;
 use crate::storage::{EntryKind, OpenMode, Storage, read_up_to_at, write_all_at};
 
 pub(super) const START_OFFSET: &str = "start-offset";
-pub(super) const CHECKPOINT: &str = "checkpoint";
+const CHECKPOINT: &str = "checkpoint";
 const LAST_CLOSE: &str = "last-close";
 const SEGMENT: &str = ".log";
 const UNFINISHED_INDEX: &str = ".index.tmp";

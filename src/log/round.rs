@@ -297,7 +297,7 @@ impl Log {
 
     /// A write or sync has failed so that nobody knows what the disk holds: nothing more is accepted,
     /// and everybody who waits is told. Readers go on up to what was durable before.
-    pub(super) fn poison(&self, queue: &mut Queue, error: &Error, woken: &mut Vec<Thread>) {
+    fn poison(&self, queue: &mut Queue, error: &Error, woken: &mut Vec<Thread>) {
         self.fail_waiting(queue, error, woken);
         queue.refuse(
             self.in_partition(LogError::Poisoned.into()),

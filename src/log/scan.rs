@@ -221,7 +221,7 @@ impl<'f> Scanner<'f> {
     }
 
     /// Whether the file holds nothing but zeros from the current position on.
-    pub(super) fn only_zeros_follow(&self) -> io::Result<bool> {
+    fn only_zeros_follow(&self) -> io::Result<bool> {
         let mut window = vec![0; CHUNK_BYTES];
         let mut position = self.position;
         loop {

@@ -27,7 +27,7 @@ use crate::options::TopicOptions;
 use crate::storage::{EntryKind, Storage};
 
 pub(super) const LOCK: &str = "LOCK";
-pub(super) const TOPICS: &str = "topics";
+const TOPICS: &str = "topics";
 const LOG_META: &str = "log.meta";
 const CLEAN_CLOSE: &str = "clean-close";
 const TOPIC_META: &str = "topic.meta";

@@ -141,7 +141,7 @@ impl Tree {
 }
 
 /// A component as a name; what could lead out of the storage is refused.
-pub(super) fn plain_name(component: Component<'_>) -> io::Result<&str> {
+fn plain_name(component: Component<'_>) -> io::Result<&str> {
     match component {
         Component::Normal(name) => Ok(name.to_str().ok_or(io::ErrorKind::InvalidInput)?),
         _ => Err(io::ErrorKind::InvalidInput.into()),
