@@ -161,7 +161,7 @@ impl Accumulator {
     }
 
     /// Writes out what waits in any partition. If others are at it and there is still no room for so many
-    /// bytes, waits until that may have changed, at most so long.
+    /// bytes, waits until that may have changed, or for `at_most`.
     pub(super) fn make_room(&self, bytes: u64, at_most: Duration) {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let seen = *self.changes.lock();

@@ -69,8 +69,8 @@ pub(crate) struct Log {
     pub(super) round_done: Condvar,
     /// Held while writing and syncing.
     pub(super) writer: Mutex<Writer>,
-    /// Whether somebody may sync beside the writing; held while he does. Of an error of the disk only one of
-    /// two who sync at once may be told, so nobody else does who has something to say of it.
+    /// Whether somebody may sync beside the writing; held while that is done. Of an error of the disk only
+    /// one of two who sync at once may be told, so nobody else does who has something to say of it.
     pub(super) beside: Mutex<bool>,
     /// What readers go by: replaced as a whole.
     pub(super) segments: RwLock<Segments>,
@@ -205,7 +205,7 @@ impl Log {
         // If one fails, the options change all the same.
         self.settle_quietly();
         if harden {
-            // From now on whoever waits for a sync syncs, and nobody beside him.
+            // From now on whoever waits for a sync syncs, and nobody beside.
             *self.beside.lock() = false;
         }
         let mut queue = self.queue.lock();

@@ -356,7 +356,7 @@ impl Queue {
         self.last_failure = Some(error.clone());
     }
 
-    /// One sender who waits for what is still to be done: woken, he does it for all.
+    /// One sender that waits for what is still to be done: woken, it does it for all.
     pub(super) fn successor(&self) -> Option<Thread> {
         self.waiting().find_map(|ticket| ticket.wake_one())
     }

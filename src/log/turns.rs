@@ -135,7 +135,7 @@ impl Log {
             let passed = self.monotonic().saturating_sub(start);
             // A clock that a test holds still must not make this wait for ever.
             let over = passed >= timeout || self.place.manual_clock;
-            // Whoever is being woken may have others to wake: he is not to go without.
+            // Whoever is being woken may have others to wake: that one is not to go without.
             if !ticket.lies() || over && !ticket.get_up() {
                 return Ok(());
             }
@@ -197,7 +197,7 @@ impl Log {
         }
     }
 
-    /// Waits until whoever is writing has done his round.
+    /// Waits until whoever is writing has done the round.
     pub(super) fn wait_for_round(&self, queue: &mut MutexGuard<'_, Queue>) {
         let round = queue.rounds;
         while queue.busy && queue.rounds == round {

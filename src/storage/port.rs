@@ -97,7 +97,7 @@ pub trait StorageFile: Debug + Send + Sync + 'static {
     /// Cuts the file, or extends it with zeros.
     fn set_len(&self, length: u64) -> io::Result<()>;
 
-    /// Takes room on the medium for a file that will be so long, ahead of what is written there, which is
+    /// Takes room on the medium for a file of this length, ahead of what is written there, which is
     /// cheaper than to find room for every write. May extend the file to that length with zeros; never
     /// cuts it.
     ///

@@ -50,7 +50,7 @@ pub(crate) struct Yielding {
 }
 
 impl Yielding {
-    /// Lets others run until something comes true, or a few times and for so long. `now` never decreases.
+    /// Lets others run until something comes true, or a few times and for `at_most`. `now` never decreases.
     pub(crate) fn until(
         &self,
         at_most: Duration,

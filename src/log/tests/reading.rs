@@ -7,7 +7,7 @@ use crate::storage::{Fault, OperationKind};
 use crate::{Durability, ErrorKind, Offset, Record};
 
 /// A segment went between two looks of a reader, and the next one began with offsets that were given up: the
-/// reader took its records for the ones that he wanted.
+/// reader took its records for the ones that it wanted.
 #[test]
 fn a_reader_never_jumps_over_a_segment() {
     let world = World::new(Durability::Memory);

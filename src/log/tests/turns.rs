@@ -1,4 +1,4 @@
-//! One writes for others, and does no more than his turn.
+//! One writes for others, and does no more than its turn.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -24,7 +24,7 @@ impl Listener for Pause {
     }
 }
 
-/// Whoever wrote for others went on as long as these sent without waiting, though his own record was
+/// Whoever wrote for others went on as long as these sent without waiting, though its own record was
 /// acknowledged.
 #[test]
 fn who_writes_for_others_is_let_go_after_one_round() {
