@@ -2,23 +2,21 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use super::directory::{
-    LOCK, PartitionMark, TopicMeta, create_topic_directory, is_topic, list_topics,
-    make_topics_directory, read_clean_close, read_log_id, remove_clean_close, remove_tree,
-    retire_topic_directory, sync_names, topic_directory, write_clean_close, write_log_id,
-    write_topic_meta,
+    PartitionMark, TopicMeta, create_topic_directory, list_topics, make_topics_directory,
+    read_clean_close, read_log_id, remove_clean_close, remove_tree, retire_topic_directory,
+    sync_names, topic_directory, write_clean_close, write_log_id, write_topic_meta,
 };
+use super::owner::Owner;
 use super::report::{PartitionRecovery, RecoveryReport, VerifyReport};
 use super::state::TopicState;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, LogError, TopicError};
 use crate::format::Identity;
-use crate::log::{Accumulator, CleanMark, Log, Place, Seen};
+use crate::log::{Accumulator, CleanMark, Log, Place};
 use crate::name::{Id, TopicName, TopicPartition};
 use crate::options::TopicOptions;
 use crate::random::Random;
@@ -40,16 +38,17 @@ pub(crate) struct Environment {
 pub(crate) struct Catalog {
     pub(crate) environment: Environment,
     pub(crate) accumulator: Arc<Accumulator>,
-    log_id: Id,
+    pub(super) log_id: Id,
     owner: Arc<Owner>,
-    read_only: bool,
-    topics: RwLock<BTreeMap<TopicName, Arc<TopicState>>>,
+    pub(super) read_only: bool,
+    pub(super) topics: RwLock<BTreeMap<TopicName, Arc<TopicState>>>,
     /// One change at a time.
-    changes: Mutex<Changes>,
+    pub(super) changes: Mutex<Changes>,
     /// Rises with every change, so that groups notice.
     version: AtomicU64,
     closed: AtomicBool,
-    changed: Changed,
+    /// Is called after every change of the topics.
+    changed: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 /// Says how many topics there are: every handle leads here, and from here to all that is stored.
@@ -62,56 +61,21 @@ impl fmt::Debug for Catalog {
     }
 }
 
-/// Is called after every change of the topics.
-#[derive(Default)]
-struct Changed(OnceLock<Box<dyn Fn() + Send + Sync>>);
-
-impl fmt::Debug for Changed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Changed")
-    }
-}
-
 /// Held while topics are made, changed and deleted.
 #[derive(Debug, Default)]
-struct Changes {
+pub(super) struct Changes {
     /// One of them has failed, and may have left a name that is to be seen and not on disk.
     failed: bool,
 }
 
-/// Marks by topic and partition.
-type Marks = HashMap<(Id, u32), CleanMark>;
+/// What a clean close left, by topic and partition.
+pub(super) type CloseMarks = HashMap<(Id, u32), CleanMark>;
 
-/// The lock on the directory, given back when the log is closed, whoever still has a handle.
-#[derive(Debug, Default)]
-struct Owner(Mutex<Option<Box<dyn StorageLock>>>);
-
-impl StorageLock for Owner {
-    fn still_holds(&self) -> bool {
-        self.0
-            .lock()
-            .as_ref()
-            .is_some_and(|lock| lock.still_holds())
-    }
-}
-
-fn marks(close: Vec<PartitionMark>) -> Marks {
+pub(super) fn marks(close: Vec<PartitionMark>) -> CloseMarks {
     close
         .into_iter()
         .map(|(topic, partition, mark)| ((topic, partition), mark))
         .collect()
-}
-
-/// Takes the lock on a log's directory.
-fn own(storage: &dyn Storage, note: &str) -> Result<Arc<Owner>, Error> {
-    match storage.lock(Path::new(LOCK), note) {
-        Ok(lock) => Ok(Arc::new(Owner(Mutex::new(Some(lock))))),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            let pid = error.to_string();
-            Err(TopicError::Busy { pid }.into())
-        }
-        Err(error) => Err(Error::storage("lock the log", Path::new(LOCK), error)),
-    }
 }
 
 impl Catalog {
@@ -122,7 +86,7 @@ impl Catalog {
         note: &str,
     ) -> Result<(Arc<Self>, RecoveryReport), Error> {
         let storage = Arc::clone(&environment.storage);
-        let owner = own(&*storage, note)?;
+        let owner = Owner::take(&*storage, note)?;
         let log_id = if let Some(id) = read_log_id(&*storage)? {
             id
         } else {
@@ -162,27 +126,7 @@ impl Catalog {
         Ok((catalog, report))
     }
 
-    /// Opens a log to read it, beside the process that owns it.
-    pub(crate) fn open_read_only(
-        environment: Environment,
-        accumulator: Arc<Accumulator>,
-    ) -> Result<Arc<Self>, Error> {
-        let storage = Arc::clone(&environment.storage);
-        let Some(log_id) = read_log_id(&*storage)? else {
-            return Err(TopicError::NoLog.into());
-        };
-        let catalog = Arc::new(Self::new(
-            environment,
-            accumulator,
-            log_id,
-            Arc::new(Owner::default()),
-            true,
-        ));
-        catalog.follow()?;
-        Ok(catalog)
-    }
-
-    fn new(
+    pub(super) fn new(
         environment: Environment,
         accumulator: Arc<Accumulator>,
         log_id: Id,
@@ -199,119 +143,24 @@ impl Catalog {
             changes: Mutex::default(),
             version: AtomicU64::new(1),
             closed: AtomicBool::new(false),
-            changed: Changed::default(),
+            changed: OnceLock::new(),
         }
     }
 
     /// Has something called after every change of the topics. For one caller.
     pub(crate) fn on_change(&self, changed: Box<dyn Fn() + Send + Sync>) {
-        let _only_once = self.changed.0.set(changed);
+        let _only_once = self.changed.set(changed);
     }
 
-    fn note_change(&self) {
+    pub(super) fn note_change(&self) {
         self.version.fetch_add(1, Ordering::AcqRel);
     }
 
     /// To be called without a lock held.
     fn tell_change(&self) {
-        if let Some(changed) = self.changed.0.get() {
+        if let Some(changed) = self.changed.get() {
             changed();
         }
-    }
-
-    /// Looks which topics and records the owner has added. For a log opened read-only; of one that is
-    /// owned there is nothing to be found.
-    pub(crate) fn follow(&self) -> Result<(), Error> {
-        if !self.read_only {
-            return Ok(());
-        }
-        let _changes = self.changes.lock();
-        let storage = &*self.environment.storage;
-        let marks = marks(
-            read_clean_close(storage, self.log_id)
-                .ok()
-                .flatten()
-                .unwrap_or_default(),
-        );
-        let (metas, _) = list_topics(storage, self.log_id)?;
-        let ids: Vec<Id> = metas.iter().map(|meta| meta.id).collect();
-        for topic in self.list() {
-            if !ids.contains(&topic.id) {
-                topic.mark_deleted();
-                self.topics.write().remove(&topic.name);
-                self.note_change();
-            }
-        }
-        for meta in metas {
-            let known = TopicName::new(&meta.name)
-                .ok()
-                .and_then(|name| self.find(&name));
-            match known {
-                Some(topic) => self.follow_topic(&topic, meta.options, &marks)?,
-                None => self.open_topic(meta, &marks, None)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a topic is not there any more, which may be why something has failed. Waits for a deletion
-    /// that is at work, and looks whether the owner has deleted it.
-    pub(crate) fn is_gone(&self, topic: &TopicState) -> bool {
-        if self.read_only {
-            let _older_at_worst = self.follow();
-        } else {
-            drop(self.changes.lock());
-        }
-        topic.is_deleted()
-    }
-
-    /// What to tell of a failure: that the topic is gone or the log closed, if that may be the reason.
-    pub(crate) fn explain(&self, topic: &TopicState, error: Error) -> Error {
-        if self.is_gone(topic) {
-            return topic.gone();
-        }
-        self.check_open().err().unwrap_or(error)
-    }
-
-    /// Whoever has a handle on the topic gets the partitions it has grown.
-    fn follow_topic(
-        &self,
-        topic: &TopicState,
-        options: TopicOptions,
-        marks: &Marks,
-    ) -> Result<(), Error> {
-        let mark = |partition| marks.get(&(topic.id, partition)).copied();
-        for log in topic.logs() {
-            log.follow(mark(log.partition().partition()))?;
-        }
-        let (known, count) = (topic.partition_count(), options.partitions);
-        *topic.options.write() = Arc::new(options);
-        for partition in known..count {
-            self.open_partition(topic, partition, mark(partition), None)?;
-            self.note_change();
-        }
-        Ok(())
-    }
-
-    /// Looks how far the owner has come in one partition, and whether it is there still. For a log opened
-    /// read-only, as [`follow`](Self::follow) is.
-    pub(crate) fn follow_log(&self, topic: &TopicState, log: &Log) -> Result<(), Error> {
-        if !self.read_only {
-            return Ok(());
-        }
-        let followed = log.follow(None);
-        let is_ours = match followed {
-            Ok(Seen::Ours) => true,
-            Ok(Seen::Nothing) => {
-                let storage = &*self.environment.storage;
-                is_topic(storage, self.log_id, &topic.directory, topic.id)
-            }
-            Ok(Seen::Doubtful) | Err(_) => false,
-        };
-        if !is_ours && self.is_gone(topic) {
-            return Err(topic.gone());
-        }
-        followed.map(drop)
     }
 
     fn place(&self, topic: &TopicState, partition: u32) -> Place {
@@ -329,10 +178,10 @@ impl Catalog {
         )
     }
 
-    fn open_topic(
+    pub(super) fn open_topic(
         &self,
         meta: TopicMeta,
-        marks: &Marks,
+        marks: &CloseMarks,
         mut report: Option<&mut RecoveryReport>,
     ) -> Result<(), Error> {
         let name = TopicName::new(&meta.name)?;
@@ -347,7 +196,7 @@ impl Catalog {
         Ok(())
     }
 
-    fn open_partition(
+    pub(super) fn open_partition(
         &self,
         topic: &TopicState,
         partition: u32,
@@ -647,7 +496,7 @@ impl Catalog {
             for topic in self.list() {
                 topic.logs().for_each(|log| log.let_go());
             }
-            *self.owner.0.lock() = None;
+            self.owner.give_back();
             return Err(error);
         }
         let mut marks = Vec::new();
@@ -675,7 +524,7 @@ impl Catalog {
             let left = names.and_then(|()| write_clean_close(storage, self.log_id, &marks));
             failure = failure.or_else(|| left.err());
         }
-        *self.owner.0.lock() = None;
+        self.owner.give_back();
         if let Some(panic) = panic {
             resume_unwind(panic);
         }

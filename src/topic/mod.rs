@@ -1,6 +1,7 @@
 //! Floor 4: from names to logs: the directory of topics, what users hold of it, and its housekeeping.
 //!
-//! - `catalog`: the topics there are; creating, changing and deleting them.
+//! - `catalog`: the topics there are; creating, changing and deleting them; `follow`: those of another owner;
+//!   `owner`: the lock.
 //! - `directory`: the files at the root, and how a topic's name becomes that of a directory.
 //! - `topic`, `partition`: the handles; `state`: what all handles of a topic share, with the logs in an
 //!   `append_only` list.
@@ -13,7 +14,9 @@
 mod append_only;
 mod catalog;
 mod directory;
+mod follow;
 mod housekeeper;
+mod owner;
 mod partition;
 mod reader;
 mod records;
