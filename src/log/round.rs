@@ -158,7 +158,7 @@ impl Log {
             }
         }
         let many =
-            options.durability == Durability::Disk && writer.since_sync() > UNSYNCED_BYTES_MAX;
+            options.durability == Durability::Disk && writer.unsynced_bytes() > UNSYNCED_BYTES_MAX;
         let sync = !round.poisoned && (round.sync || many);
         round.synced = self.acknowledge(&mut writer, options, sync);
         drop(writer);

@@ -142,13 +142,13 @@ impl Writer {
     }
 
     /// The bytes written since the last sync.
-    pub(super) fn since_sync(&self) -> u64 {
+    pub(super) fn unsynced_bytes(&self) -> u64 {
         self.written - self.synced
     }
 
     /// Whether everything written is synced.
     pub(super) fn is_synced(&self) -> bool {
-        self.since_sync() == 0 && self.unsynced.is_empty() && !self.sync_failed
+        self.unsynced_bytes() == 0 && self.unsynced.is_empty() && !self.sync_failed
     }
 
     /// Writes the next batches of a run at the log's end, or at the offsets they were promised:
@@ -389,7 +389,7 @@ impl Writer {
     /// What is to be synced while more is written, so that less has to be scanned after a crash; none if it
     /// is not worth its while.
     pub(super) fn written(&self, log_end: Offset) -> Option<Written> {
-        let much = !self.unsynced.is_empty() || self.since_sync() >= CHECKPOINT_INTERVAL_BYTES;
+        let much = !self.unsynced.is_empty() || self.unsynced_bytes() >= CHECKPOINT_INTERVAL_BYTES;
         let active = self.active.as_ref();
         let active = active.filter(|_| much && !self.sync_failed)?;
         let sealed = self.unsynced.iter();
