@@ -256,14 +256,6 @@ impl Log {
         }
     }
 
-    /// Has the housekeeping look at the partition, which accepts records: whoever closes it takes it off the
-    /// list for good.
-    fn list(self: &Arc<Self>, queue: &mut Queue) {
-        if !mem::replace(&mut queue.listed, true) {
-            self.accumulator.list(self);
-        }
-    }
-
     /// Frees memory, or waits for others to do so.
     fn make_room(&self, bytes: u64, max_block: Duration, waited: &mut Duration) {
         let before = self.place.clock.monotonic();

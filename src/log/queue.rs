@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::Log;
 use super::gathering::Gathering;
 use super::round::Round;
+use super::{Log, Refusal};
 use crate::convert::{saturating_usize, to_u64};
 use crate::error::Error;
 use crate::format::{BatchBuilder, encoded_bytes};
@@ -280,6 +280,14 @@ impl Queue {
     /// The last of what is written and waits for a sync.
     pub(super) fn waiting_for_sync(&self) -> Option<&Arc<Ticket>> {
         self.unsynced.back().map(|(ticket, _)| ticket)
+    }
+
+    /// Accepts no more records, for this reason; the first reason stays, but for a close.
+    pub(super) fn refuse(&mut self, error: Error, refusal: Refusal) {
+        self.close_batch();
+        if self.refusal.is_none() || refusal == Refusal::Closed {
+            self.refusal = Some(error);
+        }
     }
 
     /// Takes no more records into the open batch.

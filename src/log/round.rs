@@ -319,16 +319,6 @@ impl Log {
     }
 }
 
-impl Queue {
-    /// Accepts no more records, for this reason; the first reason stays, but for a close.
-    pub(super) fn refuse(&mut self, error: Error, refusal: Refusal) {
-        self.close_batch();
-        if self.refusal.is_none() || refusal == Refusal::Closed {
-            self.refusal = Some(error);
-        }
-    }
-}
-
 /// Does the part that takes time, with the queue open to senders. If a storage or a clock of the user's
 /// panics in it, nobody knows what the disk holds, and those who wait are to learn of it.
 fn work_unlocked<T>(

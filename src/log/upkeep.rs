@@ -2,6 +2,7 @@
 //! they may read.
 
 use std::mem;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Log;
@@ -46,6 +47,14 @@ impl Log {
             queue.watched.written_at_once = false;
         }
         attention
+    }
+
+    /// Has the housekeeping look at the partition, which accepts records: whoever closes it takes it off the
+    /// list for good.
+    pub(super) fn list(self: &Arc<Self>, queue: &mut Queue) {
+        if !mem::replace(&mut queue.listed, true) {
+            self.accumulator.list(self);
+        }
     }
 
     /// Takes the log off the list of those that the housekeeping looks at.
