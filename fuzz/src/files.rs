@@ -136,7 +136,7 @@ fn make() -> SimulatedStorage {
         .delete_records(Offset::new(2))
         .expect("they are there");
     let group = log.consumer_group("g").expect("a good name");
-    let committed = group.set_offset(partition.topic_partition(), &Offset::new(3).into());
+    let committed = group.set_offset(partition.topic_partition(), Offset::new(3));
     committed.expect("it is there");
     log.close().expect("nothing is wrong yet");
     storage.deep_copy()
@@ -388,7 +388,7 @@ pub fn name(data: &[u8]) {
         let group = log.consumer_group(text);
         let group = group.map(|group| {
             let place = topic.partition(0).expect("it has one");
-            group.set_offset(place.topic_partition(), &Offset::ZERO.into())
+            group.set_offset(place.topic_partition(), Offset::ZERO)
         });
         drop(log);
         let log = open(&storage.kill(), &clock).expect("a name that was taken is found again");

@@ -89,9 +89,7 @@ impl Consumer {
     pub(super) fn commit_before_closing(&mut self) -> Result<(), Error> {
         match self.groups.catalog().check_open() {
             Ok(()) => self.commit_before_giving_up(),
-            Err(closed) if self.next_auto_commit.is_some() && !self.positions(true).is_empty() => {
-                Err(closed)
-            }
+            Err(closed) if self.next_auto_commit.is_some() && self.has_moved() => Err(closed),
             Err(_) => Ok(()),
         }
     }

@@ -140,7 +140,8 @@ impl Consumer {
         let committed = match (start, &self.group) {
             (Start::Committed, Some(cell)) => {
                 let cell = self.groups.living(cell);
-                self.groups.committed(&cell, &slot.place)?
+                let committed = self.groups.committed(&cell, &slot.place)?;
+                committed.map(|committed| committed.offset)
             }
             _ => None,
         };
@@ -151,7 +152,7 @@ impl Consumer {
         };
         let offsets = log.offsets();
         let position = match (start, committed) {
-            (_, Some(committed)) => committed.offset,
+            (_, Some(committed)) => committed,
             (Start::Beginning, None) => offsets.log_start,
             (Start::End, None) => end(),
             (Start::Committed | Start::Reset, None) => match self.options.offset_reset {
@@ -167,6 +168,7 @@ impl Consumer {
                 }
             },
         };
+        slot.found = committed;
         self.slots.begin_at(number, position);
         Ok(())
     }

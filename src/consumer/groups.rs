@@ -90,7 +90,7 @@ pub(super) struct CellState {
     quiet_until: Option<Duration>,
 }
 
-/// What the coordinator's side and the member's side of one membership share.
+/// What the group's side and the member's side of one membership share.
 #[derive(Debug)]
 pub(super) struct MemberSeat {
     pub(super) inbox: Arc<Inbox>,

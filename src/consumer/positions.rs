@@ -341,6 +341,18 @@ impl Consumer {
             .collect()
     }
 
+    /// Whether a position is neither what was found committed nor what was committed since.
+    pub(super) fn has_moved(&self) -> bool {
+        let moved = self.positions(true);
+        moved.iter().any(|(place, position)| {
+            let slot = self
+                .slots
+                .number(place)
+                .and_then(|number| self.slots.get(number));
+            slot.is_some_and(|slot| slot.committed.is_some() || slot.found != Some(*position))
+        })
+    }
+
     pub(super) fn note_committed(&mut self, commits: &[(TopicPartition, Offset)]) {
         for (place, offset) in commits {
             if let Ok(slot) = self.slot(place) {

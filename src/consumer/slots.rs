@@ -22,6 +22,8 @@ pub(super) struct Slot {
     in_ready: bool,
     /// What was committed last for it by this consumer.
     pub(super) committed: Option<Offset>,
+    /// What was committed for it when this consumer came to it, by whomever.
+    pub(super) found: Option<Offset>,
 }
 
 /// Where a partition's position is still to be found.
@@ -103,6 +105,7 @@ impl Slots {
             paused: false,
             in_ready: false,
             committed: None,
+            found: None,
         };
         self.by_number.insert(number, slot);
         self.undecided.insert(number);

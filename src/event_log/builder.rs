@@ -273,7 +273,8 @@ impl EventLogBuilder {
             let note = std::process::id().to_string();
             Catalog::open(environment, accumulator, &note).map_err(place)?
         };
-        let groups = Groups::open(&catalog, self.offsets_durability, self.group_options)?;
+        let groups =
+            Groups::open(&catalog, self.offsets_durability, self.group_options).map_err(place)?;
         let groups = Arc::new(groups);
         if let Some((partition, error)) = groups.damage() {
             report.note_damage(&partition, error);

@@ -432,7 +432,7 @@ impl EventLog {
     /// The last failure; the log is closed all the same. [`Poisoned`](ErrorKind::Poisoned) if a partition is:
     /// what it acknowledged below level `Disk` may not be on disk. [`Io`](ErrorKind::Io) if the directory was
     /// removed or replaced, and in a fork of the process that opened the log: no file is touched then, and
-    /// what was sent and not acknowledged yet is not written.
+    /// what was sent and not written yet is not written, at `Memory` also what was acknowledged.
     pub fn close(&self) -> Result<(), Error> {
         self.owned.close()
     }

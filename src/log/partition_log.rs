@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, LogError};
 use crate::name::TopicPartition;
 use crate::offset::Offset;
 use crate::options::{Durability, TopicOptions};
-use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex, MutexGuard, RwLock, Thread};
 
 /// Is told when a log has something new: records to read, or records to be written by whoever waits.
@@ -79,6 +79,8 @@ pub(crate) struct Log {
     pub(super) retention: Mutex<Vec<Arc<Segment>>>,
     pub(super) published: Mutex<Published>,
     pub(super) listeners: Listeners,
+    /// Nobody syncs any more: what a round that was under way has written is not acknowledged.
+    pub(super) let_go: AtomicBool,
     read_only: bool,
 }
 
@@ -148,6 +150,7 @@ impl Log {
             retention: Mutex::default(),
             published: Mutex::new(Published::default()),
             listeners: Listeners::default(),
+            let_go: AtomicBool::new(false),
             read_only,
         }
     }
@@ -419,6 +422,7 @@ impl Log {
         let mut queue = self.queue.lock();
         self.unlist(&mut queue);
         queue.refuse(error.clone(), Refusal::Closed);
+        self.let_go.store(true, Ordering::Relaxed);
         self.end_waiting(queue, &error);
     }
 

@@ -133,7 +133,7 @@ pub(super) fn recover(place: &Place, mark: Option<CleanMark>) -> Result<Recovere
     Ok(recovered)
 }
 
-/// The log start, at least that of the last close, and what is wrong with the file that should say so.
+/// The log start, and what is wrong with the file that should say so.
 fn find_start(
     place: &Place,
     bases: &[Offset],

@@ -16,6 +16,7 @@ use super::writer::{Outcome, Writer};
 use super::{Log, Refusal};
 use crate::error::{Error, LogError};
 use crate::options::{Durability, TopicOptions};
+use crate::sync::atomic::Ordering;
 use crate::sync::{MutexGuard, Thread};
 
 /// Written but unsynced bytes that a `Disk` topic may gather before a sender that fills a batch syncs
@@ -241,6 +242,10 @@ impl Log {
             let (batches, written) = (run.batches.iter(), run.written);
             for ((index, ticket), batch) in run.tickets.drain(..).enumerate().zip(batches) {
                 match batch.stamped.filter(|_| index < written) {
+                    Some(_) if durable && self.let_go.load(Ordering::Relaxed) => {
+                        let error = self.in_partition(LogError::Closed.into());
+                        queue.fail(&ticket, &error, &mut round.woken);
+                    }
                     Some(acknowledged) if durable => {
                         queue.unsynced.push_back((ticket, acknowledged));
                     }

@@ -116,8 +116,12 @@ pub trait StorageFile: Debug + Send + Sync + 'static {
 
 /// A held lock; dropping it releases it.
 pub trait StorageLock: Debug + Send + Sync {
-    /// Whether the locked file is still the one that its path names. False once the directory was
-    /// removed or replaced, so that a second owner may be at work there.
+    /// Whether the locked file is still the one that its path names, and locked by this process. False once
+    /// the directory was removed or replaced, so that a second owner may be at work there, and in a fork of
+    /// the process that took the lock.
+    ///
+    /// Asked before a segment is begun, before anything is removed, before topics are changed and at close:
+    /// where it is false none of that is done.
     fn still_holds(&self) -> bool;
 }
 

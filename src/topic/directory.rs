@@ -10,7 +10,8 @@
 //! | `topics/%del-<id>` | a topic on its way out; removed at the next open |
 //!
 //! A topic's directory is its name with every character but `a-z 0-9 _ -` written as `%` and two
-//! hexadecimal digits, so that it is legal and unique on every file system.
+//! hexadecimal digits, so that it is legal and unique on every file system. So is the first letter of what is
+//! a device to Windows; a name that gets too long is cut, and told apart by checksums.
 
 use std::fmt::Write as _;
 use std::io;
@@ -24,7 +25,7 @@ use crate::log::{CleanMark, read_document, write_document};
 use crate::name::{Id, TopicName};
 use crate::offset::Offset;
 use crate::options::TopicOptions;
-use crate::storage::{EntryKind, Storage};
+use crate::storage::{Entry, EntryKind, Storage};
 
 pub(super) const LOCK: &str = "LOCK";
 const TOPICS: &str = "topics";
@@ -120,11 +121,7 @@ fn seed(log: Id) -> u32 {
 /// The log's id; `None` if the directory holds no log yet.
 pub(super) fn read_log_id(storage: &dyn Storage) -> Result<Option<Id>, Error> {
     let meta = read_document::<LogMeta>(storage, Path::new(LOG_META), 0)?;
-    if meta.is_none()
-        && storage
-            .list(Path::new(TOPICS))
-            .is_ok_and(|topics| !topics.is_empty())
-    {
+    if meta.is_none() && !list_directory(storage, TOPICS)?.is_empty() {
         let problem = "it is missing, but there are topics";
         let error = FormatError::damaged("log.meta", problem);
         return Err(Error::from(error).at_path(Path::new(LOG_META)));
@@ -220,35 +217,44 @@ pub(super) fn is_topic(storage: &dyn Storage, log: Id, directory: &Path, id: Id)
     meta.is_ok_and(|meta| meta.is_some_and(|meta| meta.id == id))
 }
 
+/// What is in a directory; nothing if it is not there.
+fn list_directory(storage: &dyn Storage, path: &str) -> Result<Vec<Entry>, Error> {
+    match storage.list(Path::new(path)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        listed => listed.map_err(|error| Error::storage("list the topics", Path::new(path), error)),
+    }
+}
+
+/// Whether a topic's directory may have this name.
+fn is_ours(name: &str) -> bool {
+    let plain = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'A'..=b'F' | b'_' | b'-' | b'%');
+    name.bytes().all(plain)
+}
+
 /// The topics there are, and what is left of those on their way out.
 pub(super) fn list_topics(
     storage: &dyn Storage,
     log: Id,
 ) -> Result<(Vec<TopicMeta>, Vec<PathBuf>), Error> {
-    let path = Path::new(TOPICS);
-    let entries = match storage.list(path) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok((Vec::new(), Vec::new()));
-        }
-        Err(error) => return Err(Error::storage("list the topics", path, error)),
-    };
     let (mut topics, mut leftovers) = (Vec::new(), Vec::new());
-    for entry in entries
-        .iter()
-        .filter(|entry| entry.kind == EntryKind::Directory)
-    {
-        let directory = path.join(&entry.name);
+    for entry in list_directory(storage, TOPICS)? {
+        let directory = Path::new(TOPICS).join(&entry.name);
+        match entry.kind {
+            EntryKind::Directory => {}
+            // A link, which would hide what is behind it as if there were no such topic.
+            EntryKind::Other if is_ours(&entry.name) => {
+                let error = io::Error::from(io::ErrorKind::NotADirectory);
+                return Err(Error::storage("list a topic", &directory, error));
+            }
+            _ => continue,
+        }
         if entry.name.starts_with("%del-") {
             leftovers.push(directory);
             continue;
         }
         let meta_path = directory.join(TOPIC_META);
         let Some(meta) = read_document::<TopicMeta>(storage, &meta_path, seed(log))? else {
-            let ours = entry.name.bytes().all(
-                |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'A'..=b'F' | b'_' | b'-' | b'%'),
-            );
-            if ours && has_partitions(storage, &directory) {
+            if is_ours(&entry.name) && has_partitions(storage, &directory) {
                 let problem = "it is missing, but there are partitions";
                 let error = FormatError::damaged("topic.meta", problem);
                 return Err(Error::from(error).at_path(&meta_path));

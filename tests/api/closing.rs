@@ -225,7 +225,13 @@ fn a_consumer_closed_after_the_log_says_that_its_positions_were_not_committed() 
     put(&topic, 0, "b");
     assert_eq!(poll(&mut late), ["b"]);
     let nothing = by_hand.subscribe([&topic]).unwrap();
+    let other = log.consumer_group("h").unwrap();
+    other.reset(&topic, OffsetTarget::Latest).unwrap();
+    let mut idle = other.subscribe([&topic]).unwrap();
+    assert_eq!(poll(&mut idle), [""; 0]);
     log.close().unwrap();
+    // It stands where it was found to be committed.
+    idle.close().unwrap();
     refused(late.close(), ErrorKind::Closed);
     nothing.close().unwrap();
 }

@@ -10,6 +10,8 @@ use topiclog::storage::{
     DiskStorage, MemoryStorage, OpenMode, SimulatedStorage, Storage, conformance,
 };
 
+use topiclog::{ErrorKind, EventLog, TopicOptions};
+
 use super::{kind, path};
 
 /// A directory that is removed at the end of the test.
@@ -118,6 +120,27 @@ fn links_to_directories_are_refused_but_for_the_root() {
     assert_eq!(kind(listed), io::ErrorKind::NotADirectory);
     assert_eq!(kind(made), io::ErrorKind::NotADirectory);
     assert!(storage.list(path("within")).unwrap().is_empty());
+}
+
+/// A topic whose directory is a link would else be as if it were not there.
+#[cfg(unix)]
+#[test]
+fn a_log_with_a_link_where_a_topic_should_be_is_not_opened() {
+    let directory = Directory::new("linked-topic");
+    let kind = || EventLog::open(&directory.0).map(drop).unwrap_err().kind();
+    let log = EventLog::open(&directory.0).unwrap();
+    log.create_topic("t", TopicOptions::new()).unwrap();
+    drop(log);
+    let (topic, aside) = (directory.0.join("topics/t"), directory.0.join("aside"));
+    fs::rename(&topic, &aside).unwrap();
+    std::os::unix::fs::symlink(&aside, &topic).unwrap();
+    assert_eq!(kind(), ErrorKind::Io);
+    fs::remove_file(&topic).unwrap();
+    fs::rename(directory.0.join("topics"), directory.0.join("elsewhere")).unwrap();
+    std::os::unix::fs::symlink("elsewhere", directory.0.join("topics")).unwrap();
+    fs::remove_file(directory.0.join("log.meta")).unwrap();
+    assert_eq!(kind(), ErrorKind::Io);
+    assert!(!directory.0.join("log.meta").exists(), "nothing is made");
 }
 
 #[test]
