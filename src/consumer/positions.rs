@@ -329,13 +329,17 @@ impl Consumer {
 
     /// The positions that are known, of all assigned partitions but those of deleted topics: nobody will
     /// go on from there, and one of them would have the others' commit refused.
-    pub(super) fn positions(&self, only_new: bool) -> Vec<(TopicPartition, Offset)> {
+    fn known(&self) -> impl Iterator<Item = (&Slot, Offset)> {
         // In the order of the partitions, so that a run is repeated exactly.
-        let slots = self.slots.iter();
-        slots
-            .filter(|slot| slot.start.is_none() && !slot.topic.is_deleted())
-            // One that is sought may be larger than any that can be kept.
-            .map(|slot| (slot, slot.reader.position().min(Offset::MAX)))
+        let known = self.slots.iter();
+        let known = known.filter(|slot| slot.start.is_none() && !slot.topic.is_deleted());
+        // One that is sought may be larger than any that can be kept.
+        known.map(|slot| (slot, slot.reader.position().min(Offset::MAX)))
+    }
+
+    /// The positions to commit: all that are known, or those that this consumer has not committed yet.
+    pub(super) fn positions(&self, only_new: bool) -> Vec<(TopicPartition, Offset)> {
+        self.known()
             .filter(|(slot, position)| !only_new || slot.committed != Some(*position))
             .map(|(slot, position)| (slot.place.clone(), position))
             .collect()
@@ -343,14 +347,8 @@ impl Consumer {
 
     /// Whether a position is neither what was found committed nor what was committed since.
     pub(super) fn has_moved(&self) -> bool {
-        let moved = self.positions(true);
-        moved.iter().any(|(place, position)| {
-            let slot = self
-                .slots
-                .number(place)
-                .and_then(|number| self.slots.get(number));
-            slot.is_some_and(|slot| slot.committed.is_some() || slot.found != Some(*position))
-        })
+        let mut known = self.known();
+        known.any(|(slot, position)| slot.committed.or(slot.found) != Some(position))
     }
 
     pub(super) fn note_committed(&mut self, commits: &[(TopicPartition, Offset)]) {

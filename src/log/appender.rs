@@ -84,17 +84,11 @@ impl Log {
     ) -> (usize, Result<(), Error>) {
         let mut queue = self.queue.lock();
         let (mut taken, mut opened, mut result) = (0, false, Ok(()));
-        let mut note = |ticket: &Arc<Ticket>| {
-            let last = tickets.last();
-            if !last.is_some_and(|last| Arc::ptr_eq(last, ticket)) {
-                tickets.push(Arc::clone(ticket));
-            }
-        };
         loop {
             let rest = records.get(taken..).unwrap_or_default();
             let added = queue.add_all(rest);
             if let Some(ticket) = queue.filling.tickets.last().filter(|_| added > 0) {
-                note(ticket);
+                ticket.add_to(tickets);
             }
             taken += added;
             let Some(record) = rest.get(added) else {
@@ -102,7 +96,7 @@ impl Log {
             };
             let size = encoded_bytes(record);
             let put = self.put(&mut queue, record, size, max_block, |ticket, _, _| {
-                note(ticket);
+                ticket.add_to(tickets);
             });
             match put {
                 Ok(((), new)) => opened |= new,
@@ -328,9 +322,8 @@ impl Log {
             let error = InputError::Timestamp { timestamp, problem };
             Err(self.in_partition(error.into()))
         };
-        if timestamp < Timestamp::EPOCH {
-            return refuse("must not be negative");
-        }
+        let known = timestamp.check_not_negative();
+        known.map_err(|error| self.in_partition(error))?;
         if options.timestamp_type == TimestampType::LogAppendTime {
             return Ok(timestamp);
         }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Place;
 use super::document::{read_document, write_document};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::format::{CHECKPOINT_BYTES, Checkpoint, Document, DocumentKind};
 use crate::offset::Offset;
 use crate::storage::{EntryKind, OpenMode, Storage, read_up_to_at, write_all_at};
@@ -83,6 +83,24 @@ pub(super) fn remove_index(
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Does what needs room. On a disk without any it is done once more without the indexes of these segments,
+/// which are only a cache.
+pub(super) fn with_room_of_indexes<T>(
+    place: &Place,
+    segments: impl IntoIterator<Item = Offset>,
+    act: impl Fn() -> Result<T, Error>,
+) -> Result<T, Error> {
+    act().or_else(|error| {
+        if error.kind() != ErrorKind::Full {
+            return Err(error);
+        }
+        for base in segments {
+            let _the_next_may_do = remove_index(&*place.storage, &place.directory, base);
+        }
+        act()
+    })
 }
 
 /// The name of what recovery cuts off, where so many earlier ones have done so at the same place.

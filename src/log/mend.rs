@@ -5,14 +5,14 @@ use std::io;
 use std::ops::Range;
 
 use super::Place;
-use super::files::{cut_name, remove_index};
+use super::files::{cut_name, remove_index, with_room_of_indexes};
 use super::offsets::LogOffsets;
 use super::recovery::{Found, Recovered, Scan, open_active, segments};
 use super::report::Recovery;
 use super::scan::{ScanFrom, Scanner, Step};
 use super::segment::{START, Segment};
 use crate::convert::{saturating_usize, to_u64};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::offset::Offset;
 use crate::storage::{OpenMode, StorageFile, fill_file_durably, read_exact_at, write_all_at};
 
@@ -114,17 +114,8 @@ fn cut(
     let mut name = None;
     if end > position {
         let keep = || keep(place, segment.base, &*file, position..end).map_err(fail);
-        let kept = keep().or_else(|error| {
-            if error.kind() != ErrorKind::Full {
-                return Err(error);
-            }
-            // A disk without any room gets some: the indexes are only a cache.
-            for segment in found {
-                let _the_next_may_do = remove_index(storage, directory, segment.base);
-            }
-            keep()
-        });
-        name = Some(kept?);
+        let all = found.iter().map(|segment| segment.base);
+        name = Some(with_room_of_indexes(place, all, keep)?);
     }
     // It was made of what is cut off here. Should it stay, it is checked before it is believed.
     let _cache = remove_index(storage, directory, segment.base);

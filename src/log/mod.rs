@@ -56,7 +56,7 @@ pub(crate) use document::{read_document, write_document};
 pub(crate) use follow::Seen;
 pub use offsets::LogOffsets;
 pub(crate) use partition_log::{Listener, Log, Refusal};
-pub(crate) use place::Place;
+pub(crate) use place::{Place, check_held};
 pub(crate) use queue::Ticket;
 pub(crate) use reader::ReadPosition;
 pub(crate) use recovery::CleanMark;

@@ -61,10 +61,7 @@ impl Place {
 
     /// An error if the directory is not this process's any more: the files there may be somebody else's.
     pub(super) fn check_owned(&self) -> Result<(), Error> {
-        if self.owner.still_holds() {
-            return Ok(());
-        }
-        Err(Error::from(TopicError::Replaced).at_path(&self.directory))
+        check_held(&*self.owner).map_err(|error| error.at_path(&self.directory))
     }
 
     /// Makes the partition's directory if it is not there yet; a partition without records has none.
@@ -101,4 +98,12 @@ impl Place {
             .sync_dir(&self.directory)
             .map_err(|error| Error::storage("sync a partition", &self.directory, error))
     }
+}
+
+/// An error if the lock on a log's directory is not held by this process any more.
+pub(crate) fn check_held(lock: &dyn StorageLock) -> Result<(), Error> {
+    if lock.still_holds() {
+        return Ok(());
+    }
+    Err(TopicError::Replaced.into())
 }

@@ -57,6 +57,13 @@ impl Ticket {
         self.opened
     }
 
+    /// Adds it to those of earlier records, of which the last may be in the same batch.
+    pub(crate) fn add_to(self: &Arc<Self>, tickets: &mut Vec<Arc<Self>>) {
+        if !tickets.last().is_some_and(|last| Arc::ptr_eq(last, self)) {
+            tickets.push(Arc::clone(self));
+        }
+    }
+
     /// What became of the batch, if that is known.
     pub(crate) fn outcome(&self) -> Option<&Result<Acknowledged, Error>> {
         self.outcome.get()

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::Log;
-use super::files::write_start_offset;
+use super::files::{with_room_of_indexes, write_start_offset};
 use super::segment::{START, Segment, Segments, is_cut_short};
 use crate::error::{Error, ErrorKind, LogError};
 use crate::offset::Offset;
@@ -193,19 +193,11 @@ impl Log {
             self.sync()?;
         }
         place.make_directory(true)?;
-        let storage = &*place.storage;
-        let record = || write_start_offset(place, start);
-        let recorded = record().or_else(|error| {
-            if error.kind() != ErrorKind::Full {
-                return Err(error);
-            }
-            // On a disk without any room what is to go makes some: it has an index, which is only a cache.
-            let segments = self.segments();
-            for segment in segments.iter().take(count_below(&segments, start)) {
-                let _the_next_may_do = segment.remove_index(storage);
-            }
-            record()
-        });
+        // What is to go makes room for that, if there is none.
+        let segments = self.segments();
+        let going = segments.iter().take(count_below(&segments, start));
+        let going = going.map(|segment| segment.base_offset());
+        let recorded = with_room_of_indexes(place, going, || write_start_offset(place, start));
         recorded.map_err(|error| self.in_partition(error))?;
         self.marks.raise_log_start(start);
         Ok(())

@@ -494,7 +494,7 @@ impl Segment {
     }
 
     /// Removes the index, which is a cache.
-    pub(super) fn remove_index(&self, storage: &dyn Storage) -> Result<(), Error> {
+    fn remove_index(&self, storage: &dyn Storage) -> Result<(), Error> {
         let fail = |error| {
             let path = index_path(&self.directory, self.base_offset);
             Error::storage("remove a segment", &path, error)

@@ -109,10 +109,7 @@ impl Deliveries {
     pub fn push(&mut self, delivery: Delivery) {
         let ticket = delivery.0.ticket;
         self.count += 1;
-        let last = self.tickets.last();
-        if !last.is_some_and(|last| Arc::ptr_eq(last, &ticket)) {
-            self.tickets.push(ticket);
-        }
+        ticket.add_to(&mut self.tickets);
     }
 
     /// Waits until all records are acknowledged at their topic's durability, or have failed.

@@ -16,7 +16,7 @@ use super::state::TopicState;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, LogError, TopicError};
 use crate::format::Identity;
-use crate::log::{Accumulator, CleanMark, Log, Place};
+use crate::log::{Accumulator, CleanMark, Log, Place, check_held};
 use crate::name::{Id, TopicName, TopicPartition};
 use crate::options::TopicOptions;
 use crate::random::Random;
@@ -238,7 +238,7 @@ impl Catalog {
     fn change(&self) -> Result<MutexGuard<'_, Changes>, Error> {
         let changes = self.changes.lock();
         self.check_writable()?;
-        self.check_owned()?;
+        check_held(&*self.owner)?;
         Ok(changes)
     }
 
@@ -248,13 +248,6 @@ impl Catalog {
             return Err(LogError::ReadOnly.into());
         }
         Ok(())
-    }
-
-    fn check_owned(&self) -> Result<(), Error> {
-        if self.owner.still_holds() {
-            return Ok(());
-        }
-        Err(TopicError::Replaced.into())
     }
 
     pub(crate) fn is_read_only(&self) -> bool {
@@ -491,7 +484,7 @@ impl Catalog {
             return Ok(());
         }
         if !self.read_only
-            && let Err(error) = self.check_owned()
+            && let Err(error) = check_held(&*self.owner)
         {
             for topic in self.list() {
                 topic.logs().for_each(|log| log.let_go());
