@@ -21,6 +21,15 @@ pub(super) struct AsyncCommit {
     callback: Callback,
 }
 
+fn as_commits<'p>(
+    offsets: impl IntoIterator<Item = (&'p TopicPartition, impl Into<CommittedOffset>)>,
+) -> Vec<(&'p TopicPartition, CommittedOffset)> {
+    let offsets = offsets.into_iter();
+    offsets
+        .map(|(place, offset)| (place, offset.into()))
+        .collect()
+}
+
 fn places_of(commits: &[(&TopicPartition, CommittedOffset)]) -> Vec<(TopicPartition, Offset)> {
     let commits = commits.iter();
     commits
@@ -170,10 +179,7 @@ impl Consumer {
     ) -> Result<(), Error> {
         self.check_usable()?;
         self.finish_async_commits(true);
-        let offsets = offsets.into_iter();
-        let offsets: Vec<_> = offsets
-            .map(|(place, offset)| (place, offset.into()))
-            .collect();
+        let offsets = as_commits(offsets);
         let committed = places_of(&offsets);
         let staged = self.stage(offsets)?;
         staged.finish()?;
@@ -239,10 +245,7 @@ impl Consumer {
         callback: impl FnOnce(Result<(), Error>) + Send + 'static,
     ) -> Result<(), Error> {
         self.check_usable()?;
-        let offsets = offsets.into_iter();
-        let offsets: Vec<_> = offsets
-            .map(|(place, offset)| (place, offset.into()))
-            .collect();
+        let offsets = as_commits(offsets);
         let committed = places_of(&offsets);
         let staged = self.stage(offsets)?;
         self.call_back(staged, committed, callback);
