@@ -124,7 +124,7 @@ impl BatchHeader {
         }
     }
 
-    fn encode(&self, bytes: &mut [u8]) {
+    fn encode(&self, bytes: &mut [u8; BATCH_HEADER_BYTES]) {
         put(bytes, 4, self.length.to_le_bytes());
         put(bytes, 8, MAGIC.to_le_bytes());
         put(bytes, 10, [VERSION, 0]);
@@ -351,7 +351,7 @@ impl BatchBuilder {
     /// An empty batch behind what is in the buffer. Until the next one begins, nobody else may add to it.
     pub(crate) fn begin(buffer: &mut Vec<u8>) -> Self {
         let start = buffer.len();
-        buffer.resize(start + BATCH_HEADER_BYTES, 0);
+        buffer.extend_from_slice(&[0; BATCH_HEADER_BYTES]);
         Self {
             start,
             length: BATCH_HEADER_BYTES,
@@ -429,10 +429,12 @@ impl BatchBuilder {
         };
         let whole = buffer.get_mut(self.start..self.start + self.length);
         let bytes = whole.unwrap_or_default();
-        header.encode(bytes);
-        let (_, covered) = bytes.split_at(4);
-        let crc = checksum(stamp.seed, covered);
-        put(bytes, 0, crc.to_le_bytes());
+        if let Some(head) = bytes.first_chunk_mut() {
+            header.encode(head);
+        }
+        if let Some((crc, covered)) = bytes.split_first_chunk_mut() {
+            *crc = checksum(stamp.seed, covered).to_le_bytes();
+        }
     }
 }
 

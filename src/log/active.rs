@@ -163,6 +163,7 @@ impl Active {
     }
 
     /// Writes batches at the end, and zeros behind them if the file grows.
+    #[inline]
     pub(super) fn write(
         &mut self,
         buffer: &mut Vec<u8>,

@@ -5,7 +5,6 @@
 //! waits at the end of the partition, or when their linger ends; whoever comes first writes, and syncs,
 //! for everyone queued. So there is group commit without a timer.
 
-use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -196,6 +195,7 @@ impl Log {
 
     /// Sends a record and waits for it. Where nobody else is sending, it goes straight to the file, and
     /// whoever comes meanwhile queues up behind it.
+    #[inline]
     pub(crate) fn send_and_wait(
         self: &Arc<Self>,
         record: &Record<'_>,
@@ -210,13 +210,13 @@ impl Log {
         let explicit = self.admit(&queue, record, encoded_bytes(record))?;
         let timestamp = explicit.unwrap_or_else(|| self.place.clock.wall());
         self.list(&mut queue);
-        let mut run = mem::take(&mut queue.spare_run);
+        let mut run = queue.spare_run.take().unwrap_or_default();
         run.begin_batch(timestamp, None);
         run.push(record, timestamp);
         let acknowledged = self.write_alone(&mut queue, &mut run);
         run.clear();
         if run.bytes.capacity() <= SPARE_BYTES_MAX {
-            queue.spare_run = run;
+            queue.spare_run = Some(run);
         }
         acknowledged.map(|acknowledged| self.metadata(acknowledged, 0, timestamp))
     }

@@ -227,7 +227,7 @@ pub(super) struct Queue {
     pub(super) gathering: Gathering,
     pub(super) spare_round: Option<Round>,
     /// For a record that goes straight to the file.
-    pub(super) spare_run: Run,
+    pub(super) spare_run: Option<Box<Run>>,
 }
 
 impl Queue {
@@ -251,7 +251,7 @@ impl Queue {
             watched: Watched::default(),
             gathering: Gathering::default(),
             spare_round: None,
-            spare_run: Run::default(),
+            spare_run: None,
         }
     }
 

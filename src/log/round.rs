@@ -68,6 +68,10 @@ impl Log {
     }
 
     /// Writes one record for its only sender.
+    ///
+    /// From here down to the system call all is inlined: behind one the processor predicts no return where the
+    /// kernel guards it against that, and a record that is waited for would pay for each.
+    #[inline]
     pub(super) fn write_alone(
         &self,
         queue: &mut MutexGuard<'_, Queue>,
@@ -167,6 +171,7 @@ impl Log {
     }
 
     /// Writes a run until its end, or until it fails.
+    #[inline]
     fn write_run(
         &self,
         writer: &mut Writer,

@@ -163,6 +163,7 @@ impl Writer {
     ///
     /// On an error none of the batches is left, though a segment may have been begun. If that cannot be
     /// made sure, `outcome.poisoned` is set.
+    #[inline]
     pub(super) fn append(
         &mut self,
         place: &Place,
@@ -182,7 +183,7 @@ impl Writer {
         };
         let start = first.builder.start();
         let given_up = self.given_up;
-        let claim = Claim::new(first, log_end.max(given_up), append_time);
+        let mut claim = Claim::new(first, log_end.max(given_up), append_time);
         if claim.end_offset > Offset::MAX {
             return Err(LogError::OffsetsExhausted.into());
         }
@@ -199,28 +200,29 @@ impl Writer {
         let seed = active.segment.seed();
         let (mut end, mut end_offset, mut batches) = (active.end, log_end, 0);
         for batch in run.batches.iter_mut().skip(run.written) {
-            let next = Claim::new(batch, end_offset.max(given_up), append_time);
-            if batches > 0 && (next.end_offset > Offset::MAX || !active.takes(options, &next, end))
-            {
-                break;
+            if batches > 0 {
+                claim = Claim::new(batch, end_offset.max(given_up), append_time);
+                if claim.end_offset > Offset::MAX || !active.takes(options, &claim, end) {
+                    break;
+                }
             }
             batch.builder.finish(
                 &mut run.bytes,
                 &Stamp {
-                    base_offset: next.base_offset,
+                    base_offset: claim.base_offset,
                     durable_upto,
-                    append_time: next.append_time,
-                    skips: next.base_offset > end_offset,
+                    append_time: claim.append_time,
+                    skips: claim.base_offset > end_offset,
                     seed,
                 },
             );
             batch.stamped = Some(Acknowledged {
-                base_offset: next.base_offset,
-                append_time: next.append_time,
+                base_offset: claim.base_offset,
+                append_time: claim.append_time,
             });
-            end.position += next.length;
-            end.first_timestamp.get_or_insert(next.max_timestamp);
-            end_offset = next.end_offset;
+            end.position += claim.length;
+            end.first_timestamp.get_or_insert(claim.max_timestamp);
+            end_offset = claim.end_offset;
             batches += 1;
         }
         let length = end.position - active.end.position;

@@ -7,6 +7,7 @@ use super::port::{OpenMode, Storage, StorageFile};
 use crate::convert::{saturating_usize, to_u64};
 
 /// Writes all bytes, going on after short counts and interruptions.
+#[inline]
 pub(crate) fn write_all_at(
     file: &dyn StorageFile,
     mut bytes: &[u8],
