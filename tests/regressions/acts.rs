@@ -11,8 +11,8 @@ use topiclog::storage::{Entry, OpenMode, SimulatedStorage, Storage, StorageFile,
 /// What is done once, and the end of the path that brings it about.
 type Act = Arc<Mutex<Option<(String, Box<dyn FnOnce() + Send>)>>>;
 
-/// Does something when a file is about to be opened for reading, cut or synced, or a directory to be synced,
-/// or the length of a file has been told.
+/// Does something when a file is about to be opened for reading, written, cut or synced, or a directory to be
+/// synced, or the length of a file has been told.
 #[derive(Clone)]
 pub(super) struct Acts {
     pub(super) storage: SimulatedStorage,
@@ -51,6 +51,10 @@ impl Acts {
     /// Of any file, or before one is cut.
     pub(super) fn before_sync(&self, act: impl FnOnce() + Send + 'static) {
         *self.act.lock().unwrap() = Some((SYNC.to_owned(), Box::new(act)));
+    }
+
+    pub(super) fn before_write(&self, act: impl FnOnce() + Send + 'static) {
+        *self.act.lock().unwrap() = Some((WRITE.to_owned(), Box::new(act)));
     }
 
     /// How many writes began behind the end of their file.
@@ -145,6 +149,9 @@ pub(super) const LENGTH: &str = "length";
 /// And before a file is synced or cut.
 const SYNC: &str = "sync";
 
+/// And before it is written to.
+const WRITE: &str = "write";
+
 impl StorageFile for ActsFile {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         let largest = &self.acts.largest_read;
@@ -153,6 +160,7 @@ impl StorageFile for ActsFile {
     }
 
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<usize> {
+        self.acts.act_if(|what| what == WRITE);
         let begins_behind = position > self.file.len()?;
         let holes = &self.acts.holes;
         holes.fetch_add(usize::from(begins_behind), Ordering::Relaxed);

@@ -175,3 +175,29 @@ fn a_log_whose_lock_is_not_held_any_more_is_closed_without_a_touch() {
         assert_eq!(whole(&partition), (0, 6), "{level:?}");
     }
 }
+
+/// Whoever was writing as such a log was closed left what it had written waiting for a sync, and whoever waited
+/// for that then synced it: it was acknowledged in a directory that somebody else had.
+#[test]
+fn what_is_being_written_as_a_lost_log_is_closed_is_not_acknowledged() {
+    let storage = SimulatedStorage::new();
+    let acts = Acts::on(&storage);
+    let log = common::try_open(acts.clone(), &clock()).unwrap();
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    send(&topic, 3);
+    let (closing, files) = (log.clone(), storage.clone());
+    acts.before_write(move || {
+        files.remove_file(Path::new("LOCK")).unwrap();
+        assert_eq!(closing.close().unwrap_err().kind(), ErrorKind::Io);
+    });
+    let value = vec![7; 1024];
+    let mut sent = Vec::new();
+    while !acts.has_acted() {
+        sent.push(topic.producer().send(Record::new(&value)).unwrap());
+    }
+    let written = storage.operations();
+    for delivery in sent {
+        assert_eq!(delivery.wait().unwrap_err().kind(), ErrorKind::Closed);
+    }
+    assert_eq!(storage.operations(), written);
+}
