@@ -200,3 +200,36 @@ fn workers_handle_all_of_a_topic_that_was_made_anew_while_they_ran() {
     run.unwrap();
     assert_eq!(*handled.lock().unwrap(), ["a", "b", "b", "b"]);
 }
+
+/// Where a topic is deleted under a read, a file that is not there any more is no error of its own.
+#[test]
+fn a_topic_that_is_deleted_under_a_read_is_gone_and_no_error_of_its_files() {
+    for in_group in [false, true] {
+        let (storage, clock) = (SimulatedStorage::new(), clock());
+        let acts = Acts::on(&storage);
+        let log = common::try_open(acts.clone(), &clock).unwrap();
+        let topic = log.create_topic("t", options(Durability::Disk)).unwrap();
+        super::send(&topic, 12);
+        let earliest = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+        let mut consumer = if in_group {
+            let group = log.consumer_group("g").unwrap().options(earliest);
+            group.subscribe([&topic]).unwrap()
+        } else {
+            let consumer = log.consumer().options(earliest);
+            consumer.assign(&topic.partitions()).unwrap()
+        };
+        let deleting = log.clone();
+        acts.before_opening("00000000000000000000.log", move || {
+            deleting.delete_topic("t").unwrap();
+        });
+        let polled = consumer.poll(Duration::ZERO);
+        assert!(acts.has_acted());
+        if in_group {
+            assert!(polled.unwrap().is_empty());
+        } else {
+            let error = polled.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotFound);
+            assert_eq!(error.path(), None, "{error}");
+        }
+    }
+}
