@@ -7,6 +7,7 @@ use super::consumer::Consumer;
 use super::options::OffsetReset;
 use super::slots::Start;
 use crate::error::{Error, ErrorKind, GroupError};
+use crate::offset::Offset;
 use crate::topic::{PartitionRecords, Records};
 
 impl Consumer {
@@ -105,7 +106,7 @@ impl Consumer {
                 // Retention may overtake the reader again and again, each time less is left to remove.
                 Err(error)
                     if error.kind() == ErrorKind::OffsetOutOfRange
-                        && self.options.offset_reset != OffsetReset::None
+                        && self.options.resets()
                         && reset_from != Some(from) =>
                 {
                     reset_from = Some(from);
@@ -120,8 +121,27 @@ impl Consumer {
     /// is far off too: the end of a partition is that of this poll, not of the one that comes to read it.
     pub(super) fn resolve_all(&mut self) {
         for number in self.slots.undecided() {
+            self.look_at_sought(number);
             // What fails is told when it is the partition's turn; after a panic the next poll goes on here.
             let _told_later = self.resolve(number);
+        }
+    }
+
+    /// Leaves a partition to the reset policy if somebody has sought an offset that it does not have.
+    fn look_at_sought(&mut self, number: usize) {
+        let Some(slot) = self.slots.get_mut(number) else {
+            return;
+        };
+        let position = slot.reader.position();
+        if slot.start.is_some() {
+            return;
+        }
+        let log = slot.reader.log();
+        let _older_at_worst = self.groups.catalog().follow_log(&slot.topic, log);
+        if self.options.resets() && log.is_outside(position, &log.offsets()) {
+            slot.start = Some(Start::Reset);
+        } else {
+            self.slots.begin_at(number, position);
         }
     }
 
@@ -151,7 +171,8 @@ impl Consumer {
             log.high_watermark()
         };
         let offsets = log.offsets();
-        let position = match (start, committed) {
+        let is_kept = |at: &Offset| !self.options.resets() || !log.is_outside(*at, &offsets);
+        let position = match (start, committed.filter(is_kept)) {
             (_, Some(committed)) => committed,
             (Start::Beginning, None) => offsets.log_start,
             (Start::End, None) => end(),

@@ -154,6 +154,11 @@ impl ConsumerOptions {
         Ok(())
     }
 
+    /// Whether a policy says where to begin where there is no position, or not there any more.
+    pub(super) fn resets(&self) -> bool {
+        self.offset_reset != OffsetReset::None
+    }
+
     pub(super) fn fetch_size(&self) -> usize {
         to_usize(self.fetch_bytes)
     }

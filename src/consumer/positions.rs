@@ -127,8 +127,7 @@ impl Consumer {
     pub fn seek(&mut self, place: &TopicPartition, offset: Offset) -> Result<(), Error> {
         self.check_usable()?;
         let number = self.number(place)?;
-        self.slots.begin_at(number, offset);
-        self.slots.make_ready(number);
+        self.slots.seek(number, offset);
         Ok(())
     }
 

@@ -44,7 +44,7 @@ pub(super) struct Slots {
     ready: VecDeque<usize>,
     /// What the inbox had; empty between two calls.
     arrived: Vec<usize>,
-    /// Those of which it is not decided where they begin.
+    /// Those of which the next poll is to decide where they begin.
     undecided: BTreeSet<usize>,
     next_number: usize,
 }
@@ -167,7 +167,7 @@ impl Slots {
         Some((number, slot))
     }
 
-    /// Those of which it is not decided where they begin.
+    /// Those of which it is to be decided where they begin.
     pub(super) fn undecided(&self) -> Vec<usize> {
         self.undecided.iter().copied().collect()
     }
@@ -179,6 +179,14 @@ impl Slots {
             slot.start = Some(start);
             self.undecided.insert(number);
         }
+        self.make_ready(number);
+    }
+
+    /// Has a partition go on from an offset, which the next poll holds against what there is, and gives it a
+    /// turn.
+    pub(super) fn seek(&mut self, number: usize, offset: Offset) {
+        self.begin_at(number, offset);
+        self.undecided.insert(number);
         self.make_ready(number);
     }
 

@@ -284,18 +284,19 @@ where
         Ok(())
     }
 
-    /// Commits where those partitions begin for which nothing is committed, before anything can fail or take
-    /// long. A reset policy would have whoever comes next begin somewhere else, and pass over what came in
-    /// between.
+    /// Commits where partitions begin for which something else is committed, or nothing, before anything can
+    /// fail or take long. A reset policy would have whoever comes next begin somewhere else, and pass over what
+    /// came in between.
     fn keep_beginnings(
         &mut self,
         consumer: &mut Consumer,
         places: &[TopicPartition],
     ) -> Result<(), Error> {
         for place in places {
-            if consumer.committed(place)?.is_none() {
-                self.flushed
-                    .insert(place.clone(), consumer.position(place)?);
+            let position = consumer.position(place)?;
+            let committed = consumer.committed(place)?;
+            if committed.is_none_or(|committed| committed.offset() != position) {
+                self.flushed.insert(place.clone(), position);
             }
         }
         self.commit(consumer)

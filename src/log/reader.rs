@@ -68,8 +68,7 @@ impl Log {
         let from = place.offset;
         if from >= high_watermark || from < self.marks.log_start() {
             let offsets = self.offsets();
-            let is_beyond = from > offsets.log_end && from > self.queue.lock().next_offset;
-            if from < offsets.log_start || is_beyond {
+            if self.is_outside(from, &offsets) {
                 return Err(self.out_of_range(from, offsets));
             }
             if from >= offsets.high_watermark {
@@ -91,6 +90,12 @@ impl Log {
             return self.fetch_below(high_watermark, place, buffer, bytes_max);
         }
         read
+    }
+
+    /// Whether no record has this offset, nor will the next one sent.
+    pub(crate) fn is_outside(&self, offset: Offset, offsets: &LogOffsets) -> bool {
+        let is_beyond = || offset > offsets.log_end && offset > self.queue.lock().next_offset;
+        offset < offsets.log_start || is_beyond()
     }
 
     fn out_of_range(&self, offset: Offset, offsets: LogOffsets) -> Error {

@@ -69,8 +69,8 @@ impl Log {
 
     /// Writes one record for its only sender.
     ///
-    /// From here down to the system call all is inlined: behind one the processor predicts no return where the
-    /// kernel guards it against that, and a record that is waited for would pay for each.
+    /// From here down to the system call all is inlined: behind one the processor predicts no return where
+    /// the kernel guards it against that, and a record that is waited for would pay for each.
     #[inline]
     pub(super) fn write_alone(
         &self,

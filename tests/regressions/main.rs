@@ -9,6 +9,7 @@
 )]
 
 mod acts;
+mod beginnings;
 mod closing;
 #[path = "../common/mod.rs"]
 mod common;
