@@ -285,8 +285,8 @@ where
     }
 
     /// Commits where partitions begin for which something else is committed, or nothing, before anything can
-    /// fail or take long. A reset policy would have whoever comes next begin somewhere else, and pass over what
-    /// came in between.
+    /// fail or take long. A reset policy would have whoever comes next begin somewhere else, and pass over
+    /// what came in between.
     fn keep_beginnings(
         &mut self,
         consumer: &mut Consumer,

@@ -176,8 +176,8 @@ fn a_log_whose_lock_is_not_held_any_more_is_closed_without_a_touch() {
     }
 }
 
-/// Whoever was writing as such a log was closed left what it had written waiting for a sync, and whoever waited
-/// for that then synced it: it was acknowledged in a directory that somebody else had.
+/// Whoever was writing as such a log was closed left what it had written waiting for a sync, and whoever
+/// waited for that then synced it: it was acknowledged in a directory that somebody else had.
 #[test]
 fn what_is_being_written_as_a_lost_log_is_closed_is_not_acknowledged() {
     let storage = SimulatedStorage::new();
