@@ -325,6 +325,10 @@ impl Groups {
                 state.unseat(member);
             }
         }
+        if effects.looks_sooner && !self.catalog.environment.has_thread {
+            // Those who sleep until the deadline that they knew are the only ones who look.
+            state.members.values().for_each(|seat| seat.inbox.nudge());
+        }
         for place in &effects.dropped_offsets {
             // Lost with the process at worst; the topic's id tells at the next open that they are void.
             let _tidy = self.store.append(&cell.id, place, None);

@@ -102,6 +102,12 @@ impl Inbox {
         self.state.lock().ready.len()
     }
 
+    /// Whether a sleep would be over at once.
+    #[cfg(test)]
+    pub(super) fn is_rung(&self) -> bool {
+        self.state.lock().rung
+    }
+
     /// Sleeps until something arrives, or for `at_most`.
     pub(super) fn sleep(&self, at_most: Duration) {
         comes_soon(|| self.news.load(Ordering::Acquire));

@@ -19,8 +19,8 @@ pub enum GroupState {
     /// deletion. Leaves to: `Assigning`, `Reconciling` or `Stable` when a member joins, `Dead` when it is
     /// deleted.
     Empty,
-    /// Meaning: the next assignment is not decided yet, since the group gathers its first members, or
-    /// since under the eager protocol somebody still owns something. Accepts: joins, leaves, and commits
+    /// Meaning: the next assignment is not decided yet, since the group gathers its first members, since
+    /// under the eager protocol somebody still owns something, or since the assignor's answer was refused. Accepts: joins, leaves, and commits
     /// by members for what they own. Leaves to: `Reconciling` when it is decided, `Empty` when the last
     /// member leaves.
     Assigning,
@@ -90,7 +90,7 @@ impl Group {
             GroupState::Dead
         } else if self.roster.is_empty() {
             GroupState::Empty
-        } else if self.stale {
+        } else if self.stale || self.refused.is_some() {
             GroupState::Assigning
         } else if self.is_stable() {
             GroupState::Stable

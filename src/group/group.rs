@@ -98,6 +98,8 @@ pub(crate) struct Effects {
     pub(crate) dropped_offsets: Vec<TopicPartition>,
     /// What to write about the group having no members, if that changed.
     pub(crate) emptiness: Option<Emptiness>,
+    /// Whether the [next deadline](Group::next_deadline) may be nearer than it was.
+    pub(crate) looks_sooner: bool,
 }
 
 /// What the log of commits is told about a group that has offsets and no members.
@@ -123,6 +125,14 @@ pub(super) struct InitialDelay {
     pub(super) until: Duration,
 }
 
+/// Why the assignor's last answer did not become the target, and when it is asked again unless something
+/// changes before.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refused {
+    pub(super) problem: &'static str,
+    pub(super) again_at: Duration,
+}
+
 /// One consumer group: its members, who owns what, and the committed offsets.
 #[derive(Debug)]
 pub(crate) struct Group {
@@ -137,8 +147,7 @@ pub(crate) struct Group {
     /// Whether something changed since the target was decided.
     pub(super) stale: bool,
     pub(super) initial_delay: Option<InitialDelay>,
-    /// Why the last target was refused.
-    pub(super) refused: Option<&'static str>,
+    pub(super) refused: Option<Refused>,
     /// Whether the oldest member still has to learn of it.
     pub(super) tell_oldest: bool,
     /// Members whose instance id somebody else took, until they leave.
@@ -267,8 +276,7 @@ impl Group {
             && votes(&member.assignors).eq(votes(&request.assignors));
         if member.id != request.member_id {
             let (old_id, was_here) = (member.id.clone(), member.is_here());
-            self.roster.depart(key, now);
-            self.vacate(key);
+            self.depart(key, now);
             if was_here {
                 self.effects.wake.push(old_id.clone());
                 self.fenced.insert(old_id);
@@ -322,7 +330,7 @@ impl Group {
         let same = topics == member.topics && member.subscription.is_same(&subscription);
         member.subscription = subscription;
         member.topics = topics;
-        if same {
+        if same && self.refused.is_none() {
             return Ok(());
         }
         self.prune_target(key);
@@ -368,8 +376,7 @@ impl Group {
             Departure::Remain => true,
         };
         if remains {
-            self.roster.depart(key, now);
-            self.vacate(key);
+            self.depart(key, now);
         } else {
             self.remove(key);
         }
@@ -415,8 +422,9 @@ impl Group {
         }
     }
 
-    /// Removes the members whose time is up, and ends the wait of a group that gathers. A static member that
-    /// has stopped polling goes away as if it had closed, and keeps its place for the session timeout.
+    /// Removes the members whose time is up, ends the wait of a group that gathers, and has an assignor asked
+    /// again whose answer was refused. A static member that has stopped polling goes away as if it had closed,
+    /// and keeps its place for the session timeout.
     ///
     /// Call again at [`next_deadline`](Self::next_deadline).
     pub(crate) fn expire(&mut self, now: Duration) -> Vec<Expired> {
@@ -439,11 +447,13 @@ impl Group {
         for (key, away_since, expired) in &due {
             if let Some(since) = away_since {
                 self.effects.wake.push(expired.member_id.clone());
-                self.roster.depart(*key, *since);
-                self.vacate(*key);
+                self.depart(*key, *since);
             } else {
                 self.expel(*key);
             }
+        }
+        if self.refused.is_some_and(|refused| refused.again_at <= now) {
+            self.mark_undecided();
         }
         self.advance_and_note(now);
         due.into_iter().map(|(.., expired)| expired).collect()
@@ -454,7 +464,15 @@ impl Group {
         let members = self.roster.iter().map(|(_, member)| member.deadline());
         members
             .chain(self.initial_delay.map(|delay| delay.until))
+            .chain(self.refused.map(|refused| refused.again_at))
             .min()
+    }
+
+    /// Lets a member go away that is to come back.
+    fn depart(&mut self, key: MemberKey, since: Duration) {
+        self.roster.depart(key, since);
+        self.vacate(key);
+        self.effects.looks_sooner = true;
     }
 
     /// Whether this is a member that is here, or one that still has to learn that it was fenced.

@@ -15,10 +15,14 @@ use super::assignor::{
     RebalanceProtocol,
 };
 use super::catalog::{PartitionKey, TopicCatalog};
-use super::group::{Group, InitialDelay, names};
+use super::group::{Group, InitialDelay, Refused, names};
 use super::member::{Member, MemberKey, guarded};
 use crate::error::{GroupError, Result};
 use crate::name::{Id, TopicName, TopicPartition};
+
+/// After how long an assignor is asked again whose answer was refused. Kafka's members try a rebalance that
+/// failed again with their next heartbeat (`heartbeat.interval.ms`).
+const REFUSED_RETRY: Duration = Duration::from_secs(3);
 
 /// What is wrong with an assignor that gave no answer.
 const PANICKED: &str = "none, since the assignor panicked";
@@ -122,6 +126,7 @@ impl Group {
             .fold(max_poll_interval, Duration::max);
         let until = now.saturating_add(delay).min(began.saturating_add(longest));
         self.initial_delay = Some(InitialDelay { began, until });
+        self.effects.looks_sooner = true;
     }
 
     /// Takes note that the target no longer fits.
@@ -171,7 +176,11 @@ impl Group {
         self.stale = false;
         self.tell_oldest = false;
         let outcome = self.decide();
-        self.refused = outcome.err();
+        self.refused = outcome.err().map(|problem| Refused {
+            problem,
+            again_at: now.saturating_add(REFUSED_RETRY),
+        });
+        self.effects.looks_sooner |= self.refused.is_some();
         for key in self.roster.keys() {
             self.mark_pending(key);
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::catalog::PartitionKey;
 use super::generation::Generation;
-use super::group::Group;
+use super::group::{Group, Refused};
 use super::member::{MemberId, MemberKey};
 use crate::error::{GroupError, Result};
 use crate::name::{Id, TopicPartition};
@@ -55,8 +55,8 @@ impl Group {
     /// - `FencedInstance`: another one took its instance id; do not join again.
     /// - `BadAssignment`: the assignor's last answer was refused. Told to members that no target counts in
     ///   yet, at each poll, which but for the eager protocol asks the assignor again; of a change that
-    ///   nobody asked for also to the oldest member, once. Whoever is told stays a member with all it
-    ///   owns, and polls again.
+    ///   nobody asked for also to the oldest member, once for each time that the assignor was asked. Whoever
+    ///   is told stays a member with all it owns, and polls again.
     pub(crate) fn poll(&mut self, now: Duration, member: &MemberId) -> Result<Reconcile> {
         let key = self.key(member)?;
         let Some(known) = self.roster.get_mut(key) else {
@@ -120,7 +120,7 @@ impl Group {
 
     /// The failure of the last decision, for the poll of one who has to learn of it.
     fn report_refusal(&mut self, key: MemberKey) -> Result<()> {
-        let Some(problem) = self.refused else {
+        let Some(Refused { problem, .. }) = self.refused else {
             return Ok(());
         };
         let Some(member) = self.roster.get(key) else {

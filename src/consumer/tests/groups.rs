@@ -104,3 +104,26 @@ fn a_group_looks_around_in_time_for_whoever_has_come_or_gone_away() {
     drop(first);
     assert_eq!(next(), None);
 }
+
+/// Where no thread looks for members that do not come back, those who slept did so until the deadline that
+/// they had known: what a static member had when it closed was nobody's for up to five minutes.
+#[test]
+fn without_a_thread_a_nearer_deadline_wakes_those_who_look() {
+    let (catalog, groups) = open(&MemoryStorage::new());
+    let groups = Arc::new(groups);
+    let t = TopicName::new("t").unwrap();
+    let topic = catalog.create(t, TopicOptions::new()).unwrap();
+    let topic = Topic::new(&catalog, topic);
+    let group = ConsumerGroup::new(&groups, &id("g"));
+    let options = ConsumerOptions::new().instance_id("i");
+    let mut one = group.subscribe([&topic]).unwrap();
+    let mut fixed = group.clone().options(options).subscribe([&topic]).unwrap();
+    for _ in 0..3 {
+        let _none = one.poll(Duration::ZERO).unwrap();
+        let _none = fixed.poll(Duration::ZERO).unwrap();
+    }
+    one.inbox.sleep(Duration::ZERO);
+    assert!(!one.inbox.is_rung());
+    fixed.close().unwrap();
+    assert!(one.inbox.is_rung());
+}

@@ -341,6 +341,47 @@ fn an_impossible_answer_is_refused_and_the_old_target_stays() {
     }
 }
 
+#[test]
+fn an_assignor_whose_answer_was_refused_is_asked_again() {
+    let liar = Liar::says(0);
+    let mut group = Script::new("t:4 u:1");
+    for id in ["a", "b"] {
+        let mut request = Script::request(id, "t");
+        request.assignors = vec![dynamic(&liar)];
+        group.join(request).unwrap();
+    }
+    group.settle();
+    liar.now_says(1);
+    group.leave("b").unwrap();
+    assert_eq!(cause(group.poll("a")), "BadAssignment");
+    assert_eq!(group.state(), GroupState::Assigning);
+    assert_eq!(group.group.next_deadline(), Some(group.now + secs(3)));
+
+    group.wait(secs(3));
+    group.group.expire(group.now);
+    assert_eq!(cause(group.poll("a")), "BadAssignment", "told once more");
+    assert_eq!(group.asks("a"), "");
+    liar.now_says(0);
+    for (seconds, owned) in [(2, "a: t-0 t-1"), (1, "a: t-0 t-1 t-2 t-3")] {
+        group.wait(secs(seconds));
+        group.group.expire(group.now);
+        assert_eq!(group.settle(), owned);
+    }
+    assert_eq!(group.state(), GroupState::Stable);
+
+    liar.now_says(1);
+    let wishes = Subscription::topics(["t", "u"].map(topic));
+    let mut subscribe = || {
+        let (now, wishes) = (group.now, wishes.clone());
+        group.group.subscribe(now, &member("a"), wishes)
+    };
+    assert_eq!(cause(subscribe()), "BadAssignment");
+    assert_eq!(cause(subscribe()), "BadAssignment", "the same again");
+    liar.now_says(0);
+    subscribe().unwrap();
+    assert_eq!(group.settle(), "a: t-0 t-1 t-2 t-3 u-0");
+}
+
 /// Records what it is told.
 #[derive(Debug, Default)]
 struct Witness {
