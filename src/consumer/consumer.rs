@@ -333,6 +333,14 @@ pub(super) fn is_fenced(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Fenced | ErrorKind::FencedInstance)
 }
 
+/// Whether the group was deleted; the next of its name begins anew.
+pub(super) fn is_gone(error: &Error) -> bool {
+    matches!(
+        error.cause(),
+        Cause::Group(GroupError::GroupNotFound { .. })
+    )
+}
+
 /// Whether a member was removed and may join again.
 pub(super) fn is_unknown_member(error: &Error) -> bool {
     matches!(error.cause(), Cause::Group(GroupError::UnknownMember))

@@ -55,7 +55,8 @@ pub struct PartitionLag {
     pub committed: Option<Offset>,
     /// The end of what can be read.
     pub end: Offset,
-    /// How many offsets lie between the two; unknown while nothing is committed.
+    /// How many offsets lie between the two; unknown while nothing is committed, and where what is committed
+    /// lies beyond the end, since the reset policy then says where the group goes on.
     pub lag: Option<u64>,
     /// The member that owns it, if one does.
     pub owner: Option<MemberId>,
@@ -238,7 +239,9 @@ impl ConsumerGroup {
                 PartitionLag {
                     committed,
                     end,
-                    lag: committed.map(|committed| end - committed),
+                    lag: committed
+                        .filter(|committed| *committed <= end)
+                        .map(|committed| end - committed),
                     owner: group.owner(topic, partition.partition()).cloned(),
                     topic_partition: partition,
                 }
@@ -286,7 +289,10 @@ impl ConsumerGroup {
             let committed = self.groups.committed(&cell, place)?;
             let before = committed.map(|committed| committed.offset);
             let after = self.reset_position(&partition.log, before, target);
-            let after = after.map_err(|error| error.in_partition(place))?;
+            let after = after.map_err(|error| {
+                let error = error.in_partition(place);
+                self.groups.catalog().explain(&partition.topic, error)
+            })?;
             Ok(PlannedReset {
                 topic_partition: place.clone(),
                 before,
@@ -352,7 +358,7 @@ impl ConsumerGroup {
     /// [`InUse`](crate::ErrorKind::InUse) while the group has members;
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a shift where nothing is committed;
     /// [`NotFound`](crate::ErrorKind::NotFound) if the topic was deleted, also where another has its name;
-    /// [`Corrupt`](crate::ErrorKind::Corrupt) if what is kept of committed offsets is damaged; what the
+    /// [`ReadOnly`](crate::ErrorKind::ReadOnly); [`Corrupt`](crate::ErrorKind::Corrupt) if what is kept of committed offsets is damaged; what the
     /// storage gives.
     pub fn reset(&self, topic: &Topic, target: OffsetTarget) -> Result<Vec<PlannedReset>, Error> {
         self.reset_partitions(&topic.partitions(), target)
@@ -447,8 +453,9 @@ impl ConsumerGroup {
     /// # Errors
     ///
     /// [`InUse`](crate::ErrorKind::InUse) while the group has members;
-    /// [`NotFound`](crate::ErrorKind::NotFound) if there is no such partition;
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for metadata that is too long;
+    /// [`NotFound`](crate::ErrorKind::NotFound) if there is no such topic;
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if it has no such partition, and for metadata that is
+    /// too long; [`ReadOnly`](crate::ErrorKind::ReadOnly);
     /// [`Corrupt`](crate::ErrorKind::Corrupt) if what is kept of committed offsets is damaged; what the
     /// storage gives.
     pub fn set_offsets(
@@ -481,7 +488,8 @@ impl ConsumerGroup {
     ///
     /// [`InUse`](crate::ErrorKind::InUse) while a member subscribes to the topic and something is committed
     /// for it; [`NotFound`](crate::ErrorKind::NotFound) if the group has neither members nor offsets;
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a bad name. Kafka: KIP-496.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a bad name;
+    /// [`ReadOnly`](crate::ErrorKind::ReadOnly). Kafka: KIP-496.
     pub fn delete_offsets(&self, topic: impl AsRef<str>) -> Result<(), Error> {
         let topic = TopicName::new(topic)?;
         let cell = self.cell();
@@ -508,7 +516,8 @@ impl ConsumerGroup {
     /// # Errors
     ///
     /// [`InUse`](crate::ErrorKind::InUse) while it has members;
-    /// [`NotFound`](crate::ErrorKind::NotFound) if there is no such group any more; what the storage gives.
+    /// [`NotFound`](crate::ErrorKind::NotFound) if there is no such group any more;
+    /// [`ReadOnly`](crate::ErrorKind::ReadOnly); what the storage gives.
     pub fn delete(self) -> Result<(), Error> {
         self.groups.delete(&self.cell())
     }

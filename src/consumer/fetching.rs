@@ -184,7 +184,9 @@ impl Consumer {
                 }
                 OffsetReset::ByDuration(age) => {
                     let from = self.groups.catalog().environment.clock.wall() - age;
-                    log.offset_for_time(from)?
+                    let found = log.offset_for_time(from);
+                    found
+                        .map_err(|error| self.groups.catalog().explain(&slot.topic, error))?
                         .map_or(offsets.high_watermark, |(offset, _)| offset)
                 }
             },

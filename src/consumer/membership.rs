@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::consumer::{Consumer, is_fenced, is_unknown_member};
+use super::consumer::{Consumer, is_fenced, is_gone, is_unknown_member};
 use super::groups::MemberSeat;
 use super::listener::RebalanceListener;
 use crate::error::{Error, LogError};
@@ -106,8 +106,17 @@ impl Drop for Lent<'_> {
 }
 
 impl Consumer {
-    /// Becomes a member of its group.
+    /// Becomes a member of its group, or of the next of its name if that is being deleted.
     pub(super) fn join(&mut self, subscription: Subscription) -> Result<(), Error> {
+        loop {
+            match self.try_join(subscription.clone()) {
+                Err(error) if is_gone(&error) => self.find_group(),
+                joined => return joined,
+            }
+        }
+    }
+
+    fn try_join(&mut self, subscription: Subscription) -> Result<(), Error> {
         if self.groups.catalog().is_read_only() {
             return Err(LogError::ReadOnly.into());
         }
@@ -310,7 +319,6 @@ impl Consumer {
         let Some(old) = self.membership.take() else {
             return Ok(());
         };
-        self.find_group();
         let joined = self.join(old.subscription.clone());
         if joined.is_err() {
             self.membership = Some(Membership { due: true, ..old });
@@ -457,7 +465,6 @@ impl Consumer {
                 let needs = "a consumer without partitions assigned by hand";
                 return Err(Error::bad_state("subscribe", needs));
             }
-            self.find_group();
             return self.join(subscription);
         };
         membership.subscription = subscription.clone();

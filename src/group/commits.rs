@@ -12,7 +12,7 @@ use super::generation::Generation;
 use super::group::{Emptiness, Group};
 use super::member::MemberId;
 use super::offsets::{Committed, EmptySince};
-use crate::error::{Error, GroupError, Result, TopicError};
+use crate::error::{Error, GroupError, InputError, Result, TopicError};
 use crate::limits::OFFSET_METADATA_BYTES_MAX;
 use crate::name::{Id, TopicPartition};
 use crate::offset::Offset;
@@ -54,13 +54,16 @@ impl Group {
     ///   partition was with another member in between. Or the generation is yet to come.
     /// - `NonEmptyGroup`: no member commits, but the group has some.
     /// - `MetadataTooLarge`, `InvalidInput`: of the commit itself.
-    /// - `NotFound`: there is no such partition any more, or no such group.
+    /// - `NotFound`: there is no such topic any more, or no such group.
+    /// - `Partition`: the topic has no partition of that number.
     pub(crate) fn check_commit(
         &self,
         committer: Committer<'_>,
         commits: &[OffsetCommit],
     ) -> Result<()> {
         let member = match committer {
+            // Of nothing at all it is nobody's business.
+            Committer::Outsider if commits.is_empty() => return Ok(()),
             Committer::Outsider => {
                 self.check_empty()?;
                 None
@@ -79,7 +82,7 @@ impl Group {
             let key = self.catalog.key_of(place);
             let key = key.filter(|key| commit.topic_id.is_none_or(|id| id == key.topic));
             let Some((member, generation)) = member else {
-                key.ok_or_else(|| Error::from(TopicError::NotFound).in_partition(place))?;
+                key.ok_or_else(|| self.no_such(commit))?;
                 continue;
             };
             let since = key
@@ -90,6 +93,20 @@ impl Group {
             }
         }
         Ok(())
+    }
+
+    /// Why there is nothing to commit for.
+    fn no_such(&self, commit: &OffsetCommit) -> Error {
+        let place = &commit.partition;
+        let shape = self.catalog.get(place.topic());
+        match shape.filter(|shape| commit.topic_id.is_none_or(|id| id == shape.id)) {
+            Some(shape) => Error::from(InputError::Partition {
+                partition: place.partition(),
+                partitions: shape.partitions,
+            })
+            .in_topic(place.topic()),
+            None => Error::from(TopicError::NotFound).in_partition(place),
+        }
     }
 
     /// The id of the topic of this name, as commits must name it.

@@ -65,6 +65,9 @@ fn lag_is_told_by_partition_and_unknown_without_a_commit() {
         (2, None, 0, None),
     ];
     assert_eq!(lag, expected);
+    member.close().unwrap();
+    group.set_offset(&place(&topic, 1), Offset::new(9)).unwrap();
+    assert_eq!(group.lag(&topic)[1].lag, None, "beyond the end");
 }
 
 #[test]
@@ -196,9 +199,13 @@ fn a_deleted_group_is_gone_and_may_be_made_anew() {
 fn an_offset_is_set_from_outside_only_where_there_is_a_partition() {
     let (log, topic, _) = with_topic(1);
     let group = log.consumer_group("g").unwrap();
-    refused(
+    let error = refused(
         group.set_offset(&place(&topic, 1), Offset::ZERO),
-        ErrorKind::NotFound,
+        ErrorKind::InvalidInput,
+    );
+    assert_eq!(
+        error.to_string(),
+        "partition does not exist partition=1 partitions=1 topic=t"
     );
     log.delete_topic("t").unwrap();
     refused(
@@ -322,7 +329,7 @@ fn offsets_are_carried_to_another_group_all_or_none() {
     let mut offsets = from.committed();
     assert_eq!(offsets[2].1, noted);
     offsets.push((place(&topic, 3), Offset::ZERO.into()));
-    refused(to.set_offsets(offsets.clone()), ErrorKind::NotFound);
+    refused(to.set_offsets(offsets.clone()), ErrorKind::InvalidInput);
     offsets[3] = (
         place(&topic, 0),
         CommittedOffset::new(0.into()).with_metadata("x".repeat(5000)),

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Survival};
 use topiclog::{
-    ConsumerOptions, Durability, ErrorKind, EventLog, Offset, OffsetReset, Record, TopicOptions,
+    ConsumerOptions, Durability, ErrorKind, EventLog, Offset, OffsetReset, OffsetTarget, Record,
+    TopicOptions,
 };
 
 use super::acts::Acts;
@@ -230,6 +231,43 @@ fn a_topic_that_is_deleted_under_a_read_is_gone_and_no_error_of_its_files() {
             let error = polled.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::NotFound);
             assert_eq!(error.path(), None, "{error}");
+        }
+    }
+}
+
+/// A search by time in a topic that is deleted meanwhile told of its files: that one is missing, or, where the
+/// topic was made anew, that it is damaged.
+#[test]
+fn a_topic_that_is_deleted_under_a_search_by_time_is_gone() {
+    for made_anew in [false, true] {
+        for by_reset in [false, true] {
+            let (storage, clock) = (SimulatedStorage::new(), clock());
+            let acts = Acts::on(&storage);
+            let log = common::try_open(acts.clone(), &clock).unwrap();
+            let topic = log.create_topic("t", options(Durability::Disk)).unwrap();
+            super::send(&topic, 12);
+            let group = log.consumer_group("g").unwrap();
+            let age = Duration::from_secs(3600);
+            let by_age = ConsumerOptions::new().offset_reset(OffsetReset::ByDuration(age));
+            let consumer = log.consumer().options(by_age);
+            let mut consumer = consumer.assign(&topic.partitions()).unwrap();
+            let deleting = log.clone();
+            acts.before_opening("00000000000000000000.log", move || {
+                deleting.delete_topic("t").unwrap();
+                if made_anew {
+                    let topic = deleting.create_topic("t", options(Durability::Disk));
+                    super::send(&topic.unwrap(), 12);
+                }
+            });
+            let error = if by_reset {
+                let target = OffsetTarget::ByDuration(age);
+                group.reset(&topic, target).unwrap_err()
+            } else {
+                let partition = topic.partition(0).unwrap();
+                consumer.position(partition.topic_partition()).unwrap_err()
+            };
+            assert!(acts.has_acted());
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::consumer::Consumer;
 use super::super::consumer_group::ConsumerGroup;
 use super::super::options::ConsumerOptions;
 use super::open;
@@ -126,4 +127,22 @@ fn without_a_thread_a_nearer_deadline_wakes_those_who_look() {
     assert!(!one.inbox.is_rung());
     fixed.close().unwrap();
     assert!(one.inbox.is_rung());
+}
+
+/// Whoever joined a group as it was being deleted was told that there is no such group, and did not make the
+/// next of its name.
+#[test]
+fn whoever_joins_a_group_that_is_deleted_joins_the_next() {
+    let (catalog, groups) = open(&MemoryStorage::new());
+    let groups = Arc::new(groups);
+    let t = TopicName::new("t").unwrap();
+    let topic = catalog.create(t, TopicOptions::new()).unwrap();
+    let topic = Topic::new(&catalog, topic);
+    let cell = groups.cell(&id("g"));
+    groups.bury(&cell);
+    let mut consumer = Consumer::new(&groups, ConsumerOptions::new(), Some(&cell)).unwrap();
+    consumer.subscribe([&topic]).unwrap();
+    let _none = consumer.poll(Duration::ZERO).unwrap();
+    assert_eq!(consumer.assignment().len(), 1);
+    assert!(groups.describe_existing(&id("g")).is_ok());
 }

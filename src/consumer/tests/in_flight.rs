@@ -206,7 +206,7 @@ fn the_tombstone_of_an_old_topic_comes_before_a_commit_for_the_next_of_its_name(
                 metadata: "".into(),
             };
             let refused = groups.stage(&g, Committer::Outsider, vec![nowhere]);
-            assert_eq!(refused.unwrap_err().kind(), ErrorKind::NotFound);
+            assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidInput);
         }
         stage(&groups, &g, 7, "").finish().unwrap();
         assert_eq!(offset(&groups, "g"), Some(7));
