@@ -358,8 +358,8 @@ impl ConsumerGroup {
     /// [`InUse`](crate::ErrorKind::InUse) while the group has members;
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a shift where nothing is committed;
     /// [`NotFound`](crate::ErrorKind::NotFound) if the topic was deleted, also where another has its name;
-    /// [`ReadOnly`](crate::ErrorKind::ReadOnly); [`Corrupt`](crate::ErrorKind::Corrupt) if what is kept of committed offsets is damaged; what the
-    /// storage gives.
+    /// [`ReadOnly`](crate::ErrorKind::ReadOnly); [`Corrupt`](crate::ErrorKind::Corrupt) if what is kept of
+    /// committed offsets is damaged; what the storage gives.
     pub fn reset(&self, topic: &Topic, target: OffsetTarget) -> Result<Vec<PlannedReset>, Error> {
         self.reset_partitions(&topic.partitions(), target)
     }

@@ -89,8 +89,9 @@ pub trait PartitionHandler {
     /// Makes durable what was handled: the offsets of these records are committed next. Does nothing unless
     /// told otherwise.
     ///
-    /// Called after the records of a poll, before the partition is given up, and, if a record failed or
-    /// the handler panicked, for those before it.
+    /// Called after the records of a poll, within them once per
+    /// [`auto_commit`](super::ConsumerOptions::auto_commit), before the partition is given up, and, if a
+    /// record failed or the handler panicked, for those before it.
     ///
     /// # Errors
     ///
@@ -118,6 +119,8 @@ pub(super) struct WorkersRun {
     stop: Arc<Stop>,
     /// Whether it ends when everything is handled.
     drains: bool,
+    /// How long records may be handled before those that are get committed.
+    commit_interval: Option<Duration>,
     /// Where a partition of a topic is done, of a run that drains: its end when a worker first came to it.
     ends: Mutex<HashMap<(Id, u32), Offset>>,
     /// How many workers of a run that drains have nothing to do.
@@ -128,10 +131,11 @@ pub(super) struct WorkersRun {
 }
 
 impl WorkersRun {
-    pub(super) fn new(stop: Arc<Stop>, drains: bool) -> Self {
+    pub(super) fn new(stop: Arc<Stop>, drains: bool, commit_interval: Option<Duration>) -> Self {
         Self {
             stop,
             drains,
+            commit_interval,
             ends: Mutex::default(),
             resting: Mutex::default(),
             failure: Mutex::default(),
@@ -303,8 +307,11 @@ where
     }
 
     /// Hands what was polled to the handlers, partition by partition; stops early, after a record, if the
-    /// run is to end or the group has something for this member.
+    /// run is to end, the group has something for this member, or it is time to commit.
     fn handle(&mut self, consumer: &mut Consumer, records: &Records) -> Result<(), Error> {
+        let begun = consumer.groups.now();
+        let interval = self.run.commit_interval.unwrap_or(Duration::MAX);
+        let commit_at = begun.saturating_add(interval);
         let mut parts = records.by_partition();
         while let Some(part) = parts.next() {
             let place = part.topic_partition();
@@ -322,8 +329,10 @@ where
                 outcome
                     .map_err(|error| Error::handler(error).in_partition(place).at_offset(offset))?;
                 *next = offset.next();
-                consumer.still_alive();
-                if self.run.stop.is_asked() || consumer.inbox.has_group() {
+                let now = consumer.groups.now();
+                consumer.say_alive(now);
+                let is_due = now >= commit_at || consumer.inbox.has_group();
+                if is_due || self.run.stop.is_asked() {
                     consumer.seek(place, *next)?;
                     for later in parts {
                         if let Some(first) = later.iter().next() {

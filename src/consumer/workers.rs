@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::consumer::Consumer;
 use super::groups::{GroupCell, Groups};
@@ -57,7 +58,7 @@ impl WorkersBuilder {
     /// Sets the options of each worker. Defaults to those of the group's handle.
     ///
     /// The client id and the instance id get the worker's number: `mailer-1`, `mailer-2`. Workers commit
-    /// what they have handled, so [`auto_commit`](ConsumerOptions::auto_commit) is ignored.
+    /// what they have handled, at the latest once per [`auto_commit`](ConsumerOptions::auto_commit).
     pub fn options(mut self, options: ConsumerOptions) -> Self {
         self.options = options;
         self
@@ -137,6 +138,7 @@ impl WorkersBuilder {
         Ok(Workers {
             consumers,
             stop,
+            commit_interval: self.options.auto_commit,
             drains: false,
         })
     }
@@ -153,7 +155,8 @@ impl WorkersBuilder {
 /// # What is committed
 ///
 /// A worker commits by itself, after the records of each poll
-/// ([`max_poll_records`](ConsumerOptions::max_poll_records)) and before a partition goes to somebody else,
+/// ([`max_poll_records`](ConsumerOptions::max_poll_records)), also within them when
+/// [`auto_commit`](ConsumerOptions::auto_commit) has passed, and before a partition goes to somebody else,
 /// and only what the handler has handled. So each record is handled at least once. It is handled again if
 /// the process dies before the commit, or if the worker was removed from its group meanwhile. Where nothing
 /// is committed yet, the place to begin is, at once: so a group that begins at the end
@@ -204,6 +207,7 @@ impl WorkersBuilder {
 pub struct Workers {
     consumers: Vec<Consumer>,
     stop: Arc<Stop>,
+    commit_interval: Option<Duration>,
     drains: bool,
 }
 
@@ -302,7 +306,7 @@ impl Workers {
         self,
         make: impl Fn(&TopicPartition) -> Result<H, Box<dyn std::error::Error + Send + Sync>> + Sync,
     ) -> Result<(), Error> {
-        let run = WorkersRun::new(self.stop, self.drains);
+        let run = WorkersRun::new(self.stop, self.drains, self.commit_interval);
         let mut consumers = self.consumers.into_iter();
         let own = consumers.next();
         scope(|scope| {

@@ -20,9 +20,9 @@ pub enum GroupState {
     /// deleted.
     Empty,
     /// Meaning: the next assignment is not decided yet, since the group gathers its first members, since
-    /// under the eager protocol somebody still owns something, or since the assignor's answer was refused. Accepts: joins, leaves, and commits
-    /// by members for what they own. Leaves to: `Reconciling` when it is decided, `Empty` when the last
-    /// member leaves.
+    /// under the eager protocol somebody still owns something, or since the assignor's answer was refused.
+    /// Accepts: joins, leaves, and commits by members for what they own. Leaves to: `Reconciling` when it
+    /// is decided, `Empty` when the last member leaves.
     Assigning,
     /// Meaning: the assignment is decided, and some partitions are on their way: still to be given up by
     /// one member, or to be picked up by the next. Accepts: joins, leaves, and commits by members for what

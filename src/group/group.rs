@@ -422,9 +422,9 @@ impl Group {
         }
     }
 
-    /// Removes the members whose time is up, ends the wait of a group that gathers, and has an assignor asked
-    /// again whose answer was refused. A static member that has stopped polling goes away as if it had closed,
-    /// and keeps its place for the session timeout.
+    /// Removes the members whose time is up, ends the wait of a group that gathers, and has an assignor
+    /// asked again whose answer was refused. A static member that has stopped polling goes away as if it
+    /// had closed, and keeps its place for the session timeout.
     ///
     /// Call again at [`next_deadline`](Self::next_deadline).
     pub(crate) fn expire(&mut self, now: Duration) -> Vec<Expired> {

@@ -17,7 +17,9 @@ use topiclog::{
     Workers,
 };
 
-use super::harness::{drain, fill, manual, numbers, poll, put, refused, settle, with_topic};
+use super::harness::{
+    automatic, drain, fill, manual, numbers, place, poll, put, refused, settle, with_topic,
+};
 
 pub(crate) type Outcome = Result<(), Box<dyn StdError + Send + Sync>>;
 
@@ -608,5 +610,35 @@ fn a_run_that_drains_waits_for_its_group_to_gather() {
             }
         });
         assert_eq!(handled.load(Ordering::SeqCst), 30, "{count} workers");
+    }
+}
+
+#[test]
+fn slow_records_are_committed_when_the_interval_is_over_and_not_at_the_end_of_a_poll_only() {
+    for (interval, kept) in [(Some(5), [0, 0, 0, 3, 3, 3, 6, 6]), (None, [0; 8])] {
+        let (log, topic, clock) = with_topic(1);
+        fill(&topic, 0, 8);
+        let options = automatic(Duration::from_secs(5));
+        let options = options.auto_commit(interval.map(Duration::from_secs));
+        let group = log.consumer_group("g").unwrap().options(options);
+        let (at, committed) = (place(&topic, 0), Mutex::new(Vec::new()));
+        let workers = group.workers(1).subscribe([&topic]).unwrap();
+        let workers = workers.until_drained();
+        let run = workers.run(|record| {
+            let found = group
+                .committed()
+                .into_iter()
+                .find(|(place, _)| *place == at);
+            let found = found.map_or(0, |(_, offset)| offset.offset().value());
+            committed
+                .lock()
+                .unwrap()
+                .push((record.offset().value(), found));
+            clock.advance(Duration::from_secs(2));
+            Ok(())
+        });
+        run.unwrap();
+        let expected: Vec<_> = (0..).zip(kept).collect();
+        assert_eq!(committed.into_inner().unwrap(), expected);
     }
 }
