@@ -225,6 +225,8 @@ impl EventLog {
     /// # Ok::<(), topiclog::Error>(())
     /// ```
     ///
+    /// A log opened read-only knows nothing of the members that the owner has.
+    ///
     /// # Errors
     ///
     /// [`NotFound`](ErrorKind::NotFound) if it has neither members nor committed offsets (Kafka:
@@ -411,7 +413,8 @@ impl EventLog {
     }
 
     /// Does now what has to be done from time to time: writes what has lingered, applies retention, syncs
-    /// what topics below level `Disk` have written if it is much, removes members that have stopped polling.
+    /// what topics below level `Disk` have written if it is much, removes members that have stopped polling,
+    /// and, ten minutes after the last time, committed offsets that have expired.
     ///
     /// A log on disk has a thread for it ([`Housekeeping`](crate::Housekeeping)); a test calls it to step.
     pub fn run_housekeeping(&self) {

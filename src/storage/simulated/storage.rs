@@ -17,7 +17,8 @@ use crate::sync::Mutex;
 /// A storage in memory that can lose power at any operation, fail at any operation, and fill up.
 ///
 /// Clones share everything. It knows no clock and no chance but the seeds handed to it, so every run is
-/// repeated exactly by its seed.
+/// repeated exactly by its seed. For an [`EventLog`](crate::EventLog) that is so if it has no thread either:
+/// with a [`ManualClock`](crate::clock::ManualClock) it has none.
 ///
 /// # Durability
 ///
@@ -46,6 +47,30 @@ use crate::sync::Mutex;
 /// let after = storage.crash(Survival::Nothing, 0);
 /// assert_eq!(after.read_file("a").as_deref(), Some(&b"kept"[..]));
 /// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// And so a service is tested: what it was told to be on disk is there afterwards.
+///
+/// ```
+/// use topiclog::clock::ManualClock;
+/// use topiclog::storage::{SimulatedStorage, Survival};
+/// use topiclog::{Error, EventLog, Record, Timestamp, TopicOptions};
+///
+/// let clock = ManualClock::new(Timestamp::from_millis(1_700_000_000_000));
+/// let open = |storage: SimulatedStorage| -> Result<EventLog, Error> {
+///     EventLog::builder().storage(storage).clock(clock.clone()).open()
+/// };
+/// let storage = SimulatedStorage::new();
+/// let log = open(storage.clone())?;
+/// let orders = log.create_topic("orders", TopicOptions::new())?;
+/// orders.producer().send_and_wait(Record::new("one"))?;
+/// orders.producer().send(Record::new("two"))?; // nobody waits for it
+///
+/// for seed in 0..10 {
+///     let after = open(storage.crash(Survival::Nothing, seed))?;
+///     assert_eq!(after.topic("orders")?.partition(0)?.offsets().log_end, 1);
+/// }
+/// # Ok::<(), topiclog::Error>(())
 /// ```
 #[derive(Clone)]
 pub struct SimulatedStorage {
