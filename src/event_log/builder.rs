@@ -21,8 +21,9 @@ use crate::topic::{Bell, Catalog, Environment, Housekeeper, HousekeepingThread, 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Housekeeping {
-    /// A thread; the caller, if the log is in memory ([`MemoryStorage`](crate::storage::MemoryStorage)) or its
-    /// clock is moved by hand. The default. Any other storage counts as a disk, also one that is simulated.
+    /// A thread; the caller, if the log is in memory ([`MemoryStorage`](crate::storage::MemoryStorage)) or
+    /// its clock is moved by hand. The default. Any other storage counts as a disk, also one that is
+    /// simulated.
     #[default]
     Automatic,
     /// The caller, with [`EventLog::run_housekeeping`].

@@ -161,20 +161,22 @@ impl Accumulator {
     }
 
     /// Writes out what waits in any partition. If others are at it and there is still no room for so many
-    /// bytes, waits until that may have changed, or for `at_most`.
-    pub(super) fn make_room(&self, bytes: u64, at_most: Duration) {
+    /// bytes, waits until that may have changed, or for `at_most`. Returns whether it may have.
+    pub(super) fn make_room(&self, bytes: u64, at_most: Duration) -> bool {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let seen = *self.changes.lock();
         let logs: Vec<_> = self.listed.lock().clone();
         // All of them: whoever is at one may be waiting for another.
         let others = logs.iter().filter(|log| !log.write_pending()).count();
         let mut changes = self.changes.lock();
-        let used = self.used.load(Ordering::SeqCst);
-        if others > 0 && *changes == seen && !self.fits(used, bytes) {
+        let fits = self.fits(self.used.load(Ordering::SeqCst), bytes);
+        if others > 0 && *changes == seen && !fits {
             self.changed.wait_for(&mut changes, at_most);
         }
+        let changed = fits || *changes != seen;
         drop(changes);
         self.waiting.fetch_sub(1, Ordering::SeqCst);
+        changed
     }
 
     /// Where nothing is used anything fits, however much.

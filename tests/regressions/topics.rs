@@ -235,8 +235,8 @@ fn a_topic_that_is_deleted_under_a_read_is_gone_and_no_error_of_its_files() {
     }
 }
 
-/// A search by time in a topic that was deleted meanwhile told of its files: that one is missing, or, where the
-/// topic was made anew, that it is damaged.
+/// A search by time in a topic that was deleted meanwhile told of its files: that one is missing, or, where
+/// the topic was made anew, that it is damaged.
 #[test]
 fn a_topic_that_is_deleted_under_a_search_by_time_is_gone() {
     for made_anew in [false, true] {

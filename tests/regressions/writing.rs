@@ -576,3 +576,31 @@ fn an_index_that_a_crash_cut_short_is_gone_after_the_next_opening() {
     }
     assert!(left > 0);
 }
+
+/// With a clock moved by hand a sender that waited for memory gave up as soon as others had been faster to take
+/// what had come free.
+#[test]
+fn with_a_clock_that_stands_still_memory_is_waited_for_as_long_as_it_comes_free() {
+    let clock = clock();
+    let builder = EventLog::builder().storage(SimulatedStorage::new());
+    let builder = builder.clock(clock).buffer_bytes(3000);
+    let log = builder.open().unwrap();
+    let topic = log
+        .create_topic(
+            "t",
+            options(Durability::Os).partitions(4).batch_bytes_max(1500),
+        )
+        .unwrap();
+    let value = [7; 1000];
+    std::thread::scope(|scope| {
+        for partition in 0..4 {
+            let (topic, value) = (&topic, &value);
+            scope.spawn(move || {
+                for _ in 0..1000 {
+                    let record = Record::new(value).partition(partition);
+                    topic.producer().send(record).unwrap();
+                }
+            });
+        }
+    });
+}
