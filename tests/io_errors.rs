@@ -522,3 +522,26 @@ fn a_topic_that_could_not_be_made_or_deleted_can_be_the_next_time() {
         }
     }
 }
+
+/// What was sent behind a record that could not be written, and is to be written with it, fails with it: else
+/// a sender's records would be in the log without the first of them.
+#[test]
+fn what_comes_behind_a_failed_batch_in_the_same_round_fails_too() {
+    for level in [Durability::Disk, Durability::Os] {
+        let storage = SimulatedStorage::new();
+        let log = common::open(&storage, &clock());
+        let options = TopicOptions::new().durability(level);
+        let topic = log.create_topic("t", options).unwrap();
+        let producer = topic.producer();
+        producer.send_and_wait(Record::new("before")).unwrap();
+        storage.fail(Fault::error(EIO).only(OperationKind::Write));
+        // More than goes into one write, and sent at once.
+        let value = vec![7; 20 * 1024];
+        let records = (0..60).map(|_| Record::new(&value));
+        let sent = producer.send_all(records).unwrap();
+        assert_eq!(storage.faults_hit(), 1);
+        let end = topic.partition(0).unwrap().offsets().log_end;
+        assert_eq!(end, 1, "{level:?}");
+        sent.wait().unwrap_err();
+    }
+}

@@ -10,6 +10,8 @@ use topiclog::{
     TimestampType, TopicName, TopicOptions,
 };
 
+use topiclog::limits::HEADERS_MAX;
+
 use super::harness::{START, builder, clock, memory, refused, texts, with_topic};
 
 /// Every record of a partition: value, timestamp.
@@ -605,4 +607,28 @@ fn a_refused_record_of_many_leaves_the_rest_in_the_iterator() {
     for (number, (value, _)) in expected.zip(stored) {
         assert_eq!(value, number.to_string());
     }
+}
+
+#[test]
+fn records_that_follow_others_in_their_batch_keep_what_is_their_own() {
+    // By the system's clock: only then are others put into the batch without a closer look.
+    let log = EventLog::in_memory().unwrap();
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    let producer = topic.producer();
+    let own = Timestamp::from_millis(1_700_000_000_000);
+    let mut sent = vec![producer.send(Record::new("first")).unwrap()];
+    sent.push(producer.send(Record::new("timed").timestamp(own)).unwrap());
+    let with_header = Record::new("headed").header("trace", "1");
+    sent.push(producer.send(with_header).unwrap());
+    let too_many = (0..=HEADERS_MAX).fold(Record::new("x"), |record, _| record.header("h", ""));
+    let error = refused(producer.send(too_many), ErrorKind::RecordTooLarge);
+    assert!(error.to_string().contains("too many headers"), "{error}");
+    let mut times = sent.iter().map(|sent| sent.wait().unwrap().timestamp);
+    assert_eq!(times.nth(1).unwrap(), own);
+    let read = topic.partition(0).unwrap().read(Offset::ZERO).unwrap();
+    let read: Vec<_> = read.iter().collect();
+    assert_eq!(read.len(), 3);
+    assert_eq!(read[1].timestamp(), own);
+    let headers = read.iter().map(|record| record.headers().count());
+    assert_eq!(headers.collect::<Vec<_>>(), [0, 0, 1]);
 }

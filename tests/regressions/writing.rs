@@ -577,8 +577,8 @@ fn an_index_that_a_crash_cut_short_is_gone_after_the_next_opening() {
     assert!(left > 0);
 }
 
-/// With a clock moved by hand a sender that waited for memory gave up as soon as others had been faster to take
-/// what had come free.
+/// With a clock moved by hand a sender that waited for memory gave up as soon as others had been faster to
+/// take what had come free.
 #[test]
 fn with_a_clock_that_stands_still_memory_is_waited_for_as_long_as_it_comes_free() {
     let clock = clock();

@@ -6,7 +6,10 @@ mod syncing;
 mod turns;
 
 use crate::storage::{SimulatedStorage, Survival};
-use crate::{Durability, EventLog, Housekeeping, Partition, Record, Topic, TopicOptions};
+use crate::{
+    Durability, Error, ErrorKind, EventLog, Housekeeping, Offset, Partition, Record, Topic,
+    TopicOptions,
+};
 
 struct World {
     storage: SimulatedStorage,
@@ -54,4 +57,26 @@ fn options(level: Durability) -> TopicOptions {
 fn open(storage: &SimulatedStorage) -> EventLog {
     let builder = EventLog::builder().storage(storage.clone());
     builder.housekeeping(Housekeeping::Manual).open().unwrap()
+}
+
+#[test]
+fn after_the_last_offset_there_is_nothing_more_to_give() {
+    for level in [Durability::Disk, Durability::Os] {
+        let world = World::new(level);
+        let log = &world.partition.log;
+        let first = Offset::new(Offset::MAX.value() - 2);
+        log.marks.raise_log_start(first);
+        log.marks.raise_log_end(first);
+        log.marks.raise_high_watermark(first);
+        log.queue.lock().next_offset = first;
+        let send = || world.topic.producer().send_and_wait(Record::new("x"));
+        let given: Vec<_> = (0..2).map(|_| send().unwrap().offset).collect();
+        assert_eq!(given, [first, first.next()]);
+        let sent = send().map_err(Error::from);
+        let last = sent.and_then(|_| world.topic.flush());
+        assert_eq!(last.unwrap_err().kind(), ErrorKind::Full, "{level:?}");
+        assert_eq!(world.partition.offsets().log_end, first + 2);
+        let read = world.partition.read(first).unwrap();
+        assert_eq!(read.len(), 2);
+    }
 }
