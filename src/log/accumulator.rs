@@ -285,6 +285,30 @@ mod tests {
     }
 
     #[test]
+    fn a_partition_that_is_idle_leaves_the_list_and_comes_back() {
+        let clock = ManualClock::new(Timestamp::from_millis(1_000_000));
+        let builder = EventLog::builder().storage(MemoryStorage::new());
+        let log = builder.clock(clock.clone()).open().unwrap();
+        let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+        let partition = topic.partition(0).unwrap();
+        let listed = || partition.log.accumulator.listed.lock().len();
+        let mut tick = || {
+            clock.advance(Duration::from_millis(25));
+            log.run_housekeeping();
+        };
+        for _round in 0..2 {
+            let sent = topic.producer().send(Record::new("x")).unwrap();
+            assert_eq!(listed(), 1);
+            tick();
+            assert!(sent.try_result().unwrap().is_ok());
+            (0..20).for_each(|_| tick());
+            assert_eq!(listed(), 1, "something may come");
+            (0..40).for_each(|_| tick());
+            assert_eq!(listed(), 0);
+        }
+    }
+
+    #[test]
     fn buffers_are_kept_for_the_next_batches_up_to_a_part_of_the_limit() {
         const ONE: usize = 1000;
         let limit = SPARE_PART * 3 * to_u64(ONE);
