@@ -8,7 +8,7 @@ use super::files::{
 };
 use super::offsets::LogOffsets;
 use super::queue::Queue;
-use super::recovery::CleanMark;
+use super::recovery::{CleanMark, is_damage};
 use super::segment::Segment;
 use super::writer::Writer;
 use super::{Accumulator, Log, Place};
@@ -23,7 +23,8 @@ pub(crate) enum Seen {
     Ours,
     /// No checkpoint, as before the first record: they may be anybody's.
     Nothing,
-    /// Its checkpoint is gone, torn, or another partition's: that of a topic made again.
+    /// Its checkpoint is gone, torn, or another partition's: that of a topic made again. Or its log start is
+    /// damaged or another's.
     Doubtful,
 }
 
@@ -58,7 +59,7 @@ impl Log {
         let _retention = self.retention.lock();
         let checkpoint = read_checkpoint(&self.place);
         let is_new = self.marks.high_watermark() == Offset::ZERO;
-        let seen = if checkpoint.is_some() {
+        let mut seen = if checkpoint.is_some() {
             Seen::Ours
         } else if is_new && !has_checkpoint(&self.place) {
             Seen::Nothing
@@ -72,12 +73,22 @@ impl Log {
         let recovery_point = checkpoint
             .map_or(Offset::ZERO, |checkpoint| checkpoint.recovery_point)
             .max(closed);
-        let start = read_start_offset(&self.place).map_err(|error| self.in_partition(error))?;
+        let start = match read_start_offset(&self.place) {
+            // As for the owner: what there is can be read. `verify` tells of it.
+            Err(error) if is_damage(&error) => {
+                seen = Seen::Doubtful;
+                let bases = list_segments(&self.place).map_err(|error| self.in_partition(error))?;
+                bases.first().copied().unwrap_or_default()
+            }
+            start => start.map_err(|error| self.in_partition(error))?,
+        };
         self.marks.raise_recovery_point(recovery_point);
         if high_watermark <= self.marks.high_watermark() && start <= self.marks.log_start() {
             return Ok(seen);
         }
-        let high_watermark = high_watermark.max(start);
+        // A checkpoint that cannot be read tells of less than was seen before.
+        let seen_before = self.marks.high_watermark();
+        let high_watermark = high_watermark.max(start).max(seen_before);
         let mut bases = list_segments(&self.place).map_err(|error| self.in_partition(error))?;
         // A listing may leave out a segment begun meanwhile and show a later one; neither is to be read yet.
         bases.retain(|base| *base <= high_watermark);

@@ -18,6 +18,7 @@ mod groups;
 mod listeners;
 mod panics;
 mod passing;
+mod reach;
 mod reading;
 mod recovery;
 mod topics;
