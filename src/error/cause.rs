@@ -145,12 +145,8 @@ pub(crate) enum LogError {
         action: &'static str,
         kind: ErrorKind,
     },
-    #[error("offset is outside the partition offset={offset} start={start} end={end}")]
-    OffsetOutOfRange {
-        offset: Offset,
-        start: Offset,
-        end: Offset,
-    },
+    #[error("offset is outside the partition start={start} end={end}")]
+    OffsetOutOfRange { start: Offset, end: Offset },
     #[error(
         "the partition takes no more appends, since a sync failed, a write could not be undone, or the \
          storage or clock panicked; reopen the log"

@@ -164,7 +164,7 @@ impl Error {
     /// no position that could be outside, since nothing is committed.
     pub fn offset_range(&self) -> Option<Range<Offset>> {
         match self.0.cause {
-            Cause::Log(LogError::OffsetOutOfRange { start, end, .. }) => Some(start..end),
+            Cause::Log(LogError::OffsetOutOfRange { start, end }) => Some(start..end),
             _ => None,
         }
     }

@@ -100,8 +100,8 @@ impl Log {
 
     fn out_of_range(&self, offset: Offset, offsets: LogOffsets) -> Error {
         let (start, end) = (offsets.log_start, offsets.high_watermark);
-        let error = LogError::OffsetOutOfRange { offset, start, end };
-        self.in_partition(error.into())
+        let error = LogError::OffsetOutOfRange { start, end };
+        self.in_partition(error.into()).at_offset(offset)
     }
 
     /// The log start after a failure. It moves before a file goes; that of a log which is opened read-only

@@ -36,12 +36,8 @@ impl Log {
         let offsets = self.offsets();
         if upto > offsets.high_watermark {
             let (start, end) = (offsets.log_start, offsets.high_watermark);
-            let error = LogError::OffsetOutOfRange {
-                offset: upto,
-                start,
-                end,
-            };
-            return Err(self.in_partition(error.into()));
+            let error = LogError::OffsetOutOfRange { start, end };
+            return Err(self.in_partition(error.into()).at_offset(upto));
         }
         if upto > self.marks.log_start() {
             self.move_start(upto)?;

@@ -74,3 +74,19 @@ fn a_damaged_start_offset_costs_a_reader_beside_the_owner_nothing_else() {
         assert!(problem.path().unwrap().ends_with("start-offset"));
     }
 }
+
+/// Of an offset out of range the message told which, and `Error::offset` did not.
+#[test]
+fn an_offset_out_of_range_is_told_once_in_both_ways() {
+    let (_storage, _log, topic) = log_with(Durability::Disk, 3);
+    let partition = topic.partition(0).unwrap();
+    let beyond = Offset::new(77);
+    let read = partition.read(beyond).unwrap_err();
+    let deleted = partition.delete_records(beyond).unwrap_err();
+    for error in [read, deleted] {
+        assert_eq!(error.kind(), ErrorKind::OffsetOutOfRange);
+        assert_eq!(error.offset(), Some(beyond));
+        let told = error.to_string().matches("offset=").count();
+        assert_eq!(told, 1, "{error}");
+    }
+}
