@@ -89,6 +89,8 @@ pub(super) struct Scanner<'f> {
     ready: std::ops::Range<usize>,
     /// The file position of `ready.start`.
     position: u64,
+    /// Of what lies behind the first place from which a batch was looked for.
+    sums: Option<Sums<'f>>,
 }
 
 impl<'f> Scanner<'f> {
@@ -103,6 +105,7 @@ impl<'f> Scanner<'f> {
             buffer: Vec::new(),
             ready: 0..0,
             position,
+            sums: None,
         })
     }
 
@@ -158,22 +161,60 @@ impl<'f> Scanner<'f> {
     /// The highest offset that a good batch at or after `from` says was on disk when it was written; of
     /// batches that may come after `offset`.
     ///
-    /// Used behind a bad frame, to learn whether it was once durable itself. Senders choose what lies there:
-    /// every few bytes there may be what looks like a batch that goes on to the end of the file. So none of
-    /// them is read to know its checksum.
-    pub(super) fn durable_upto(&mut self, mut from: u64, offset: Offset) -> io::Result<Offset> {
+    /// Used behind a bad frame, to learn whether it was once durable itself.
+    pub(super) fn durable_upto(&mut self, from: u64, offset: Offset) -> io::Result<Offset> {
+        let mut durable_upto = Offset::ZERO;
+        self.find_batch(from, offset, |header| {
+            durable_upto = durable_upto.max(header.durable_upto);
+            false
+        })?;
+        Ok(durable_upto)
+    }
+
+    /// The first good batch at or after `from` that may come after `offset`, and where it begins.
+    pub(super) fn next_batch(
+        &mut self,
+        from: u64,
+        offset: Offset,
+    ) -> io::Result<Option<(u64, BatchHeader)>> {
+        self.find_batch(from, offset, |_| true)
+    }
+
+    /// The first of those batches that is the one.
+    fn find_batch(
+        &mut self,
+        from: u64,
+        offset: Offset,
+        is_the_one: impl FnMut(&BatchHeader) -> bool,
+    ) -> io::Result<Option<(u64, BatchHeader)>> {
+        let sums = match self.sums.take().filter(|sums| sums.from <= from) {
+            Some(sums) => sums,
+            None => Sums::new(self, from)?,
+        };
+        let found = self.find_batch_by(&sums, from, offset, is_the_one);
+        self.sums = Some(sums);
+        found
+    }
+
+    /// Senders choose what lies there: every few bytes there may be what looks like a batch that goes on to the
+    /// end of the file. So none of them is read to know its checksum.
+    fn find_batch_by(
+        &mut self,
+        sums: &Sums<'_>,
+        mut from: u64,
+        offset: Offset,
+        mut is_the_one: impl FnMut(&BatchHeader) -> bool,
+    ) -> io::Result<Option<(u64, BatchHeader)>> {
         let plausible = |header: &BatchHeader| {
             header.base_offset >= offset
                 && header.durable_upto <= header.base_offset
                 && header.base_offset - offset < 1 << 40
         };
-        let sums = Sums::new(self, from)?;
         let mut window = vec![0; CHUNK_BYTES];
-        let mut durable_upto = Offset::ZERO;
         loop {
             let filled = self.read_window(&mut window, from)?;
             if filled < BATCH_HEADER_BYTES {
-                return Ok(durable_upto);
+                return Ok(None);
             }
             let bytes = window.get(..filled).unwrap_or_default();
             // A header at the end of the window is looked at in the next one.
@@ -188,8 +229,10 @@ impl<'f> Scanner<'f> {
                     continue;
                 };
                 let length = saturating_usize(header.length.into());
-                if self.is_good_batch(&sums, begun, from + to_u64(at), length)? {
-                    durable_upto = durable_upto.max(header.durable_upto);
+                if self.is_good_batch(sums, begun, from + to_u64(at), length)? {
+                    if is_the_one(&header) {
+                        return Ok(Some((from + to_u64(at), header)));
+                    }
                     // What it holds is a sender's, and no evidence.
                     next = at + length;
                 }

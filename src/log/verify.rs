@@ -3,7 +3,9 @@
 use std::io;
 
 use super::Log;
-use super::files::{list_segments, read_start_offset, segment_path};
+use super::files::{
+    list_segments, read_checkpoint, read_last_close, read_start_offset, segment_path,
+};
 use super::scan::{Scanner, Step, out_of_order};
 use super::segment::{START, missing};
 use crate::error::{Error, FormatError};
@@ -81,22 +83,21 @@ impl Log {
         });
         let following = segments.iter().skip(1);
         let deleted = following.take_while(|(base, _)| *base <= start).count();
-        let before = check.checked.problems.len();
-        let mut passed_over = true;
+        let mut end_is_known = false;
         for (index, (base, length)) in segments.iter().enumerate().skip(deleted) {
-            if passed_over {
+            if !end_is_known {
                 check.next = *base;
             }
             let last = index + 1 == segments.len();
-            passed_over = !self.check_segment(*base, *length, last, &mut check)?;
+            end_is_known = self.check_segment(*base, *length, last, &mut check)?;
         }
         let last = segments.last();
         let last = last.map(|(base, _)| segment_path(directory, *base));
         if last.is_none() {
-            (check.next, passed_over) = (start, false);
+            (check.next, end_is_known) = (start, true);
         }
         // If the last one was deleted meanwhile, there is another behind it.
-        if !passed_over && check.checked.problems.len() == before && check.next < end {
+        if end_is_known && check.next < end {
             check.note(missing(), last.as_deref().unwrap_or(directory));
         }
         Ok(check.checked)
@@ -109,14 +110,19 @@ impl Log {
             let _older_at_worst = self.follow(None);
         }
         let offsets = self.offsets();
-        if all_files {
-            offsets.recovery_point.max(offsets.log_start)
-        } else {
-            offsets.log_end
+        if !all_files {
+            return offsets.log_end;
         }
+        // Of a log that is damaged its own offsets end at the damage.
+        let checkpoint = read_checkpoint(&self.place).map(|it| it.recovery_point);
+        let closed = read_last_close(&self.place).ok().flatten();
+        let closed = closed.map(|closed| closed.end);
+        let known = checkpoint.max(closed).unwrap_or_default();
+        known.max(offsets.recovery_point).max(offsets.log_start)
     }
 
-    /// Checks one segment. Returns whether it was there: one may have been deleted meanwhile.
+    /// Checks one segment. Returns whether it is known where the next begins: not behind damage that goes on
+    /// to the end of this one, nor if it was deleted meanwhile.
     fn check_segment(
         &self,
         base: Offset,
@@ -129,21 +135,20 @@ impl Log {
         check.position = 0;
         let file = match self.place.storage.open(&path, OpenMode::Read) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if self.is_deleted(base) {
-                    return Ok(false);
+                if !self.is_deleted(base) {
+                    check.note(missing(), &path);
                 }
-                check.note(missing(), &path);
-                return Ok(true);
+                return Ok(false);
             }
             file => file.map_err(fail)?,
         };
-        let mut tried = None;
+        let (mut tried, mut behind) = (None, None);
         while let Err(mut problem) = self.check_file(&*file, base, length, check) {
             if self.is_read_only() {
                 // What looks wrong may be a batch on its way.
                 if last && matches!(problem, Problem::Format(_)) {
                     match self.proof_behind(&*file, base, check) {
-                        Ok(proof) if proof <= check.next => break,
+                        Ok(proof) if proof <= check.next => return Ok(true),
                         Ok(_) => {}
                         Err(error) => problem = error.into(),
                     }
@@ -153,13 +158,38 @@ impl Log {
                     continue;
                 }
             }
-            match problem {
-                Problem::Format(error) => check.note(error, &path),
+            let error = match problem {
+                Problem::Format(error) => error,
                 Problem::Storage(error) => return Err(fail(error)),
+            };
+            let is_ours = !matches!(
+                error,
+                FormatError::Foreign { .. } | FormatError::UnsupportedVersion { .. }
+            );
+            check.note(error, &path);
+            if check.position < START && !is_ours {
+                return Ok(false);
             }
-            break;
+            let behind = if let Some(scanner) = &mut behind {
+                scanner
+            } else {
+                let mut scanner = Scanner::new(&*file, self.seed(base), START).map_err(fail)?;
+                scanner.end_at(length);
+                behind.insert(scanner)
+            };
+            match check.pass(base, behind) {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                // The owner has cut off what was there when its length was asked for.
+                Err(error) if self.is_read_only() && is_cut_off(&error) => return Ok(false),
+                Err(error) => return Err(fail(error)),
+            }
         }
         Ok(true)
+    }
+
+    fn seed(&self, base: Offset) -> u32 {
+        self.place.identity.segment_seed(base)
     }
 
     /// Up to which offset the log is known to be whole, by what comes later.
@@ -170,8 +200,7 @@ impl Log {
         check: &Check,
     ) -> io::Result<Offset> {
         let end = self.known_end(true);
-        let seed = self.place.identity.segment_seed(base);
-        let mut scanner = Scanner::new(file, seed, START)?;
+        let mut scanner = Scanner::new(file, self.seed(base), START)?;
         let durable = scanner.durable_upto(check.position.max(START), check.next)?;
         Ok(durable.max(end))
     }
@@ -194,7 +223,7 @@ impl Log {
             }
             check.position = START;
         }
-        let mut scanner = Scanner::new(file, identity.segment_seed(base), check.position)?;
+        let mut scanner = Scanner::new(file, self.seed(base), check.position)?;
         scanner.end_at(length);
         loop {
             match scanner.step()? {
@@ -214,7 +243,25 @@ impl Log {
     }
 }
 
+fn is_cut_off(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::UnexpectedEof
+}
+
 impl Check {
+    /// Goes to the next batch behind a problem in this segment. False if there is none.
+    fn pass(&mut self, base: Offset, behind: &mut Scanner<'_>) -> io::Result<bool> {
+        if self.position < START {
+            // Which batches are its own their checksums tell, without its header.
+            (self.next, self.position) = (base, START);
+            return Ok(true);
+        }
+        let Some((position, header)) = behind.next_batch(self.position, self.next)? else {
+            return Ok(false);
+        };
+        (self.next, self.position) = (header.base_offset, position);
+        Ok(true)
+    }
+
     fn note(&mut self, error: FormatError, path: &std::path::Path) {
         let error = Error::from(error).at_offset(self.next).at_path(path);
         let error = error.at_position(self.position);

@@ -64,12 +64,15 @@ pub struct PartitionRecovery {
 pub struct VerifyReport {
     /// The partitions looked at.
     pub partitions: usize,
-    /// The records in them.
+    /// The records in them, but for those of damaged batches.
     pub records: u64,
-    /// The bytes of their batches.
+    /// The bytes of the batches of those.
     pub bytes: u64,
-    /// Everything that is wrong. Not what lies at the end of a log opened read-only and was never known to be
-    /// on disk: the owner may be writing it, and after a crash opening for writing mends it.
+    /// Everything that is wrong: of damage once, up to the next whole batch, and of a segment file that is
+    /// another log's or a newer version's no more than that.
+    ///
+    /// Not what lies at the end of a log opened read-only and was never known to be on disk: the owner may be
+    /// writing it, and after a crash opening for writing mends it.
     pub problems: Vec<Error>,
 }
 
