@@ -123,8 +123,9 @@ impl Consumer {
     /// - [`Closed`](ErrorKind::Closed) if the log is closed;
     /// - [`OffsetOutOfRange`](ErrorKind::OffsetOutOfRange) if the position has left the partition, or
     ///   there is none, and the reset policy is [`OffsetReset::None`](crate::OffsetReset::None);
-    /// - [`Corrupt`](ErrorKind::Corrupt) where the next record is damaged; seek past it to go on. Also if
-    ///   what is kept of committed offsets is damaged: seek to where to go on;
+    /// - [`Corrupt`](ErrorKind::Corrupt) where the next record is damaged: the position stays, and
+    ///   [`Partition::next_readable`](crate::Partition::next_readable) says where to [seek](Self::seek) to go
+    ///   on. Also if what is kept of committed offsets is damaged: seek to where to go on;
     /// - [`FencedInstance`](ErrorKind::FencedInstance) if another consumer took this one's instance
     ///   id, after its listener was told that all is lost; so does every later call;
     /// - the first error of the listener, and what the storage gives.

@@ -14,8 +14,10 @@ pub enum ErrorKind {
     /// [`EventLog`](crate::EventLog) is dropped.
     Closed,
     /// Bytes on disk disagree with their checksum: the error names file and position. What lies before
-    /// stays readable; the partition takes no appends. The way out: copy what can be read into another topic,
-    /// delete this one, and create it anew.
+    /// stays readable. If a reader has met it, so does what lies behind:
+    /// [`Partition::next_readable`](crate::Partition::next_readable) says from where on. If opening the log
+    /// has, the partition takes no appends. The way out: copy what can be read into another topic, delete
+    /// this one, and create it anew.
     Corrupt,
     /// This member no longer owns what it acts on: poll again (which rejoins) and go on from there.
     Fenced,

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use super::Log;
 use super::offsets::LogOffsets;
-use super::scan::{blank, check_sum};
+use super::scan::{Scanner, blank, check_sum};
 use super::segment::{START, Segment, missing, segment_for};
 use crate::convert::{saturating_usize, to_u64};
-use crate::error::{Error, FormatError, LogError};
+use crate::error::{Error, ErrorKind, FormatError, LogError};
 use crate::format::{BATCH_HEADER_BYTES, Batch, BatchHeader, Batches, Frame};
 use crate::offset::Offset;
 use crate::storage::{StorageFile, read_up_to_at};
@@ -90,6 +90,38 @@ impl Log {
             return self.fetch_below(high_watermark, place, buffer, bytes_max);
         }
         read
+    }
+
+    /// The first offset from `from` on that can be read: that of the next whole batch behind damage; the high
+    /// watermark if there is none.
+    pub(crate) fn next_readable(&self, from: Offset) -> Result<Offset, Error> {
+        let (mut offset, mut buffer) = (from, Vec::new());
+        loop {
+            match self.fetch(&mut ReadPosition::new(offset), &mut buffer, 0) {
+                Err(error) if error.kind() == ErrorKind::Corrupt => {}
+                Err(error) => return Err(error),
+                Ok(_) => return Ok(offset),
+            }
+            let behind = self.batch_behind(offset)?;
+            offset = behind.min(self.marks.high_watermark()).max(offset.next());
+        }
+    }
+
+    /// The offset of the first whole batch that begins behind `offset`, or at which the next segment begins.
+    fn batch_behind(&self, offset: Offset) -> Result<Offset, Error> {
+        let segments = self.segments();
+        let next = segments.partition_point(|segment| segment.base_offset() <= offset);
+        let segment = next.checked_sub(1).and_then(|index| segments.get(index));
+        if let Some(segment) = segment {
+            let at = self.find(offset)?;
+            let fail = |error| Error::storage("read a batch", segment.path(), error);
+            let found = batch_in(&at, offset).map_err(|error| self.in_partition(fail(error)))?;
+            if let Some(found) = found {
+                return Ok(found);
+            }
+        }
+        let next = segments.get(next).map(|next| next.base_offset());
+        Ok(next.unwrap_or(Offset::MAX))
     }
 
     /// Whether no record has this offset, nor will the next one sent.
@@ -397,6 +429,21 @@ impl Log {
             }
         }
     }
+}
+
+/// The offset of the first whole batch of a segment that begins behind `offset`.
+fn batch_in(at: &At, offset: Offset) -> io::Result<Option<Offset>> {
+    let mut scanner = Scanner::new(&*at.file, at.segment.seed(), at.position)?;
+    scanner.end_at(at.segment.length());
+    let (mut position, mut end) = (at.position, at.segment.base_offset());
+    // One after the other: what is found inside of one is a sender's.
+    while let Some((begin, header)) = scanner.next_batch(position, end)? {
+        if header.base_offset > offset {
+            return Ok(Some(header.base_offset));
+        }
+        (position, end) = (begin + u64::from(header.length), header.end_offset());
+    }
+    Ok(None)
 }
 
 /// The length of a damaged batch, if it says that it ends before an offset: then it need not keep anybody

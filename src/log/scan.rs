@@ -196,8 +196,8 @@ impl<'f> Scanner<'f> {
         found
     }
 
-    /// Senders choose what lies there: every few bytes there may be what looks like a batch that goes on to the
-    /// end of the file. So none of them is read to know its checksum.
+    /// Senders choose what lies there: every few bytes there may be what looks like a batch that goes on to
+    /// the end of the file. So none of them is read to know its checksum.
     fn find_batch_by(
         &mut self,
         sums: &Sums<'_>,

@@ -133,7 +133,8 @@ impl Partition {
 
     /// Reads from an offset at least to the end that the partition has at this moment, piece by piece.
     ///
-    /// An error, one of those of [`read`](Self::read), ends the iteration.
+    /// An error, one of those of [`read`](Self::read), ends the iteration. Behind damage another scan can go
+    /// on from the [next readable](Self::next_readable) offset.
     pub fn scan(&self, from: Offset) -> impl Iterator<Item = Result<Records, Error>> + use<> {
         let reader = PartitionReader::new(Arc::clone(&self.log), from);
         Scan {
@@ -143,6 +144,66 @@ impl Partition {
             partition: self.clone(),
             buffers: ReadBuffers::default(),
         }
+    }
+
+    /// The first offset from this one on that can be read: the way on behind damage that a read, a scan or a
+    /// poll has met, of which [`Error::offset`] says where it begins. Where nothing is damaged it is `from`,
+    /// and where nothing can be read behind the damage the high watermark, from which on records may still
+    /// come.
+    ///
+    /// That is the next whole batch. If it is the header of a batch that is damaged, so that nobody knows how
+    /// long it is, those may be out of reach which come before the next entry of the index. May read the
+    /// rest of the segment.
+    ///
+    /// # Examples
+    ///
+    /// Copies what can be read, and tells what cannot.
+    ///
+    /// ```
+    /// use topiclog::{ErrorKind, EventLog, Offset, Partition, Producer, Record, TopicOptions};
+    ///
+    /// type Lost = Vec<(Offset, Offset)>;
+    ///
+    /// fn copy(from: &Partition, to: &Producer) -> Result<Lost, Box<dyn std::error::Error>> {
+    ///     let (mut lost, mut next) = (Vec::new(), from.offsets().log_start);
+    ///     loop {
+    ///         let mut damage = None;
+    ///         for records in from.scan(next) {
+    ///             match records {
+    ///                 Ok(records) => {
+    ///                     for record in &records {
+    ///                         to.send(record.to_record())?;
+    ///                     }
+    ///                 }
+    ///                 Err(error) if error.kind() == ErrorKind::Corrupt => damage = error.offset(),
+    ///                 Err(error) => return Err(error.into()),
+    ///             }
+    ///         }
+    ///         let Some(begin) = damage else {
+    ///             to.flush()?;
+    ///             return Ok(lost);
+    ///         };
+    ///         next = from.next_readable(begin)?;
+    ///         lost.push((begin, next));
+    ///     }
+    /// }
+    ///
+    /// let log = EventLog::in_memory()?;
+    /// let topic = log.create_topic("t", TopicOptions::new())?;
+    /// topic.producer().send_and_wait(Record::new("x"))?;
+    /// let anew = log.create_topic("anew", TopicOptions::new())?;
+    /// assert_eq!(copy(&topic.partition(0)?, &anew.producer())?, []);
+    /// assert_eq!(anew.partition(0)?.offsets().log_end, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`read`](Self::read), but for [`Corrupt`](crate::ErrorKind::Corrupt).
+    pub fn next_readable(&self, from: Offset) -> Result<Offset, Error> {
+        self.check_readable()?;
+        let found = self.log.next_readable(from);
+        found.map_err(|error| self.explain(error))
     }
 
     /// The first record whose timestamp is at least `timestamp`: its offset and time; `None` if all are

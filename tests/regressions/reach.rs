@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Storage};
 use topiclog::{Durability, ErrorKind, EventLog, Offset, Partition};
 
-use super::common::{self, clock};
+use super::common::{self, clock, is_same, record};
 use super::{EIO, log_with, options, segments, send, whole};
 
 fn opened_beside(storage: &SimulatedStorage) -> EventLog {
@@ -17,27 +17,52 @@ fn partition(log: &EventLog) -> Partition {
     log.topic("t").unwrap().partition(0).unwrap()
 }
 
-/// The segments of a log that was closed with `records` in it, each in a batch of its own, and by offset the
-/// segment and the byte in it where its batch begins.
-fn batches(storage: &SimulatedStorage) -> Vec<(PathBuf, u64)> {
+/// A batch in a file of a closed log.
+#[derive(Clone, Debug)]
+struct Batch {
+    path: PathBuf,
+    position: u64,
+    offset: u64,
+    records: u64,
+}
+
+const SEGMENT_HEADER: u64 = 80;
+
+/// A byte behind the header of a batch.
+const IN_BATCH: u64 = 90;
+
+impl Batch {
+    fn offsets(&self) -> std::ops::Range<u64> {
+        self.offset..self.offset + self.records
+    }
+}
+
+fn batches(storage: &SimulatedStorage) -> Vec<Batch> {
     let mut batches = Vec::new();
     for (path, length) in segments(storage) {
         let bytes = storage.read_file(&path).unwrap();
-        let mut at = u64::try_from(SEGMENT_HEADER).unwrap();
-        while at < length {
-            batches.push((PathBuf::from(&path), at));
-            let begin = usize::try_from(at).unwrap() + 4;
-            let length = bytes[begin..begin + 4].try_into().unwrap();
-            at += u64::from(u32::from_le_bytes(length));
+        let number = |at: u64| {
+            let at = usize::try_from(at).unwrap();
+            u64::from(u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()))
+        };
+        let mut position = SEGMENT_HEADER;
+        while position < length {
+            batches.push(Batch {
+                path: PathBuf::from(&path),
+                position,
+                offset: number(position + 16),
+                records: number(position + 28),
+            });
+            position += number(position + 4);
         }
     }
     batches
 }
 
-/// A byte behind the header of a batch.
-const IN_BATCH: u64 = 90;
-
-const SEGMENT_HEADER: usize = 80;
+fn damage(storage: &SimulatedStorage, batch: &Batch, byte: u64) {
+    let bit = 8 * (batch.position + byte);
+    storage.flip_bit(&batch.path, bit).unwrap();
+}
 
 /// The log start had moved and the checkpoint could not be read, or was older than the close that told of the
 /// end: whoever read beside the owner lost all later segments until it wrote again.
@@ -99,96 +124,69 @@ fn a_damaged_start_offset_costs_a_reader_beside_the_owner_nothing_else() {
     }
 }
 
-/// A check stopped at the first damage of a partition: of all sound segments behind it each was called missing,
-/// and other damage was not found.
+/// A check stopped at the first damage of a partition: each sound segment behind it was called missing, and
+/// other damage was not found.
 #[test]
 fn a_check_tells_of_all_damage_and_of_nothing_else() {
-    const RECORDS: u64 = 20;
-    let (closed, log, _topic) = log_with(Durability::Disk, RECORDS);
+    let (closed, log, _topic) = log_with(Durability::Disk, 20);
     log.close().unwrap();
     let batches = batches(&closed);
-    assert_eq!(batches.len() as u64, RECORDS);
-    let last_in_segment = |offset: usize| {
-        let next = batches.get(offset + 1);
-        next.is_none_or(|next| next.0 != batches[offset].0)
-    };
+    assert_eq!(batches.len(), 20);
     for first in 0..batches.len() {
         for second in first..batches.len() {
+            let mut damaged = vec![&batches[first], &batches[second]];
+            damaged.truncate(1 + second - first);
             let storage = closed.deep_copy();
-            let mut damaged = vec![first, second];
-            damaged.dedup();
-            for offset in &damaged {
-                let (path, at) = &batches[*offset];
-                storage.flip_bit(path, 8 * (at + IN_BATCH)).unwrap();
+            for batch in &damaged {
+                damage(&storage, batch, IN_BATCH);
             }
+            let records = 20 - damaged.len() as u64;
             // One problem stands for all up to the next whole batch.
-            let one = second == first + 1 && !last_in_segment(first);
-            let told = if one { 1 } else { damaged.len() };
-            let what = format!("{damaged:?}");
-            for beside in [true, false] {
-                let log = if beside {
-                    opened_beside(&storage)
-                } else {
-                    common::open(&storage, &clock())
-                };
+            if second == first + 1 && damaged[0].path == damaged[1].path {
+                damaged.truncate(1);
+            }
+            let beside = opened_beside(&storage);
+            for log in [beside, common::open(&storage, &clock())] {
                 let report = log.verify().unwrap();
-                let places = report.problems.iter().map(|problem| {
-                    let path = problem.path().unwrap().to_path_buf();
-                    (path, problem.position().unwrap())
-                });
-                let places: Vec<_> = places.collect();
-                let expected = damaged.iter().map(|offset| batches[*offset].clone());
-                let expected: Vec<_> = expected.take(told).collect();
-                assert_eq!(places, expected, "{what}, beside {beside}: {report:?}");
-                let whole = RECORDS - damaged.len() as u64;
-                assert_eq!(report.records, whole, "{what}, beside {beside}");
+                let places = report.problems.iter();
+                let places = places.map(|problem| (problem.path(), problem.position()));
+                let expected = damaged.iter();
+                let expected = expected.map(|it| (Some(&*it.path), Some(it.position)));
+                assert!(places.eq(expected), "{damaged:?}: {report:?}");
+                assert_eq!(report.records, records, "{damaged:?}");
             }
         }
     }
 }
 
-/// The same of damage in the header of a segment, and of a segment that is not there.
+/// The same behind the damaged header of a segment, and behind a segment that is not there.
 #[test]
 fn a_check_goes_on_behind_a_header_and_a_segment_that_is_missing() {
     let (closed, log, _topic) = log_with(Durability::Disk, 20);
     log.close().unwrap();
-    let files = segments(&closed);
     let batches = batches(&closed);
-    let records = |path: &str| {
-        batches
-            .iter()
-            .filter(|it| it.0.to_str() == Some(path))
-            .count()
-    };
     for missing in [false, true] {
-        for (number, (path, _)) in files.iter().enumerate() {
+        for (number, (path, _)) in segments(&closed).iter().enumerate() {
             let storage = closed.deep_copy();
-            let mut lost = 0;
+            // And something that has nothing to do with it.
+            let other = &batches[(number * 3 + 10) % 20];
+            damage(&storage, other, IN_BATCH);
+            let (mut problems, mut lost) = (2, 1);
             if missing {
                 storage.remove_file(path.as_ref()).unwrap();
-                lost = records(path);
+                let gone = |it: &&Batch| it.path.to_str() == Some(path);
+                let is_gone = usize::from(gone(&other));
+                problems -= is_gone;
+                lost += batches.iter().filter(gone).count() - is_gone;
             } else {
                 storage.flip_bit(path, 8 * 20).unwrap();
             }
-            // And one that has nothing to do with it.
-            let other = &batches[(number * 3 + 10) % 20];
-            let in_missing = missing && other.0.to_str() == Some(path);
-            if !in_missing {
-                storage
-                    .flip_bit(&other.0, 8 * (other.1 + IN_BATCH))
-                    .unwrap();
-                lost += 1;
-            }
-            let log = common::open(&storage, &clock());
-            for log in [opened_beside(&storage), log] {
+            let owner = common::open(&storage, &clock());
+            for log in [opened_beside(&storage), owner] {
                 let report = log.verify().unwrap();
                 let what = format!("{path} missing {missing}: {report:?}");
-                assert_eq!(
-                    report.problems.len(),
-                    1 + usize::from(!in_missing),
-                    "{what}"
-                );
-                assert_eq!(report.records as usize, 20 - lost, "{what}");
+                assert_eq!(report.problems.len(), problems, "{what}");
+                assert_eq!(report.records, 20 - lost as u64, "{what}");
             }
         }
     }
@@ -207,5 +205,84 @@ fn an_offset_out_of_range_is_told_once_in_both_ways() {
         assert_eq!(error.offset(), Some(beyond));
         let told = error.to_string().matches("offset=").count();
         assert_eq!(told, 1, "{error}");
+    }
+}
+
+/// A scan ended at the first damage, and what lay behind was to be found only by trying each offset.
+#[test]
+fn what_lies_behind_damage_is_found_in_one_step() {
+    let (closed, log, topic) = log_with(Durability::Disk, 0);
+    for count in [1, 3, 2].into_iter().cycle().take(12) {
+        let end = topic.partition(0).unwrap().offsets().log_end.value();
+        for offset in end..end + count {
+            topic.producer().send(record(1, 0, offset)).unwrap();
+        }
+        topic.flush().unwrap();
+    }
+    log.close().unwrap();
+    let batches = batches(&closed);
+    assert_eq!(batches.len(), 12);
+    // In the checksum, the length, the magic, the offset, and among the records.
+    for byte in [1, 5, 9, 18, IN_BATCH] {
+        for first in 0..batches.len() {
+            for second in first..batches.len() {
+                let mut damaged = vec![&batches[first], &batches[second]];
+                damaged.truncate(1 + second - first);
+                let storage = closed.deep_copy();
+                for batch in &damaged {
+                    damage(&storage, batch, byte);
+                }
+                let beside = opened_beside(&storage);
+                for log in [beside, common::open(&storage, &clock())] {
+                    let what = format!("{byte}: {damaged:?}");
+                    let lost = lost(&partition(&log));
+                    // Behind one that does not say how long it is the next segment can be read.
+                    let in_path = |it: &&Batch| damaged.iter().any(|bad| bad.path == it.path);
+                    let may_go = batches.iter().filter(in_path).flat_map(Batch::offsets);
+                    let may_go: Vec<_> = may_go.collect();
+                    let must_go: Vec<_> = damaged.iter().flat_map(|it| it.offsets()).collect();
+                    assert!(
+                        must_go.iter().all(|it| lost.contains(it)),
+                        "{what}: {lost:?}"
+                    );
+                    assert!(
+                        lost.iter().all(|it| may_go.contains(it)),
+                        "{what}: {lost:?}"
+                    );
+                    if byte == 1 || byte == IN_BATCH {
+                        assert_eq!(lost, must_go, "{what}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The offsets that cannot be read; the records at all others are right.
+fn lost(partition: &Partition) -> Vec<u64> {
+    let (mut next, mut lost) = (0, Vec::new());
+    loop {
+        let mut scan = partition.scan(Offset::new(next));
+        let error = scan.find_map(|records| match records {
+            Ok(records) => {
+                for read in &records {
+                    assert_eq!(read.offset(), Offset::new(next));
+                    assert!(is_same(&read, &record(1, 0, next)), "{read:?}");
+                    next += 1;
+                }
+                None
+            }
+            Err(error) => Some(error),
+        });
+        let Some(error) = error else {
+            assert_eq!(partition.offsets().log_end, Offset::new(next));
+            return lost;
+        };
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        let begin = error.offset().unwrap();
+        assert_eq!(begin, Offset::new(next));
+        let readable = partition.next_readable(begin).unwrap().value();
+        lost.extend(next..readable);
+        next = readable;
     }
 }
