@@ -292,7 +292,7 @@ mod tests {
         let topic = log.create_topic("t", TopicOptions::new()).unwrap();
         let partition = topic.partition(0).unwrap();
         let listed = || partition.log.accumulator.listed.lock().len();
-        let mut tick = || {
+        let tick = || {
             clock.advance(Duration::from_millis(25));
             log.run_housekeeping();
         };

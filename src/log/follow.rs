@@ -55,6 +55,16 @@ impl Log {
 
     /// Looks how far the owner has come. For a log opened read-only.
     pub(crate) fn follow(&self, mark: Option<CleanMark>) -> Result<Seen, Error> {
+        self.follow_to(mark, false)
+    }
+
+    /// The same, after a file was not as it was known: it may have gone though neither end of the log has
+    /// moved, where all that it held had been deleted before.
+    pub(super) fn follow_anew(&self) -> Result<Seen, Error> {
+        self.follow_to(None, true)
+    }
+
+    fn follow_to(&self, mark: Option<CleanMark>, anew: bool) -> Result<Seen, Error> {
         // One at a time, so that none puts an older list in the place of a younger one.
         let _retention = self.retention.lock();
         let checkpoint = read_checkpoint(&self.place);
@@ -83,11 +93,13 @@ impl Log {
             start => start.map_err(|error| self.in_partition(error))?,
         };
         self.marks.raise_recovery_point(recovery_point);
-        if high_watermark <= self.marks.high_watermark() && start <= self.marks.log_start() {
+        let moved = high_watermark > self.marks.high_watermark() || start > self.marks.log_start();
+        if !moved && !anew {
             return Ok(seen);
         }
         // A checkpoint that cannot be read tells of less than was seen before.
         let seen_before = self.marks.high_watermark();
+        let start = start.max(self.marks.log_start());
         let high_watermark = high_watermark.max(start).max(seen_before);
         let mut bases = list_segments(&self.place).map_err(|error| self.in_partition(error))?;
         // A listing may leave out a segment begun meanwhile and show a later one; neither is to be read yet.

@@ -31,7 +31,7 @@ impl Log {
         &self,
         find: impl Fn(&[Arc<Segment>]) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        // The owner may have cut a file that was looked at, once.
+        // The owner may have cut or removed a file that was looked at, once.
         let mut again = self.is_read_only();
         loop {
             let segments = self.segments();
@@ -41,6 +41,9 @@ impl Log {
                 && first.is_some_and(|first| self.is_deleted(first) || mem::take(&mut again))
             {
                 // What retention has left has the answer.
+                if self.is_read_only() {
+                    let _older_at_worst = self.follow_anew();
+                }
                 continue;
             }
             return found;

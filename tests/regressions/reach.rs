@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Storage};
-use topiclog::{Durability, ErrorKind, EventLog, Offset, Partition};
+use topiclog::{Durability, ErrorKind, EventLog, Offset, Partition, Timestamp};
 
 use super::common::{self, clock, is_same, record};
 use super::{EIO, log_with, options, segments, send, whole};
@@ -87,6 +87,28 @@ fn a_start_that_moves_while_no_checkpoint_is_read_takes_no_later_records() {
         assert_eq!(storage.faults_hit(), u64::from(!absent));
         assert_eq!(whole(&followed), (8, 20));
     }
+}
+
+/// Beside the owner a segment was still known that had gone though neither end of the log had moved, since all
+/// that it held had been deleted before: no time was found any more, until the owner wrote again.
+#[test]
+fn a_segment_that_goes_while_no_end_moves_is_not_looked_for() {
+    let (storage, log, topic) = log_with(Durability::Disk, 3);
+    let all = topic.partition(0).unwrap();
+    all.delete_records(all.offsets().log_end).unwrap();
+    log.run_housekeeping();
+    let beside = opened_beside(&storage);
+    let before = segments(&storage);
+    topic
+        .alter(|options| options.retention_bytes(Some(0)))
+        .unwrap();
+    log.run_housekeeping();
+    assert_ne!(segments(&storage), before);
+    let followed = partition(&beside);
+    assert_eq!(followed.offset_of_max_timestamp().unwrap(), None);
+    let consumer = beside.consumer();
+    let mut consumer = consumer.assign([&followed]).unwrap();
+    consumer.seek_to_time(Timestamp::from_millis(1)).unwrap();
 }
 
 /// One damaged log start kept all topics from being opened read-only, and whoever had them open already from
