@@ -89,8 +89,8 @@ fn a_start_that_moves_while_no_checkpoint_is_read_takes_no_later_records() {
     }
 }
 
-/// Beside the owner a segment was still known that had gone though neither end of the log had moved, since all
-/// that it held had been deleted before: no time was found any more, until the owner wrote again.
+/// Beside the owner a segment was still known that had gone though neither end of the log had moved, since
+/// all that it held had been deleted before: no time was found any more, until the owner wrote again.
 #[test]
 fn a_segment_that_goes_while_no_end_moves_is_not_looked_for() {
     let (storage, log, topic) = log_with(Durability::Disk, 3);
