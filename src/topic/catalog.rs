@@ -453,11 +453,12 @@ impl Catalog {
                 log.settle_quietly();
                 let checked = log.verify();
                 let sound = checked.as_ref().is_ok_and(|it| it.problems.is_empty());
+                // That the topic is gone is known before its logs take no more.
+                let refusal = log.refusal().filter(|_| !self.read_only);
                 if topic.is_deleted() || !sound && self.is_gone(&topic) {
                     // What is missing in it is missing by right.
                     break;
                 }
-                let refusal = log.refusal().filter(|_| !self.read_only);
                 // Looked at last: it is set before any log takes no more.
                 self.check_open()?;
                 let mut checked = checked?;
