@@ -326,38 +326,24 @@ pub(super) fn create_topic_directory(
 ///
 /// # Errors
 ///
-/// With the error, whether the directory is out of the way all the same, though perhaps not for good.
+/// With the error, whether the directory is out of the way all the same: until the next open at least, and a
+/// power cut may bring it back as it was.
 pub(super) fn retire_topic_directory(
     storage: &dyn Storage,
     directory: &Path,
     id: Id,
 ) -> Result<PathBuf, (Error, bool)> {
     let retired = Path::new(TOPICS).join(format!("%del-{id}"));
-    match move_directory(storage, directory, &retired) {
-        Ok(()) => Ok(retired),
-        Err(NotMoved { error, at_target }) => {
-            let error = Error::storage("delete a topic", directory, error);
-            Err((error, at_target))
-        }
-    }
-}
-
-/// Why a topic's directory was not moved for good.
-struct NotMoved {
-    error: io::Error,
-    /// Whether it has its new name all the same, until the next open at least.
-    at_target: bool,
-}
-
-/// Renames a topic's directory for good; or not at all, so that whoever is told may try again.
-fn move_directory(storage: &dyn Storage, from: &Path, to: &Path) -> Result<(), NotMoved> {
-    let not = |error, at_target| NotMoved { error, at_target };
+    let fail = |error| Error::storage("delete a topic", directory, error);
     storage
-        .rename(from, to)
-        .map_err(|error| not(error, false))?;
+        .rename(directory, &retired)
+        .map_err(|error| (fail(error), false))?;
+    // It is not renamed back then: after a sync that failed another one would not tell which of the two names
+    // is on disk, and what is acknowledged under the old one might go with the new one.
     storage
         .sync_dir(Path::new(TOPICS))
-        .map_err(|error| not(error, storage.rename(to, from).is_err()))
+        .map_err(|error| (fail(error), true))?;
+    Ok(retired)
 }
 
 /// Makes durable what names there are at the root and of topics: a process that was killed leaves some

@@ -224,32 +224,56 @@ fn the_file_of_a_failed_roll_never_stands_between_segments() {
     }
 }
 
-/// A delete failed half-way, its directory already renamed; records acknowledged after it were removed
-/// with the directory at the next open.
+/// A delete failed at the sync of its rename, and the topic was renamed back and went on. Neither rename was on
+/// disk: records acknowledged after that went with a power cut that kept the first one only.
 #[test]
 fn nothing_is_acknowledged_in_the_directory_of_a_topic_that_is_half_deleted() {
     let (storage, log, topic) = log_with(Durability::Disk, 2);
-    // The rename succeeds; its sync and the way back do not.
-    let kinds = [OperationKind::SyncDir, OperationKind::Rename];
-    storage.fail(
-        kinds
-            .into_iter()
-            .fold(Fault::error(EIO).after(1).forever(), Fault::only),
-    );
-    log.delete_topic("t").unwrap_err();
-    storage.heal();
-    let error = topic.producer().send(record(1, 0, 2)).unwrap_err();
-    assert_eq!(error.error().kind(), ErrorKind::NotFound);
-    // One that could be renamed back goes on.
-    let topic = log.create_topic("u", options(Durability::Disk)).unwrap();
     storage.fail(Fault::error(EIO).only(OperationKind::SyncDir));
-    log.delete_topic("u").unwrap_err();
-    send(&topic, 2);
+    assert_eq!(log.delete_topic("t").unwrap_err().kind(), ErrorKind::Io);
+    if let Ok(sent) = topic.producer().send_and_wait(record(1, 0, 2)) {
+        for seed in 0..50 {
+            let partition = reopened(&storage.crash(Survival::Random, seed)).1;
+            assert!(partition.offsets().log_end > sent.offset, "seed {seed}");
+        }
+    }
+    let failures = [
+        topic
+            .producer()
+            .send(record(1, 0, 2))
+            .unwrap_err()
+            .error()
+            .kind(),
+        log.topic("t").unwrap_err().kind(),
+        log.delete_topic("t").unwrap_err().kind(),
+    ];
+    assert_eq!(failures, [ErrorKind::NotFound; 3]);
+    // A power cut leaves it whole or not at all, whatever else is on disk by then.
+    let mut there = 0;
+    for seed in 0..50 {
+        let log = common::open(&storage.crash(Survival::Random, seed), &clock());
+        if let Ok(topic) = log.topic("t") {
+            assert_eq!(whole(&topic.partition(0).unwrap()), (0, 2), "seed {seed}");
+            there += 1;
+        }
+    }
+    assert!((1..50).contains(&there), "{there}");
     let log = common::open(&storage.kill(), &clock());
-    assert_eq!(
-        whole(&log.topic("u").unwrap().partition(0).unwrap()),
-        (0, 2)
-    );
+    assert_eq!(log.topic("t").unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+/// A topic that could not be renamed goes on as if nothing had been.
+#[test]
+fn a_topic_whose_directory_could_not_be_renamed_goes_on() {
+    let (storage, log, topic) = log_with(Durability::Disk, 2);
+    storage.fail(Fault::error(EIO).only(OperationKind::Rename));
+    assert_eq!(log.delete_topic("t").unwrap_err().kind(), ErrorKind::Io);
+    send(&topic, 2);
+    let (_log, partition) = reopened(&storage.crash(Survival::Nothing, 0));
+    assert_eq!(whole(&partition), (0, 4));
+    log.delete_topic("t").unwrap();
+    let log = common::open(&storage.crash(Survival::Nothing, 0), &clock());
+    assert!(log.topic("t").is_err());
 }
 
 /// A topic was made but for the last sync: the error said no, and making it again said it exists.
