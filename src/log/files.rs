@@ -27,6 +27,7 @@ pub(super) const START_OFFSET: &str = "start-offset";
 const CHECKPOINT: &str = "checkpoint";
 const LAST_CLOSE: &str = "last-close";
 const SEGMENT: &str = ".log";
+const INDEX: &str = ".index";
 const UNFINISHED_INDEX: &str = ".index.tmp";
 
 /// The log start offset, as kept in its file.
@@ -64,7 +65,7 @@ pub(super) fn segment_path(directory: &Path, base_offset: Offset) -> PathBuf {
 }
 
 pub(super) fn index_path(directory: &Path, base_offset: Offset) -> PathBuf {
-    directory.join(format!("{:020}.index", base_offset.value()))
+    directory.join(format!("{:020}{INDEX}", base_offset.value()))
 }
 
 /// Where an index is written before it gets its name.
@@ -130,6 +131,8 @@ fn base_offset(name: &str, ending: &str) -> Option<Offset> {
 #[derive(Debug, Default)]
 pub(super) struct Listed {
     pub(super) segments: Vec<Offset>,
+    /// Also of segments that are not there.
+    pub(super) indexes: Vec<Offset>,
     pub(super) unfinished_indexes: Vec<Offset>,
 }
 
@@ -148,6 +151,7 @@ pub(super) fn list(place: &Place) -> Result<Listed, Error> {
     };
     Ok(Listed {
         segments: ending_with(SEGMENT),
+        indexes: ending_with(INDEX),
         unfinished_indexes: ending_with(UNFINISHED_INDEX),
     })
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::ops::Range;
 
 use super::Place;
-use super::files::{cut_name, remove_index, with_room_of_indexes};
+use super::files::{cut_name, index_path, remove_index, with_room_of_indexes};
 use super::offsets::LogOffsets;
 use super::recovery::{Found, Recovered, Scan, open_active, segments};
 use super::report::Recovery;
@@ -97,6 +97,25 @@ pub(super) fn mend(
     })
 }
 
+/// Removes the indexes from a segment on, also of segments that are not there. For good, before anything is
+/// appended: the log may come to be as long again with other records.
+pub(super) fn remove_indexes(place: &Place, indexes: &[Offset], from: Offset) -> Result<(), Error> {
+    let (storage, directory) = (&*place.storage, &place.directory);
+    let scanned = indexes.iter().filter(|base| **base >= from);
+    let mut removed = false;
+    for base in scanned {
+        remove_index(storage, directory, *base).map_err(|error| {
+            let path = index_path(directory, *base);
+            Error::storage("remove an index", &path, error)
+        })?;
+        removed = true;
+    }
+    if removed {
+        place.sync_directory()?;
+    }
+    Ok(())
+}
+
 /// Keeps what lies behind `position` in a file of its own, then cuts it off; the whole file, if there is
 /// nothing good in it. Returns the name of the side file, if there was anything to keep.
 fn cut(
@@ -117,8 +136,6 @@ fn cut(
         let all = found.iter().map(|segment| segment.base);
         name = Some(with_room_of_indexes(place, all, keep)?);
     }
-    // It was made of what is cut off here. Should it stay, it is checked before it is believed.
-    let _cache = remove_index(storage, directory, segment.base);
     if position < START {
         storage.remove_file(path).map_err(fail)?;
         storage.sync_dir(directory).map_err(fail)?;

@@ -8,6 +8,8 @@
 //! - What is left above the last proof is written anew and synced, at every level, before anybody reads it:
 //!   after a failed sync the page cache may show what the disk does not have.
 //! - So are the names: a process that was killed leaves some that are to be seen and not yet on disk.
+//! - What was scanned has no index afterwards, nor has what comes behind it: one that a power cut has left may be
+//!   of records that it took, and those that come in their place may end at the same length.
 //! - Doing it twice, or being cut short at any point, ends in the same state.
 
 use std::io;
@@ -19,7 +21,7 @@ use super::files::{
     Closed, START_OFFSET, list, read_checkpoint, read_last_close, read_start_offset,
     remove_last_close, segment_path, unfinished_index_path, write_last_close,
 };
-use super::mend::mend;
+use super::mend::{mend, remove_indexes};
 use super::offsets::LogOffsets;
 use super::report::Recovery;
 use super::scan::{ScanFrom, Scanner, Step, out_of_order};
@@ -114,7 +116,10 @@ pub(super) fn recover(place: &Place, mark: Option<CleanMark>) -> Result<Recovere
     };
     let recovered = match as_closed {
         Some(recovered) => recovered,
-        None => scan_and_mend(place, &found, start, known.end, start_error)?,
+        None => {
+            let indexes = &listed.indexes;
+            scan_and_mend(place, &found, indexes, start, known.end, start_error)?
+        }
     };
     let damaged = recovered.refusal.is_some();
     if damaged && mark.is_some() {
@@ -338,6 +343,7 @@ pub(super) fn open_active(
 fn scan_and_mend(
     place: &Place,
     found: &[Found],
+    indexes: &[Offset],
     start: Offset,
     closed_end: Offset,
     start_error: Option<Error>,
@@ -387,6 +393,7 @@ fn scan_and_mend(
         let stop = scan.stop.take().unwrap_or(stop);
         return Ok(damaged(place, found, start, &scan, stop, start_error));
     }
+    remove_indexes(place, indexes, scan_from.segment)?;
     mend(place, found, start, index, &scan_from, &scan)
 }
 

@@ -430,7 +430,8 @@ impl Segment {
         state.indexed_from = self.length();
     }
 
-    /// Writes the index file if all of it is known.
+    /// Writes the index file if all of it is known. One that was there does not stay otherwise: it is older than
+    /// what the segment got since.
     pub(super) fn save_index(&self, storage: &dyn Storage) {
         let indexed_from = self.state.lock().indexed_from;
         if indexed_from > START
@@ -438,22 +439,26 @@ impl Segment {
         {
             self.take_older(older, indexed_from);
         }
-        let index = {
-            let state = self.state.lock();
-            let summary = self.known_summary();
-            let Some(summary) = summary.filter(|_| state.indexed_from == START) else {
-                return;
-            };
-            IndexFile {
+        let state = self.state.lock();
+        let known = self.known_summary();
+        let index = known
+            .filter(|_| state.indexed_from == START)
+            .map(|summary| IndexFile {
                 end_offset: summary.end_offset,
                 length: self.length(),
                 max_timestamp: summary.max_timestamp,
                 entries: state.entries.clone(),
+            });
+        drop(state);
+        match index {
+            Some(index) => self.write_index(storage, &index),
+            None => {
+                let _cache = self.remove_index(storage);
             }
-        };
-        self.write_index(storage, &index);
+        }
     }
 
+    /// Writes the index file in the place of one that may be there, which does not stay if that fails.
     fn write_index(&self, storage: &dyn Storage, index: &IndexFile) {
         if self.state.lock().removed {
             return;
@@ -467,10 +472,7 @@ impl Segment {
             .and_then(|()| {
                 storage.rename(&temporary, &index_path(&self.directory, self.base_offset))
             });
-        if written.is_err() {
-            let _cache = storage.remove_file(&temporary);
-        }
-        if self.state.lock().removed {
+        if written.is_err() || self.state.lock().removed {
             let _cache = self.remove_index(storage);
         }
     }

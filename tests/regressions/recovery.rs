@@ -9,7 +9,7 @@ use topiclog::{
 };
 
 use super::common::{self, NOON, clock};
-use super::{EIO, is_damaged, log_with, options, reopened, segments, send, whole};
+use super::{EIO, ENOSPC, is_damaged, log_with, options, reopened, segments, send, whole};
 
 fn time(offset: i64) -> Timestamp {
     Timestamp::from_millis(NOON + offset * 1000)
@@ -472,9 +472,11 @@ fn a_file_that_cannot_be_removed_keeps_no_log_from_being_opened() {
         storage.fail(removal().after(after));
         let log = match common::try_open(storage.clone(), &clock()) {
             Ok(log) => log,
-            // With the mark of an older close nothing may be written.
+            // With the mark of an older close nothing may be written, nor beside an index of what was scanned.
             Err(error) => {
-                assert!(error.path().unwrap().ends_with("clean-close"), "{error}");
+                let kept = error.path().unwrap();
+                let is_index = kept.extension().is_some_and(|end| end == "index");
+                assert!(is_index || kept.ends_with("clean-close"), "{error}");
                 continue;
             }
         };
@@ -638,4 +640,64 @@ fn a_torn_tail_on_a_full_disk_takes_the_room_of_the_indexes() {
     }
     without_indexes.set_capacity(None);
     assert_eq!(whole(&reopened(&without_indexes).1), (0, 12));
+}
+
+/// A power cut left an index, and of its segment less or nothing. The log went on there, sealed the segment at
+/// the length it had before, and the index was believed: young records were not found, and expired.
+#[test]
+fn an_index_that_outlived_its_records_says_nothing_of_those_that_came_after() {
+    for (kept, replaced) in (0..3).flat_map(|kept| [(kept, true), (kept, false)]) {
+        let (storage, clock) = (SimulatedStorage::new(), clock());
+        let log = common::open(&storage, &clock);
+        let options = expiring().durability(Durability::Os);
+        let topic = log.create_topic("t", options).unwrap();
+        let mut sizes = vec![0];
+        for _ in 0..10 {
+            send_a_second_apart(&topic, 1);
+            sizes.push(topic.partition(0).unwrap().size_bytes());
+        }
+        // Of the second segment these are left, and the zeros behind them are its end.
+        let cut = storage.crash(Survival::Everything, 0);
+        for (number, (path, _)) in segments(&cut).into_iter().enumerate().skip(1) {
+            if number == 1 && kept > 0 {
+                let file = cut.open(Path::new(&path), OpenMode::ReadWrite).unwrap();
+                file.set_len(sizes[kept]).unwrap();
+            } else {
+                cut.remove_file(Path::new(&path)).unwrap();
+            }
+        }
+        // Days later.
+        clock.set_wall(time(300_000));
+        let log = common::open(&cut, &clock);
+        let topic = log.topic("t").unwrap();
+        let first = topic.partition(0).unwrap().offsets().log_end;
+        assert!(!is_damaged(&log));
+        assert_eq!(first, 3 + u64::try_from(kept).unwrap());
+        if !replaced {
+            let fault = Fault::error(ENOSPC).only(OperationKind::Rename);
+            cut.fail(fault.forever());
+        }
+        for number in 0..6 {
+            let record = Record::new(vec![7; 300]).timestamp(time(300_000 + number));
+            topic.producer().send_and_wait(record).unwrap();
+        }
+        topic.partition(0).unwrap().sync().unwrap();
+        clock.advance(Duration::from_millis(60));
+        log.run_housekeeping();
+        cut.heal();
+        for seed in 0..30 {
+            let clock = clock.clone();
+            let log = common::open(&cut.crash(Survival::Random, seed), &clock);
+            let partition = log.topic("t").unwrap().partition(0).unwrap();
+            let case = format!("{kept} kept, {replaced}, seed {seed}");
+            for number in 0..6 {
+                let found = partition.offset_for_time(time(300_000 + number)).unwrap();
+                let found = found.map(|(offset, _)| offset.value());
+                let offset = first.value() + u64::try_from(number).unwrap();
+                assert_eq!(found, Some(offset), "{case}");
+            }
+            log.run_housekeeping();
+            assert!(partition.offsets().log_start <= first, "{case}");
+        }
+    }
 }
