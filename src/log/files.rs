@@ -241,6 +241,16 @@ pub(super) fn write_checkpoint(place: &Place, checkpoint: &Checkpoint) {
     }
 }
 
+/// Removes the checkpoint so that no power cut brings it back.
+pub(super) fn remove_checkpoint(place: &Place) -> Result<(), Error> {
+    let path = place.directory.join(CHECKPOINT);
+    place
+        .storage
+        .remove_file(&path)
+        .map_err(|error| Error::storage("remove a checkpoint", &path, error))?;
+    place.sync_directory()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use super::Place;
 use super::files::{
     Closed, START_OFFSET, list, read_checkpoint, read_last_close, read_start_offset,
-    remove_last_close, segment_path, unfinished_index_path, write_last_close,
+    remove_checkpoint, remove_last_close, segment_path, unfinished_index_path, write_last_close,
 };
 use super::mend::{mend, remove_indexes};
 use super::offsets::LogOffsets;
@@ -28,7 +28,9 @@ use super::scan::{ScanFrom, Scanner, Step, out_of_order};
 use super::segment::{START, Segment, Summary, missing};
 use crate::convert::saturating_usize;
 use crate::error::{Error, ErrorKind, FormatError};
-use crate::format::{BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::format::{
+    BATCH_HEADER_BYTES, BatchHeader, Checkpoint, SEGMENT_HEADER_BYTES, SegmentHeader,
+};
 use crate::offset::Offset;
 use crate::storage::{OpenMode, Storage, StorageFile, read_exact_at};
 use crate::timestamp::Timestamp;
@@ -109,16 +111,25 @@ pub(super) fn recover(place: &Place, mark: Option<CleanMark>) -> Result<Recovere
         bases
     };
     let found = open_segments(place, &bases)?;
+    let checkpoint = read_checkpoint(place);
     let as_marked = mark.filter(|mark| is_as_marked(&found, mark) && start_error.is_none());
     let as_closed = match &as_marked {
-        Some(mark) => take_as_closed(place, &found, start, mark)?,
+        Some(mark) => take_as_closed(place, &found, start, mark, checkpoint)?,
         None => None,
     };
     let recovered = match as_closed {
         Some(recovered) => recovered,
         None => {
             let indexes = &listed.indexes;
-            scan_and_mend(place, &found, indexes, start, known.end, start_error)?
+            scan_and_mend(
+                place,
+                &found,
+                indexes,
+                checkpoint,
+                start,
+                known.end,
+                start_error,
+            )?
         }
     };
     let damaged = recovered.refusal.is_some();
@@ -129,6 +140,7 @@ pub(super) fn recover(place: &Place, mark: Option<CleanMark>) -> Result<Recovere
         remove_last_close(place);
     }
     if !damaged {
+        check_high_watermark(place, checkpoint, &recovered)?;
         for base in listed.unfinished_indexes {
             let _again_at_the_next_opening = place
                 .storage
@@ -161,6 +173,24 @@ fn find_start(
         }
         Err(error) => Err(error),
     }
+}
+
+/// Replaces a checkpoint whose high watermark is of records that a power cut has taken: readers in other
+/// processes would go by it, as far as to records that are not synced yet.
+fn check_high_watermark(
+    place: &Place,
+    checkpoint: Option<Checkpoint>,
+    recovered: &Recovered,
+) -> Result<(), Error> {
+    let end = recovered.offsets.log_end;
+    if checkpoint.is_none_or(|checkpoint| checkpoint.high_watermark <= end) {
+        return Ok(());
+    }
+    remove_checkpoint(place)?;
+    if let Some(active) = &recovered.active {
+        place.write_checkpoint(&active.scan_from.checkpoint(end));
+    }
+    Ok(())
 }
 
 /// What the close had after which the partition was found damaged. Nothing has been written since.
@@ -251,12 +281,12 @@ fn take_as_closed(
     found: &[Found],
     start: Offset,
     mark: &CleanMark,
+    checkpoint: Option<Checkpoint>,
 ) -> Result<Option<Recovered>, Error> {
     let segments = segments(place, found);
     let active = match segments.last() {
         Some(last) => {
             // The close has left it in a few bytes; else the index tells, or the batches themselves.
-            let checkpoint = read_checkpoint(place);
             let closed = checkpoint.filter(|checkpoint| {
                 checkpoint.segment == last.base_offset()
                     && checkpoint.position == last.length()
@@ -344,11 +374,11 @@ fn scan_and_mend(
     place: &Place,
     found: &[Found],
     indexes: &[Offset],
+    checkpoint: Option<Checkpoint>,
     start: Offset,
     closed_end: Offset,
     start_error: Option<Error>,
 ) -> Result<Recovered, Error> {
-    let checkpoint = read_checkpoint(place);
     let proof = start
         .max(closed_end)
         .max(checkpoint.map_or(Offset::ZERO, |checkpoint| checkpoint.recovery_point));

@@ -16,6 +16,7 @@ mod common;
 mod consumers;
 mod groups;
 mod listeners;
+mod openings;
 mod panics;
 mod passing;
 mod reach;

@@ -1,0 +1,68 @@
+//! Bugs of opening a log of which something is gone, or beside its owner.
+
+use std::path::Path;
+use std::time::Duration;
+
+use topiclog::storage::{Fault, OpenMode, OperationKind, SimulatedStorage, Storage, Survival};
+use topiclog::{Durability, EventLog, Partition};
+
+use super::common::{self, clock};
+use super::{EIO, is_damaged, options, record, segments, send, whole};
+
+/// The partition as another process sees it.
+fn beside(storage: &SimulatedStorage) -> (EventLog, Partition) {
+    let log = EventLog::builder().storage(storage.clone()).read_only();
+    let log = log.open().unwrap();
+    let partition = log.topic("t").unwrap().partition(0).unwrap();
+    (log, partition)
+}
+
+/// A power cut left the checkpoint, and of the records before its high watermark only some. It stayed as it was:
+/// another process looked for records behind the end, and was handed one whose sync had failed.
+#[test]
+fn a_high_watermark_that_outlived_its_records_is_not_gone_by() {
+    for kept in 0..3 {
+        let (storage, clock) = (SimulatedStorage::new(), clock());
+        let log = common::open(&storage, &clock);
+        // One segment: nothing is synced.
+        let options = options(Durability::Os).segment_bytes(64 * 1024);
+        let topic = log.create_topic("t", options).unwrap();
+        let mut sizes = vec![0];
+        for _ in 0..12 {
+            send(&topic, 1);
+            sizes.push(topic.partition(0).unwrap().size_bytes());
+        }
+        clock.advance(Duration::from_millis(60));
+        log.run_housekeeping();
+        let cut = storage.crash(Survival::Everything, 0);
+        assert_eq!(beside(&cut).1.offsets().high_watermark, 12);
+        let (path, _) = segments(&cut).remove(0);
+        if kept > 0 {
+            let file = cut.open(Path::new(&path), OpenMode::ReadWrite).unwrap();
+            file.set_len(sizes[kept]).unwrap();
+        } else {
+            cut.remove_file(Path::new(&path)).unwrap();
+        }
+        let log = common::open(&cut, &clock);
+        assert!(!is_damaged(&log));
+        let topic = log.topic("t").unwrap();
+        let end = topic.partition(0).unwrap().offsets().log_end;
+        assert_eq!(end, u64::try_from(kept).unwrap());
+        let follower = beside(&cut);
+        assert_eq!(follower.1.offsets().high_watermark, end);
+        // Nor does another power cut bring it back.
+        let (_log, again) = beside(&cut.crash(Survival::Nothing, 0));
+        assert!(again.offsets().high_watermark <= end);
+        topic.alter(|it| it.durability(Durability::Disk)).unwrap();
+        cut.fail(Fault::error(EIO).only(OperationKind::Sync));
+        let offset = end.value();
+        topic
+            .producer()
+            .send_and_wait(record(1, 0, offset))
+            .unwrap_err();
+        for (_log, follower) in [follower, beside(&cut)] {
+            assert!(follower.read(end).unwrap().is_empty());
+            assert_eq!(whole(&follower), (0, offset));
+        }
+    }
+}
