@@ -147,6 +147,8 @@ pub(super) fn list(place: &Place) -> Result<Listed, Error> {
         let bases = files.filter_map(|entry| base_offset(&entry.name, ending));
         let mut bases: Vec<_> = bases.collect();
         bases.sort_unstable();
+        // A file system may list a name twice while its directory changes.
+        bases.dedup();
         bases
     };
     Ok(Listed {

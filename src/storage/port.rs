@@ -41,7 +41,8 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// Removes an empty directory.
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// The entries of a directory, in any order; names that are not UTF-8 are left out.
+    /// The entries of a directory, in any order, and perhaps some of them twice; names that are not UTF-8 are
+    /// left out.
     fn list(&self, path: &Path) -> io::Result<Vec<Entry>>;
 
     /// Makes the names in a directory durable: what was created, renamed or removed there before.

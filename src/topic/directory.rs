@@ -217,12 +217,18 @@ pub(super) fn is_topic(storage: &dyn Storage, log: Id, directory: &Path, id: Id)
     meta.is_ok_and(|meta| meta.is_some_and(|meta| meta.id == id))
 }
 
-/// What is in a directory; nothing if it is not there.
+/// What is in a directory, by name; nothing if it is not there.
 fn list_directory(storage: &dyn Storage, path: &str) -> Result<Vec<Entry>, Error> {
-    match storage.list(Path::new(path)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        listed => listed.map_err(|error| Error::storage("list the topics", Path::new(path), error)),
-    }
+    let mut entries = match storage.list(Path::new(path)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        listed => {
+            listed.map_err(|error| Error::storage("list the topics", Path::new(path), error))?
+        }
+    };
+    entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+    // A file system may list a name twice while its directory changes.
+    entries.dedup_by(|one, other| one.name == other.name);
+    Ok(entries)
 }
 
 /// Whether a topic's directory may have this name.

@@ -1,13 +1,15 @@
 //! Bugs of opening a log of which something is gone, or beside its owner.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use topiclog::storage::{Fault, OpenMode, OperationKind, SimulatedStorage, Storage, Survival};
-use topiclog::{Durability, EventLog, Partition};
+use topiclog::{Durability, EventLog, Offset, Partition};
 
+use super::acts::Acts;
 use super::common::{self, clock};
-use super::{EIO, is_damaged, options, record, segments, send, whole};
+use super::{EIO, is_damaged, log_with, options, record, reopened, segments, send, whole};
 
 /// The partition as another process sees it.
 fn beside(storage: &SimulatedStorage) -> (EventLog, Partition) {
@@ -63,6 +65,40 @@ fn a_high_watermark_that_outlived_its_records_is_not_gone_by() {
         for (_log, follower) in [follower, beside(&cut)] {
             assert!(follower.read(end).unwrap().is_empty());
             assert_eq!(whole(&follower), (0, offset));
+        }
+    }
+}
+
+/// A storage listed a segment twice, as a directory may that is changed meanwhile: its second name was taken for
+/// a segment that follows, and the first one removed as lying below the start.
+#[test]
+fn a_name_that_is_listed_twice_is_one_file() {
+    for closes in [true, false] {
+        for records in [1, 12] {
+            let (mut storage, log, _topic) = log_with(Durability::Disk, records);
+            if closes {
+                log.close().unwrap();
+            } else {
+                storage = storage.kill();
+            }
+            let acts = Acts::on(&storage);
+            acts.lists_twice.store(true, Ordering::Relaxed);
+            let log = common::try_open(acts.clone(), &clock()).unwrap();
+            assert!(!is_damaged(&log), "{:?}", log.recovery_report());
+            assert_eq!(log.recovery_report().partitions.len(), 1);
+            let topic = log.topic("t").unwrap();
+            assert_eq!(whole(&topic.partition(0).unwrap()), (0, records));
+            let beside = EventLog::builder().storage(acts.clone()).read_only();
+            assert_eq!(beside.open().unwrap().topics().len(), 1);
+            send(&topic, 1);
+            topic
+                .partition(0)
+                .unwrap()
+                .delete_records(Offset::new(1))
+                .unwrap();
+            log.close().unwrap();
+            let (_log, partition) = reopened(&storage);
+            assert_eq!(whole(&partition), (1, records + 1));
         }
     }
 }
