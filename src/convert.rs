@@ -40,7 +40,27 @@ pub(crate) fn saturating_usize(value: u64) -> usize {
     usize::try_from(value).unwrap_or(usize::MAX)
 }
 
+/// Adds lengths of slices that may all lie in one place; saturates where they have more bytes together than there
+/// are addresses.
+#[inline]
+pub(crate) fn total(lengths: impl IntoIterator<Item = usize>) -> usize {
+    lengths.into_iter().fold(0, usize::saturating_add)
+}
+
 /// A time in nanoseconds; saturates after 584 years.
 pub(crate) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_that_are_more_together_than_there_are_addresses_saturate() {
+        assert_eq!(total([1, 2, 3]), 6);
+        let quarter = 1 << (usize::BITS - 2);
+        assert_eq!(total([quarter; 3]), 3 * quarter);
+        assert_eq!(total([quarter; 5]), usize::MAX);
+    }
 }

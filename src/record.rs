@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::convert::total;
 use crate::error::{Error, ErrorKind};
 use crate::name::{TopicName, TopicPartition};
 use crate::offset::Offset;
@@ -258,15 +259,12 @@ impl<'a> Record<'a> {
         self.partition
     }
 
-    /// The bytes of key, value and headers together, the unit of the size limits.
+    /// The bytes of key, value and headers together, the unit of the size limits; [`usize::MAX`] if they are more,
+    /// which borrowed ones may be.
     pub fn size_bytes(&self) -> usize {
-        let headers: usize = self
-            .headers()
-            .map(|(key, value)| key.len() + value.map_or(0, <[u8]>::len))
-            .sum();
-        self.key_bytes().map_or(0, <[u8]>::len)
-            + self.value_bytes().map_or(0, <[u8]>::len)
-            + headers
+        let headers = self.headers().flat_map(|(key, value)| [Some(key), value]);
+        let parts = [self.key_bytes(), self.value_bytes()];
+        total(parts.into_iter().chain(headers).flatten().map(<[u8]>::len))
     }
 
     /// The same record, owning its bytes.

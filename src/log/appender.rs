@@ -292,7 +292,8 @@ impl Log {
             let error = InputError::RecordTooLarge { over, size, limit };
             Err(self.in_partition(error.into()))
         };
-        let (batch, limit) = (size + BATCH_HEADER_BYTES, largest_batch(options));
+        let batch = size.saturating_add(BATCH_HEADER_BYTES);
+        let limit = largest_batch(options);
         if batch > limit {
             let over = if limit == to_usize(options.batch_bytes_max) {
                 "with its batch it is over batch_bytes_max"

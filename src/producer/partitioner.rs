@@ -187,7 +187,7 @@ impl Partitioner for Sticky {
             && partition < u64::from(partitions)
             && before < u64::from(self.batch_bytes);
         let (partition, bytes) = if stays {
-            (partition, before + bytes)
+            (partition, before.saturating_add(bytes))
         } else {
             (u64::from(self.random.below(partitions)), bytes)
         };
