@@ -40,8 +40,8 @@ pub(crate) fn saturating_usize(value: u64) -> usize {
     usize::try_from(value).unwrap_or(usize::MAX)
 }
 
-/// Adds lengths of slices that may all lie in one place; saturates where they have more bytes together than there
-/// are addresses.
+/// Adds lengths of slices, which may all lie in one place; saturates where they have more bytes together
+/// than there are addresses.
 #[inline]
 pub(crate) fn total(lengths: impl IntoIterator<Item = usize>) -> usize {
     lengths.into_iter().fold(0, usize::saturating_add)

@@ -259,8 +259,8 @@ impl<'a> Record<'a> {
         self.partition
     }
 
-    /// The bytes of key, value and headers together, the unit of the size limits; [`usize::MAX`] if they are more,
-    /// which borrowed ones may be.
+    /// The bytes of key, value and headers together, the unit of the size limits; [`usize::MAX`] if they are
+    /// more, which borrowed ones may be.
     pub fn size_bytes(&self) -> usize {
         let headers = self.headers().flat_map(|(key, value)| [Some(key), value]);
         let parts = [self.key_bytes(), self.value_bytes()];

@@ -8,8 +8,8 @@
 //! - What is left above the last proof is written anew and synced, at every level, before anybody reads it:
 //!   after a failed sync the page cache may show what the disk does not have.
 //! - So are the names: a process that was killed leaves some that are to be seen and not yet on disk.
-//! - What was scanned has no index afterwards, nor has what comes behind it: one that a power cut has left may be
-//!   of records that it took, and those that come in their place may end at the same length.
+//! - What was scanned has no index afterwards, nor has what comes behind it: one that a power cut has left
+//!   may be of records that it took, and those that come in their place may end at the same length.
 //! - Doing it twice, or being cut short at any point, ends in the same state.
 
 use std::io;
@@ -19,7 +19,8 @@ use std::sync::Arc;
 use super::Place;
 use super::files::{
     Closed, START_OFFSET, list, read_checkpoint, read_last_close, read_start_offset,
-    remove_checkpoint, remove_last_close, segment_path, unfinished_index_path, write_last_close,
+    remove_checkpoint, remove_last_close, segment_path, unfinished_index_path,
+    with_room_of_indexes, write_last_close,
 };
 use super::mend::{mend, remove_indexes};
 use super::offsets::LogOffsets;
@@ -117,25 +118,17 @@ pub(super) fn recover(place: &Place, mark: Option<CleanMark>) -> Result<Recovere
         Some(mark) => take_as_closed(place, &found, start, mark, checkpoint)?,
         None => None,
     };
-    let recovered = match as_closed {
-        Some(recovered) => recovered,
-        None => {
-            let indexes = &listed.indexes;
-            scan_and_mend(
-                place,
-                &found,
-                indexes,
-                checkpoint,
-                start,
-                known.end,
-                start_error,
-            )?
-        }
+    let recovered = if let Some(recovered) = as_closed {
+        recovered
+    } else {
+        let (indexes, end) = (&listed.indexes, known.end);
+        scan_and_mend(place, &found, indexes, checkpoint, start, end, start_error)?
     };
     let damaged = recovered.refusal.is_some();
     if damaged && mark.is_some() {
         // The mark goes once the log is open; what it proves is kept beside the files, until they are whole.
-        write_last_close(place, known)?;
+        let write = || write_last_close(place, known);
+        with_room_of_indexes(place, listed.indexes.iter().copied(), write)?;
     } else if !damaged && mark.is_none() && known != Closed::default() {
         remove_last_close(place);
     }

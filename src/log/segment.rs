@@ -430,8 +430,8 @@ impl Segment {
         state.indexed_from = self.length();
     }
 
-    /// Writes the index file if all of it is known. One that was there does not stay otherwise: it is older than
-    /// what the segment got since.
+    /// Writes the index file if all of it is known. One that was there does not stay otherwise: it is older
+    /// than what the segment got since.
     pub(super) fn save_index(&self, storage: &dyn Storage) {
         let indexed_from = self.state.lock().indexed_from;
         if indexed_from > START

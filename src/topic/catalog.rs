@@ -425,8 +425,8 @@ impl Catalog {
         changes.failed |= retired.is_err();
         let retired = match retired {
             Err((error, false)) => return Err(error),
-            // Nothing may be acknowledged in a directory that the next open removes. Its files stay until then,
-            // so that a power cut brings back all of the topic or nothing.
+            // Nothing may be acknowledged in a directory that the next open removes. Its files stay until
+            // then, so that a power cut brings back all of the topic or nothing.
             Err((error, true)) => Err(error),
             Ok(retired) => Ok(retired),
         };

@@ -225,8 +225,8 @@ fn the_file_of_a_failed_roll_never_stands_between_segments() {
     }
 }
 
-/// A delete failed at the sync of its rename, and the topic was renamed back and went on. Neither rename was on
-/// disk: records acknowledged after that went with a power cut that kept the first one only.
+/// A delete failed at the sync of its rename, and the topic was renamed back and went on. Neither rename was
+/// on disk: records acknowledged after that went with a power cut that kept the first one only.
 #[test]
 fn nothing_is_acknowledged_in_the_directory_of_a_topic_that_is_half_deleted() {
     let (storage, log, topic) = log_with(Durability::Disk, 2);

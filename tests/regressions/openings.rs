@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use topiclog::storage::{Fault, OpenMode, OperationKind, SimulatedStorage, Storage, Survival};
-use topiclog::{Durability, EventLog, Offset, Partition};
+use topiclog::{Durability, ErrorKind, EventLog, Offset, Partition};
 
 use super::acts::Acts;
 use super::common::{self, clock};
@@ -19,8 +19,8 @@ fn beside(storage: &SimulatedStorage) -> (EventLog, Partition) {
     (log, partition)
 }
 
-/// A power cut left the checkpoint, and of the records before its high watermark only some. It stayed as it was:
-/// another process looked for records behind the end, and was handed one whose sync had failed.
+/// A power cut left the checkpoint, and of the records before its high watermark only some. It stayed as it
+/// was: another process looked for records behind the end, and was handed one whose sync had failed.
 #[test]
 fn a_high_watermark_that_outlived_its_records_is_not_gone_by() {
     for kept in 0..3 {
@@ -69,8 +69,8 @@ fn a_high_watermark_that_outlived_its_records_is_not_gone_by() {
     }
 }
 
-/// A storage listed a segment twice, as a directory may that is changed meanwhile: its second name was taken for
-/// a segment that follows, and the first one removed as lying below the start.
+/// A storage listed a segment twice, as a directory may that is changed meanwhile: its second name was taken
+/// for a segment that follows, and the first one removed as lying below the start.
 #[test]
 fn a_name_that_is_listed_twice_is_one_file() {
     for closes in [true, false] {
@@ -101,4 +101,38 @@ fn a_name_that_is_listed_twice_is_one_file() {
             assert_eq!(whole(&partition), (1, records + 1));
         }
     }
+}
+
+/// A partition was damaged after a clean close, and the disk was full: what the close proves could not be
+/// kept beside it, so nothing of the log could be opened.
+#[test]
+fn damage_after_a_clean_close_on_a_full_disk_takes_the_room_of_the_indexes() {
+    let (storage, log, _topic) = log_with(Durability::Disk, 12);
+    log.create_topic("u", options(Durability::Disk)).unwrap();
+    log.close().unwrap();
+    let (last, length) = segments(&storage).pop().unwrap();
+    let file = storage.open(Path::new(&last), OpenMode::ReadWrite).unwrap();
+    file.set_len(length - 5).unwrap();
+    file.sync_all().unwrap();
+    let used = |storage: &SimulatedStorage| storage.files().iter().map(|file| file.1).sum();
+    let without_indexes = storage.deep_copy();
+    for (path, _) in without_indexes.files() {
+        if path.extension().is_some_and(|it| it == "index") {
+            without_indexes.remove_file(&path).unwrap();
+        }
+    }
+    storage.set_capacity(Some(used(&storage)));
+    without_indexes.set_capacity(Some(used(&without_indexes)));
+    let (log, partition) = reopened(&storage);
+    assert_eq!(log.recovery_report().damaged().count(), 1);
+    let end = whole(&partition).1;
+    assert!(end < 12 && log.topic("u").is_ok());
+    // It is damage also at the next opening.
+    let (log, partition) = reopened(&storage.crash(Survival::Nothing, 0));
+    assert!(is_damaged(&log));
+    assert_eq!(whole(&partition), (0, end));
+    let refused = common::try_open(without_indexes.clone(), &clock()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Full);
+    without_indexes.set_capacity(None);
+    assert!(is_damaged(&reopened(&without_indexes).0));
 }

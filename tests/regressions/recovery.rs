@@ -472,7 +472,8 @@ fn a_file_that_cannot_be_removed_keeps_no_log_from_being_opened() {
         storage.fail(removal().after(after));
         let log = match common::try_open(storage.clone(), &clock()) {
             Ok(log) => log,
-            // With the mark of an older close nothing may be written, nor beside an index of what was scanned.
+            // With the mark of an older close nothing may be written, nor beside an index of what was
+            // scanned.
             Err(error) => {
                 let kept = error.path().unwrap();
                 let is_index = kept.extension().is_some_and(|end| end == "index");
@@ -642,8 +643,8 @@ fn a_torn_tail_on_a_full_disk_takes_the_room_of_the_indexes() {
     assert_eq!(whole(&reopened(&without_indexes).1), (0, 12));
 }
 
-/// A power cut left an index, and of its segment less or nothing. The log went on there, sealed the segment at
-/// the length it had before, and the index was believed: young records were not found, and expired.
+/// A power cut left an index, and of its segment less or nothing. The log went on there, sealed the segment
+/// at the length it had before, and the index was believed: young records were not found, and expired.
 #[test]
 fn an_index_that_outlived_its_records_says_nothing_of_those_that_came_after() {
     for (kept, replaced) in (0..3).flat_map(|kept| [(kept, true), (kept, false)]) {
