@@ -202,12 +202,12 @@ impl Log {
     }
 
     /// Sets other options. What was sent before is brought to the durability it was sent under; what is
-    /// in the log already is brought to the new one.
+    /// in the log already is brought to the new one, unless the log takes no records.
     pub(crate) fn set_options(&self, options: Arc<TopicOptions>) -> Result<(), Error> {
-        let harden = options.durability == Durability::Disk;
+        let durable = options.durability == Durability::Disk;
         // If one fails, the options change all the same.
         self.settle_quietly();
-        if harden {
+        if durable {
             // From now on whoever waits for a sync syncs, and nobody beside.
             *self.beside.lock() = false;
         }
@@ -221,14 +221,19 @@ impl Log {
         let waiting = waiting.map(|batch| u64::from(batch.builder.count()));
         let waiting = waiting.sum::<u64>();
         queue.next_offset = queue.next_offset.max(self.marks.log_end()) + waiting;
+        let was_durable = queue.options.durability == Durability::Disk;
         queue.options = options;
+        let refused = queue.refusal.is_some();
         drop(queue);
-        if !self.read_only {
-            if harden {
-                self.sync()?;
-            } else {
-                *self.beside.lock() = true;
-            }
+        if self.read_only {
+            return Ok(());
+        }
+        if !durable {
+            *self.beside.lock() = true;
+        } else if !was_durable && !refused {
+            // Also what was sent meanwhile; should that fail, all else is to be synced none the less.
+            self.settle_quietly();
+            self.sync_written_so_far()?;
         }
         Ok(())
     }
@@ -259,6 +264,10 @@ impl Log {
     /// Makes everything written so far durable, whatever the topic's level.
     pub(crate) fn sync(&self) -> Result<(), Error> {
         self.settle_all()?;
+        self.sync_written_so_far()
+    }
+
+    fn sync_written_so_far(&self) -> Result<(), Error> {
         let _alone = self.beside.lock();
         self.check_writable()?;
         let synced = self.or_poison(|| {

@@ -118,8 +118,9 @@ impl Topic {
     ///
     /// # Durability
     ///
-    /// The options are on disk on return. After an error of the storage the old or the new ones may hold when
-    /// the log is opened again.
+    /// The options are on disk on return, and where the level becomes
+    /// [`Disk`](crate::Durability::Disk), so are the records that are there, but for partitions that take
+    /// none. After an error of the storage the old or the new options may hold when the log is opened again.
     ///
     /// # Errors
     ///

@@ -11,7 +11,7 @@ use topiclog::{
 };
 
 use super::acts::Acts;
-use super::{EIO, common, log_with, options};
+use super::{EIO, ENOSPC, common, log_with, options};
 use common::clock;
 
 /// What this gives, unless it hangs.
@@ -79,6 +79,80 @@ fn a_topic_that_says_disk_acknowledges_from_the_disk() {
         let read = partition.read(offset).unwrap();
         let read = read.iter().next().expect("it was acknowledged");
         assert_eq!(read.value(), Some(&b"kept"[..]));
+    }
+    assert!(met > 0);
+}
+
+/// At level `Disk` every change of options synced every partition: one that takes no records, since a sync of
+/// it had failed, or since it is damaged, made the change fail, which held all the same.
+#[test]
+fn a_partition_that_takes_no_records_keeps_no_options_from_changing() {
+    for level in [Durability::Os, Durability::Disk] {
+        for damaged in [true, false] {
+            let (storage, mut log, mut topic) = log_with(level, 0);
+            topic.increase_partitions_to(3).unwrap();
+            for partition in [1, 0, 2] {
+                common::send_next(&topic, 1, partition).unwrap();
+            }
+            if damaged {
+                log.close().unwrap();
+                let path = "topics/t/1/00000000000000000000.log";
+                storage.write_file(path, "not a segment").unwrap();
+                log = common::open(&storage, &clock());
+                topic = log.topic("t").unwrap();
+            } else {
+                storage.fail(Fault::error(EIO).only(OperationKind::Sync));
+                let _at_os = common::send_next(&topic, 1, 1);
+                let _poisoned = topic.partition(1).unwrap().sync();
+            }
+            assert!(topic.partition(1).unwrap().refusal().is_some());
+            let hardened = |it: TopicOptions| it.durability(Durability::Disk);
+            topic.alter(hardened).unwrap();
+            topic.alter(|it| it.segment_bytes(2000)).unwrap();
+            let log = common::open(&storage.crash(Survival::Nothing, 0), &clock());
+            let topic = log.topic("t").unwrap();
+            for partition in [0, 2] {
+                let offsets = topic.partition(partition).unwrap().offsets();
+                assert_eq!(offsets.log_end, 1, "{level:?}, {damaged}, {partition}");
+            }
+        }
+    }
+}
+
+/// Somebody's record failed while a topic became `Disk`: what was in the log already was not synced then.
+#[test]
+fn what_is_in_a_topic_that_becomes_disk_is_synced_whoever_fails_meanwhile() {
+    let mut met = 0;
+    for kind in [ENOSPC, EIO] {
+        for after in 1..12 {
+            let storage = SimulatedStorage::new();
+            let acts = Acts::on(&storage);
+            let log = common::try_open(acts.clone(), &clock()).unwrap();
+            let topic = log.create_topic("t", options(Durability::Os)).unwrap();
+            super::send(&topic, 1);
+            let first = topic.producer().send(super::record(1, 0, 1)).unwrap();
+            let (producer, faulty) = (topic.producer(), storage.clone());
+            let (sent, sends) = mpsc::channel();
+            let meanwhile = move || {
+                sent.send(producer.send(Record::new("another"))).unwrap();
+                let fault = Fault::error(kind).only(OperationKind::Write);
+                faulty.fail(fault.after(after).forever());
+            };
+            // Once the options are on disk, what was sent before is written.
+            let then = acts.clone();
+            acts.before_opening("topics/t", move || then.before_write(meanwhile));
+            let altered = topic.alter(|it| it.durability(Durability::Disk));
+            storage.heal();
+            let _other = sends.recv().unwrap();
+            assert!(acts.has_acted());
+            if first.wait().is_ok() {
+                altered.unwrap();
+                let cut = storage.crash(Survival::Nothing, 0);
+                let end = super::reopened(&cut).1.offsets().log_end;
+                assert!(end >= Offset::new(2), "{kind}, after {after}: {end}");
+                met += 1;
+            }
+        }
     }
     assert!(met > 0);
 }
