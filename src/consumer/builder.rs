@@ -149,7 +149,7 @@ impl MemberBuilder {
         topics: impl IntoIterator<Item = &'t Topic>,
     ) -> Result<Consumer, Error> {
         let names = topics.into_iter().map(|topic| topic.name().clone());
-        self.join(Subscription::topics(names))
+        self.join(&Subscription::topics(names))
     }
 
     /// Makes a member that reads all topics whose names `accepts` takes, those made later too. Internal
@@ -165,7 +165,7 @@ impl MemberBuilder {
         self,
         accepts: impl Fn(&TopicName) -> bool + Send + Sync + 'static,
     ) -> Result<Consumer, Error> {
-        self.join(Subscription::pattern(accepts))
+        self.join(&Subscription::pattern(accepts))
     }
 
     /// Makes a member that reads the topics of these names, each as soon as it exists.
@@ -178,10 +178,10 @@ impl MemberBuilder {
         self,
         names: impl IntoIterator<Item: AsRef<str>>,
     ) -> Result<Consumer, Error> {
-        self.join(Subscription::by_name(names)?)
+        self.join(&Subscription::by_name(names)?)
     }
 
-    fn join(self, subscription: Subscription) -> Result<Consumer, Error> {
+    fn join(self, subscription: &Subscription) -> Result<Consumer, Error> {
         let mut consumer = self.make()?;
         consumer.join(subscription)?;
         Ok(consumer)

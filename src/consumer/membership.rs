@@ -107,7 +107,7 @@ impl Drop for Lent<'_> {
 
 impl Consumer {
     /// Becomes a member of its group, or of the next of its name if that is being deleted.
-    pub(super) fn join(&mut self, subscription: Subscription) -> Result<(), Error> {
+    pub(super) fn join(&mut self, subscription: &Subscription) -> Result<(), Error> {
         loop {
             match self.try_join(subscription.clone()) {
                 Err(error) if is_gone(&error) => self.find_group(),
@@ -319,7 +319,7 @@ impl Consumer {
         let Some(old) = self.membership.take() else {
             return Ok(());
         };
-        let joined = self.join(old.subscription.clone());
+        let joined = self.join(&old.subscription);
         if joined.is_err() {
             self.membership = Some(Membership { due: true, ..old });
         }
@@ -465,7 +465,7 @@ impl Consumer {
                 let needs = "a consumer without partitions assigned by hand";
                 return Err(Error::bad_state("subscribe", needs));
             }
-            return self.join(subscription);
+            return self.join(&subscription);
         };
         membership.subscription = subscription.clone();
         membership.due = true;

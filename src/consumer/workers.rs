@@ -127,7 +127,7 @@ impl WorkersBuilder {
             }
             let mut consumer = Consumer::new(&self.groups, options, Some(&self.cell))?;
             consumer.assignors.clone_from(&self.assignors);
-            consumer.join(subscription.clone())?;
+            consumer.join(subscription)?;
             consumers.push(consumer);
         }
         let inboxes = consumers.iter().map(|consumer| Arc::clone(&consumer.inbox));

@@ -173,10 +173,10 @@ impl Accumulator {
         if others > 0 && *changes == seen && !fits {
             self.changed.wait_for(&mut changes, at_most);
         }
-        let changed = fits || *changes != seen;
+        let may_have = fits || *changes != seen;
         drop(changes);
         self.waiting.fetch_sub(1, Ordering::SeqCst);
-        changed
+        may_have
     }
 
     /// Where nothing is used anything fits, however much.

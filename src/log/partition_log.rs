@@ -272,17 +272,22 @@ impl Log {
         self.check_writable()?;
         let synced = self.or_poison(|| {
             let mut writer = self.writer.lock();
+            // Whoever deletes the topic holds the writer as it says so.
+            let there = self.place.check_there();
+            if there.is_err() {
+                return Ok(there);
+            }
             let end = self.marks.log_end();
             if !writer.is_synced() {
                 writer.sync(&self.place)?;
                 self.marks.raise_recovery_point(end);
                 self.marks.raise_high_watermark(end);
             }
-            Ok(())
+            Ok(Ok(()))
         });
-        synced.map_err(|error: Error| {
+        synced.unwrap_or_else(|error: Error| {
             self.refuse_poisoned();
-            self.in_partition(error)
+            Err(self.in_partition(error))
         })
     }
 

@@ -133,3 +133,18 @@ fn a_close_waits_for_whoever_removes_records() {
         assert_eq!(closing.join().unwrap().unwrap().end, Offset::new(3));
     });
 }
+
+/// Whoever synced a partition as its topic was being deleted met files that are not there, and had the log
+/// refuse records as if its disk had failed.
+#[test]
+fn a_sync_of_what_is_being_deleted_is_no_failure_of_the_disk() {
+    for level in [Durability::Os, Durability::Disk] {
+        let world = World::new(level);
+        world.send(3);
+        let log = &world.partition.log;
+        log.writer.lock().note_failed_sync();
+        log.note_gone();
+        assert_eq!(log.sync().unwrap_err().kind(), ErrorKind::NotFound);
+        assert!(log.refusal().is_none());
+    }
+}
