@@ -204,7 +204,7 @@ fn an_offset_is_set_from_outside_only_where_there_is_a_partition() {
         ErrorKind::InvalidInput,
     );
     assert_eq!(
-        error.to_string(),
+        error,
         "partition does not exist partition=1 partitions=1 topic=t"
     );
     log.delete_topic("t").unwrap();

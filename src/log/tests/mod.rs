@@ -72,8 +72,8 @@ fn after_the_last_offset_there_is_nothing_more_to_give() {
         let send = || world.topic.producer().send_and_wait(Record::new("x"));
         let given: Vec<_> = (0..2).map(|_| send().unwrap().offset).collect();
         assert_eq!(given, [first, first.next()]);
-        let sent = send().map_err(Error::from);
-        let last = sent.and_then(|_| world.topic.flush());
+        let third = send().map_err(Error::from);
+        let last = third.and_then(|_| world.topic.flush());
         assert_eq!(last.unwrap_err().kind(), ErrorKind::Full, "{level:?}");
         assert_eq!(world.partition.offsets().log_end, first + 2);
         let read = world.partition.read(first).unwrap();
