@@ -317,9 +317,7 @@ impl EventLog {
     /// let log = EventLog::in_memory()?;
     /// let options = TopicOptions::new().retention(Some(Duration::from_secs(3600)));
     /// let topic = log.open_or_create_topic("t", options.clone())?;
-    /// if topic.describe().options != options {
-    ///     topic.alter(|_| options.clone())?; // all but the number of partitions
-    /// }
+    /// topic.alter(|_| options.clone())?; // all but the number of partitions, and only if they differ
     /// # Ok::<(), topiclog::Error>(())
     /// ```
     ///

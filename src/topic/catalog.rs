@@ -360,6 +360,10 @@ impl Catalog {
         options
             .check()
             .map_err(|error| error.in_topic(&topic.name))?;
+        // After a failure nobody knows which options are on disk.
+        if *topic.options() == options && !changes.failed {
+            return Ok(());
+        }
         self.write_options(topic, &options)
             .inspect_err(|_| changes.failed = true)?;
         let options = Arc::new(options);

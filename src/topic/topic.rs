@@ -100,7 +100,8 @@ impl Topic {
     }
 
     /// Changes its options; they take effect at once. The number of partitions is left as it is: see
-    /// [`increase_partitions_to`](Self::increase_partitions_to).
+    /// [`increase_partitions_to`](Self::increase_partitions_to). Where nothing else changes, nothing is
+    /// written.
     ///
     /// `change` gets the present options. If somebody else changes them meanwhile it is called again.
     ///

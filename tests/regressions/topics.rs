@@ -345,3 +345,21 @@ fn a_topic_that_is_deleted_under_a_search_by_time_is_gone() {
         }
     }
 }
+
+/// Whoever set the options of a topic at each start, as the docs show, wrote them each time.
+#[test]
+fn options_that_stay_as_they_are_are_not_written() {
+    let (storage, _log, topic) = log_with(Durability::Os, 1);
+    topic.increase_partitions_to(2).unwrap();
+    let wanted = topic.describe().options.partitions(1);
+    let before = storage.operations();
+    topic.alter(|_| wanted.clone()).unwrap();
+    assert_eq!(storage.operations(), before);
+    storage.fail(Fault::error(EIO).only(OperationKind::SyncDir));
+    let other = wanted.clone().retention_bytes(Some(1 << 30));
+    topic.alter(|_| other.clone()).unwrap_err();
+    topic.alter(|_| wanted.clone()).unwrap();
+    let log = common::open(&storage.crash(Survival::Everything, 0), &clock());
+    let found = log.topic("t").unwrap().describe().options;
+    assert_eq!(found, wanted.partitions(2));
+}
