@@ -92,6 +92,8 @@ impl Log {
             }
             start => start.map_err(|error| self.in_partition(error))?,
         };
+        // Should the file be lost, the close still tells.
+        let start = start.max(mark.map_or(Offset::ZERO, |mark| mark.start));
         self.marks.raise_recovery_point(recovery_point);
         let moved = high_watermark > self.marks.high_watermark() || start > self.marks.log_start();
         if !moved && !anew {

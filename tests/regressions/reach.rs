@@ -146,6 +146,22 @@ fn a_damaged_start_offset_costs_a_reader_beside_the_owner_nothing_else() {
     }
 }
 
+/// Where the log start was lost and not damaged, a reader beside the owner began at 0 and found nothing
+/// there.
+#[test]
+fn a_lost_start_offset_costs_a_reader_beside_the_owner_nothing() {
+    let (storage, log, topic) = log_with(Durability::Disk, 12);
+    let all = topic.partition(0).unwrap();
+    all.delete_records(Offset::new(7)).unwrap();
+    log.close().unwrap();
+    let start = "topics/t/0/start-offset".as_ref();
+    storage.remove_file(start).unwrap();
+    let beside = opened_beside(&storage);
+    let found = partition(&beside);
+    assert_eq!(found.offsets().log_start, 7);
+    assert_eq!(whole(&found), (7, 12));
+}
+
 /// A check stopped at the first damage of a partition: each sound segment behind it was called missing, and
 /// other damage was not found.
 #[test]
