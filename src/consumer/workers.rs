@@ -372,7 +372,8 @@ impl WorkersStopper {
 
     /// Whether they are to stop, or have stopped: told so, or for another reason that ends a run. A handler
     /// that tries a record again and again asks between two tries, and gives up with an error: the record is
-    /// not committed, and the next run begins with it.
+    /// not committed, and the next run begins with it. The run returns that error, also after a
+    /// [`stop`](Self::stop).
     ///
     /// # Examples
     ///
