@@ -13,6 +13,7 @@ use crate::topic::{PartitionRecords, Records};
 impl Consumer {
     /// Takes what the partitions have, each in its turn.
     pub(super) fn fetch(&mut self) -> Result<Records, Error> {
+        self.slots.forget_resets();
         self.resolve_all();
         self.slots.take_arrived(&self.inbox);
         self.buffers.begin_turn(self.options.fetch_size());
@@ -133,7 +134,8 @@ impl Consumer {
             return;
         };
         let position = slot.reader.position();
-        if slot.start.is_some() {
+        // Kafka finds it out by fetching, and what is paused it does not fetch.
+        if slot.start.is_some() || slot.paused {
             return;
         }
         let log = slot.reader.log();
@@ -192,6 +194,9 @@ impl Consumer {
             },
         };
         slot.found = committed;
+        if start == Start::Reset {
+            self.slots.note_reset(number, position);
+        }
         self.slots.begin_at(number, position);
         Ok(())
     }

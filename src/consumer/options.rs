@@ -84,6 +84,9 @@ impl ConsumerOptions {
     /// It happens inside poll, before partitions are given up, and at close, and covers what earlier
     /// polls returned: so a record is handled at least once as long as it is handled before the next poll.
     ///
+    /// [Workers](super::Workers) commit what was handled, at the latest so long after the last time; with
+    /// `None` only after the records of each poll.
+    ///
     /// Also with partitions assigned by hand, there before [`assign`](super::Consumer::assign) replaces
     /// them. While the group has members such a commit is refused: poll goes on, close tells it.
     pub fn auto_commit(mut self, interval: Option<Duration>) -> Self {

@@ -318,7 +318,10 @@ impl Consumer {
         {
             return Ok(true);
         }
-        Ok(self.position(place)? >= end)
+        let position = self.position(place)?;
+        let log = self.slot(place)?.reader.log();
+        // Where it is beyond the end, the next poll has something to say of it.
+        Ok(position >= end && !log.is_outside(position, &log.offsets()))
     }
 
     /// Whether there is a partition to look at.

@@ -46,6 +46,8 @@ pub(super) struct Slots {
     arrived: Vec<usize>,
     /// Those of which the next poll is to decide where they begin.
     undecided: BTreeSet<usize>,
+    /// Where the reset policy had some go on, in the last poll.
+    resets: Vec<(usize, Offset)>,
     next_number: usize,
 }
 
@@ -188,6 +190,22 @@ impl Slots {
         self.begin_at(number, offset);
         self.undecided.insert(number);
         self.make_ready(number);
+    }
+
+    /// Takes note that the reset policy has a partition go on there.
+    pub(super) fn note_reset(&mut self, number: usize, offset: Offset) {
+        self.resets.push((number, offset));
+    }
+
+    pub(super) fn forget_resets(&mut self) {
+        self.resets.clear();
+    }
+
+    /// Where the reset policy had partitions go on since the last poll began.
+    pub(super) fn take_resets(&mut self) -> impl Iterator<Item = (TopicPartition, Offset)> {
+        let slots = &self.by_number;
+        let resets = self.resets.drain(..);
+        resets.filter_map(|(number, offset)| Some((slots.get(&number)?.place.clone(), offset)))
     }
 
     /// Takes note of where it begins.

@@ -229,6 +229,10 @@ where
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 polled => polled?,
             };
+            for (place, offset) in consumer.slots.take_resets() {
+                // What comes between it and the next record to handle may be somebody else's.
+                self.flushed.insert(place, offset);
+            }
             if self.run.stop.is_asked() {
                 // The poll may have brought the very partition that another worker has just failed at.
                 break;
@@ -306,23 +310,18 @@ where
         self.commit(consumer)
     }
 
-    /// Hands what was polled to the handlers, partition by partition; stops early, after a record, if the
-    /// run is to end, the group has something for this member, or it is time to commit.
+    /// Hands what was polled to the handlers, partition by partition, and commits when it is time to. Stops
+    /// early, after a record, if the run is to end or the group has something for this member.
     fn handle(&mut self, consumer: &mut Consumer, records: &Records) -> Result<(), Error> {
-        let begun = consumer.groups.now();
-        let interval = self.run.commit_interval.unwrap_or(Duration::MAX);
-        let commit_at = begun.saturating_add(interval);
+        let run = self.run;
+        let interval = run.commit_interval.unwrap_or(Duration::MAX);
+        let mut commit_at = consumer.groups.now().saturating_add(interval);
         let mut parts = records.by_partition();
         while let Some(part) = parts.next() {
             let place = part.topic_partition();
-            let (Some(handler), Some(first)) = (self.handlers.get_mut(place), part.iter().next())
-            else {
-                return Err(Error::from(GroupError::NotAssigned).in_partition(place));
-            };
-            let next = self
-                .handled
-                .entry(place.clone())
-                .or_insert_with(|| first.offset());
+            let first = part.iter().next().map(|record| record.offset());
+            let first = first.unwrap_or_else(|| part.next_offset());
+            let (mut handler, mut next) = self.at(place, first)?;
             for record in &part {
                 let offset = record.offset();
                 let outcome = handler.handle(record);
@@ -331,8 +330,7 @@ where
                 *next = offset.next();
                 let now = consumer.groups.now();
                 consumer.say_alive(now);
-                let is_due = now >= commit_at || consumer.inbox.has_group();
-                if is_due || self.run.stop.is_asked() {
+                if run.stop.is_asked() || consumer.inbox.has_group() {
                     consumer.seek(place, *next)?;
                     for later in parts {
                         if let Some(first) = later.iter().next() {
@@ -341,10 +339,24 @@ where
                     }
                     return Ok(());
                 }
+                if now >= commit_at {
+                    self.commit(consumer)?;
+                    commit_at = consumer.groups.now().saturating_add(interval);
+                    (handler, next) = self.at(place, offset.next())?;
+                }
             }
             *next = part.next_offset();
         }
         Ok(())
+    }
+
+    /// The handler of a partition, and where its next record is, which begins at `from`.
+    fn at(&mut self, place: &TopicPartition, from: Offset) -> Result<(&mut H, &mut Offset), Error> {
+        let handler = self.handlers.get_mut(place);
+        let handler =
+            handler.ok_or_else(|| Error::from(GroupError::NotAssigned).in_partition(place))?;
+        let next = self.handled.entry(place.clone()).or_insert(from);
+        Ok((handler, next))
     }
 
     /// Flushes and commits what was handled. That the group refuses it is no error: the next poll tells

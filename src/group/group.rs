@@ -148,6 +148,8 @@ pub(crate) struct Group {
     pub(super) stale: bool,
     pub(super) initial_delay: Option<InitialDelay>,
     pub(super) refused: Option<Refused>,
+    /// The longest that a member may be silent, of all that there have been.
+    longest_poll_interval: Duration,
     /// Whether the oldest member still has to learn of it.
     pub(super) tell_oldest: bool,
     /// Members whose instance id somebody else took, until they leave.
@@ -171,6 +173,7 @@ impl Group {
             stale: false,
             initial_delay: None,
             refused: None,
+            longest_poll_interval: Duration::ZERO,
             tell_oldest: false,
             fenced: HashSet::new(),
             offsets: CommittedOffsets::default(),
@@ -251,6 +254,7 @@ impl Group {
         self.share_topics(&mut request.subscription);
         let topics = self.resolve(&request.subscription);
         let agrees = self.agrees(&request.assignors);
+        self.look_sooner_than_all(request.max_poll_interval);
         self.roster.insert(Member::new(now, request, topics));
         if agrees {
             self.mark_undecided();
@@ -267,6 +271,7 @@ impl Group {
         mut request: JoinRequest,
     ) -> Result<()> {
         self.share_topics(&mut request.subscription);
+        self.look_sooner_than_all(request.max_poll_interval);
         let topics = self.resolve(&request.subscription);
         let Some(member) = self.roster.get(key) else {
             return Err(GroupError::UnknownMember.into());
@@ -452,7 +457,7 @@ impl Group {
                 self.expel(*key);
             }
         }
-        if self.refused.is_some_and(|refused| refused.again_at <= now) {
+        if self.asks_again_at().is_some_and(|at| at <= now) {
             self.mark_undecided();
         }
         self.advance_and_note(now);
@@ -464,8 +469,21 @@ impl Group {
         let members = self.roster.iter().map(|(_, member)| member.deadline());
         members
             .chain(self.initial_delay.map(|delay| delay.until))
-            .chain(self.refused.map(|refused| refused.again_at))
+            .chain(self.asks_again_at())
             .min()
+    }
+
+    /// When the assignor is asked again whose answer was refused. Not under the eager protocol, where
+    /// everybody would have to give up everything for it.
+    fn asks_again_at(&self) -> Option<Duration> {
+        let refused = self.refused.filter(|_| !self.is_eager());
+        refused.map(|refused| refused.again_at)
+    }
+
+    /// Takes note of how long a member may be silent: who knew of longer ones only has to look again.
+    fn look_sooner_than_all(&mut self, max_poll_interval: Duration) {
+        self.effects.looks_sooner |= max_poll_interval < self.longest_poll_interval;
+        self.longest_poll_interval = self.longest_poll_interval.max(max_poll_interval);
     }
 
     /// Lets a member go away that is to come back.

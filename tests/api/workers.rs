@@ -642,3 +642,28 @@ fn slow_records_are_committed_when_the_interval_is_over_and_not_at_the_end_of_a_
         assert_eq!(committed.into_inner().unwrap(), expected);
     }
 }
+
+#[test]
+fn a_partition_of_slow_records_leaves_the_others_their_turn() {
+    let (log, topic, clock) = with_topic(2);
+    let value = "x".repeat(100);
+    for _ in 0..400 {
+        put(&topic, 0, &value);
+    }
+    put(&topic, 1, &value);
+    let options = automatic(Duration::from_secs(5));
+    let options = options.max_poll_records(10).fetch_bytes(4096);
+    let group = log.consumer_group("g").unwrap().options(options);
+    let seen = Mutex::new(Vec::new());
+    let workers = group.workers(1).subscribe([&topic]).unwrap();
+    let run = workers.until_drained().run(|record| {
+        seen.lock().unwrap().push(record.partition());
+        clock.advance(Duration::from_secs(1));
+        Ok(())
+    });
+    run.unwrap();
+    let seen = seen.into_inner().unwrap();
+    assert_eq!(seen.len(), 401);
+    let turn = seen.iter().position(|partition| *partition == 1).unwrap();
+    assert!(turn < 200, "{turn}");
+}

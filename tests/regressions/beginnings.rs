@@ -4,8 +4,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use topiclog::{
-    Consumer, ConsumerGroup, ConsumerOptions, EventLog, Offset, OffsetReset, Record, Topic,
-    TopicOptions,
+    Consumer, ConsumerGroup, ConsumerOptions, ErrorKind, EventLog, Offset, OffsetReset, Record,
+    Topic, TopicOptions,
 };
 
 /// A topic of two partitions with so many records in each.
@@ -118,4 +118,62 @@ fn a_drain_goes_through_a_partition_whose_position_is_beyond_its_end() {
     let place = place.topic_partition();
     consumer.seek(place, Offset::new(1000)).unwrap();
     assert_eq!(drained(&mut consumer), 10);
+}
+
+/// Where the policy had workers go on elsewhere in the middle of a run, and nothing came to be handled there,
+/// that was kept nowhere, and the next run began at another end.
+#[test]
+fn where_workers_go_on_in_the_middle_of_a_run_is_kept() {
+    let (log, topic) = with_two(1, 10);
+    let options = ConsumerOptions::new().max_poll_records(1);
+    let group = log.consumer_group("g").unwrap().options(options);
+    let [zero, one] = [0, 1].map(|number| topic.partition(number).unwrap());
+    for (partition, offset) in [(&zero, 0), (&one, 2)] {
+        let place = partition.topic_partition();
+        group.set_offset(place, Offset::new(offset)).unwrap();
+    }
+    let workers = group.workers(1).subscribe([&topic]).unwrap();
+    let workers = workers.until_drained();
+    workers
+        .run(|record| {
+            assert_eq!(record.partition(), 0);
+            one.delete_records(Offset::new(10))?;
+            Ok(())
+        })
+        .unwrap();
+    send(&topic, 1, 3);
+    assert_eq!(handled(&group, &topic), 3);
+}
+
+/// What is paused was reset though nobody fetches it: records that it was to pass over came again.
+#[test]
+fn a_paused_partition_stays_where_it_was_sought() {
+    let (log, topic) = with_two(0, 10);
+    let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+    let one = topic.partition(1).unwrap();
+    let place = one.topic_partition();
+    let consumer = log.consumer().options(options);
+    let mut consumer = consumer.assign([&one]).unwrap();
+    consumer.pause([place]).unwrap();
+    consumer.seek(place, Offset::new(15)).unwrap();
+    assert!(consumer.poll(Duration::ZERO).unwrap().is_empty());
+    assert_eq!(consumer.position(place).unwrap(), 15);
+    send(&topic, 1, 10);
+    consumer.resume([place]).unwrap();
+    assert_eq!(consumer.poll(Duration::ZERO).unwrap().len(), 5);
+}
+
+/// Without a policy a drain said nothing of a position beyond the end.
+#[test]
+fn a_drain_without_a_policy_tells_of_a_position_beyond_the_end() {
+    let (log, topic) = with_two(0, 10);
+    let options = ConsumerOptions::new().offset_reset(OffsetReset::None);
+    let one = topic.partition(1).unwrap();
+    let consumer = log.consumer().options(options);
+    let mut consumer = consumer.assign([&one]).unwrap();
+    let place = one.topic_partition();
+    consumer.seek(place, Offset::new(1000)).unwrap();
+    let mut drain = consumer.drain().unwrap();
+    let error = drain.next().unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OffsetOutOfRange);
 }

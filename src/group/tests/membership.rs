@@ -382,6 +382,20 @@ fn an_assignor_whose_answer_was_refused_is_asked_again() {
     assert_eq!(group.settle(), "a: t-0 t-1 t-2 t-3 u-0");
 }
 
+#[test]
+fn whoever_waits_for_the_next_deadline_is_told_of_a_nearer_one() {
+    let mut group = Script::new("t:1");
+    group.admit("a", "t");
+    group.settle();
+    assert!(!group.effects().looks_sooner);
+    group.join(Script::request("b", "t")).unwrap();
+    assert!(!group.effects().looks_sooner, "as long as the first");
+    let mut request = Script::request("c", "t");
+    request.max_poll_interval = secs(1);
+    group.join(request).unwrap();
+    assert!(group.effects().looks_sooner);
+}
+
 /// Records what it is told.
 #[derive(Debug, Default)]
 struct Witness {
