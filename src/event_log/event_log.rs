@@ -389,7 +389,8 @@ impl EventLog {
     /// internal topic; [`ReadOnly`](ErrorKind::ReadOnly), [`Closed`](ErrorKind::Closed), and what the storage
     /// gives. After an error of the storage either nothing has happened, and it may be tried again, or the
     /// topic is gone, but perhaps not for good: [`topic`](Self::topic) then gives
-    /// [`NotFound`](ErrorKind::NotFound), and only a power cut may bring it back, as it was.
+    /// [`NotFound`](ErrorKind::NotFound), and only a power cut may bring it back: with all its
+    /// records, but perhaps without the offsets committed for it.
     pub fn delete_topic(&self, name: impl AsRef<str>) -> Result<(), Error> {
         let topic = self.owned.catalog.topic(&TopicName::new(name)?)?;
         self.owned.catalog.delete(&topic)

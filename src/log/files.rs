@@ -243,11 +243,23 @@ pub(super) fn write_checkpoint(place: &Place, checkpoint: &Checkpoint) {
     }
 }
 
-/// Removes the checkpoint so that no power cut brings it back.
-pub(super) fn remove_checkpoint(place: &Place) -> Result<(), Error> {
-    let path = place.directory.join(CHECKPOINT);
-    place
-        .storage
+/// Puts another checkpoint, or none, in the place of the one that is there, so that no power cut brings that
+/// back.
+pub(super) fn replace_checkpoint(
+    place: &Place,
+    checkpoint: Option<&Checkpoint>,
+) -> Result<(), Error> {
+    let (storage, path) = (&*place.storage, place.directory.join(CHECKPOINT));
+    // In its place, which takes no room.
+    let write = |checkpoint: &Checkpoint| {
+        let file = storage.open(&path, OpenMode::ReadWrite)?;
+        write_all_at(&*file, &checkpoint.encode(place.identity.seed()), 0)?;
+        file.sync_data()
+    };
+    if checkpoint.is_some_and(|checkpoint| write(checkpoint).is_ok()) {
+        return Ok(());
+    }
+    storage
         .remove_file(&path)
         .map_err(|error| Error::storage("remove a checkpoint", &path, error))?;
     place.sync_directory()

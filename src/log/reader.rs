@@ -102,12 +102,18 @@ impl Log {
                 Err(error) => return Err(error),
                 Ok(_) => return Ok(offset),
             }
-            let behind = self.batch_behind(offset)?;
+            let behind = match self.batch_behind(offset) {
+                Err(_) if offset < self.log_start_now() => {
+                    return Err(self.out_of_range(offset, self.offsets()));
+                }
+                behind => behind?,
+            };
             offset = behind.min(self.marks.high_watermark()).max(offset.next());
         }
     }
 
     /// The offset of the first whole batch that begins behind `offset`, or at which the next segment begins.
+    /// Readers find it from then on.
     fn batch_behind(&self, offset: Offset) -> Result<Offset, Error> {
         let segments = self.segments();
         let next = segments.partition_point(|segment| segment.base_offset() <= offset);
@@ -116,7 +122,8 @@ impl Log {
             let at = self.find(offset)?;
             let fail = |error| Error::storage("read a batch", segment.path(), error);
             let found = batch_in(&at, offset).map_err(|error| self.in_partition(fail(error)))?;
-            if let Some(found) = found {
+            if let Some((found, position)) = found {
+                segment.note_way(found, position);
                 return Ok(found);
             }
         }
@@ -431,15 +438,15 @@ impl Log {
     }
 }
 
-/// The offset of the first whole batch of a segment that begins behind `offset`.
-fn batch_in(at: &At, offset: Offset) -> io::Result<Option<Offset>> {
+/// The first whole batch of a segment that begins behind `offset`: its offset, and where it is.
+fn batch_in(at: &At, offset: Offset) -> io::Result<Option<(Offset, u64)>> {
     let mut scanner = Scanner::new(&*at.file, at.segment.seed(), at.position)?;
     scanner.end_at(at.segment.length());
     let (mut position, mut end) = (at.position, at.segment.base_offset());
     // One after the other: what is found inside of one is a sender's.
     while let Some((begin, header)) = scanner.next_batch(position, end)? {
         if header.base_offset > offset {
-            return Ok(Some(header.base_offset));
+            return Ok(Some((header.base_offset, begin)));
         }
         (position, end) = (begin + u64::from(header.length), header.end_offset());
     }

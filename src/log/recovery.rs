@@ -19,7 +19,7 @@ use std::sync::Arc;
 use super::Place;
 use super::files::{
     Closed, START_OFFSET, list, read_checkpoint, read_last_close, read_start_offset,
-    remove_checkpoint, remove_last_close, segment_path, unfinished_index_path,
+    remove_last_close, replace_checkpoint, segment_path, unfinished_index_path,
     with_room_of_indexes, write_last_close,
 };
 use super::mend::{mend, remove_indexes};
@@ -162,7 +162,7 @@ fn find_start(
         }
         Err(error) if is_damage(&error) => {
             let first = bases.first().copied().unwrap_or_default();
-            Ok((first, Some(error)))
+            Ok((first.max(closed), Some(error)))
         }
         Err(error) => Err(error),
     }
@@ -179,11 +179,9 @@ fn check_high_watermark(
     if checkpoint.is_none_or(|checkpoint| checkpoint.high_watermark <= end) {
         return Ok(());
     }
-    remove_checkpoint(place)?;
-    if let Some(active) = &recovered.active {
-        place.write_checkpoint(&active.scan_from.checkpoint(end));
-    }
-    Ok(())
+    let active = recovered.active.as_ref();
+    let checkpoint = active.map(|active| active.scan_from.checkpoint(end));
+    replace_checkpoint(place, checkpoint.as_ref())
 }
 
 /// What the close had after which the partition was found damaged. Nothing has been written since.

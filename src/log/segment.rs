@@ -1,5 +1,6 @@
 //! [`Segment`]: one file of a partition's log, and the way to a place in it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,6 +56,8 @@ struct State {
     entries: Vec<IndexEntry>,
     /// The position from which `entries` is complete.
     indexed_from: u64,
+    /// Batches behind damage that somebody has looked for: readers would not come past it.
+    ways: BTreeMap<Offset, u64>,
     /// How often there may have been more in it than before.
     looks: u64,
     /// Its files are on their way out: none is to be made any more.
@@ -93,6 +96,7 @@ impl Segment {
             file: None,
             entries: Vec::new(),
             indexed_from: length,
+            ways: BTreeMap::new(),
             looks: 0,
             removed: false,
         };
@@ -147,6 +151,7 @@ impl Segment {
         let mut state = self.state.lock();
         state.looks += 1;
         (state.entries, state.indexed_from) = (Vec::new(), length);
+        state.ways.clear();
         self.end_offset.store(UNKNOWN, Ordering::Release);
         self.set_length(length);
     }
@@ -246,11 +251,21 @@ impl Segment {
     pub(super) fn position_of(&self, storage: &dyn Storage, offset: Offset) -> Result<u64, Error> {
         let relative = offset - self.base_offset;
         let before = |entry: &IndexEntry| u64::from(entry.relative_offset) <= relative;
-        let sealed = self.state.lock().file.is_none();
+        let (sealed, way) = {
+            let state = self.state.lock();
+            let way = state.ways.range(..=offset).next_back();
+            (state.file.is_none(), way.map_or(START, |(_, way)| *way))
+        };
         if sealed && let Ok(Some(position)) = self.find_in_file(storage, before) {
-            return Ok(position);
+            return Ok(position.max(way));
         }
-        self.look_up(storage, before)
+        let found = self.look_up(storage, before);
+        found.map(|position| position.max(way))
+    }
+
+    /// Takes note where a batch is that lies behind damage.
+    pub(super) fn note_way(&self, offset: Offset, position: u64) {
+        self.state.lock().ways.insert(offset, position);
     }
 
     /// Looks into the index file only where the answer may be, since the whole of it is long. What it says is

@@ -151,9 +151,9 @@ impl Partition {
     /// and where nothing can be read behind the damage the high watermark, from which on records may still
     /// come.
     ///
-    /// That is the next whole batch. If it is the header of a batch that is damaged, so that nobody knows how
-    /// long it is, those may be out of reach which come before the next entry of the index. May read the
-    /// rest of the segment.
+    /// That is the next whole batch, which readers do not find before they have asked here if it is the
+    /// header of a batch that is damaged, so that nobody knows how long it is. May read the rest of the
+    /// segment.
     ///
     /// # Examples
     ///

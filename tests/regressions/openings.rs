@@ -136,3 +136,46 @@ fn damage_after_a_clean_close_on_a_full_disk_takes_the_room_of_the_indexes() {
     without_indexes.set_capacity(None);
     assert!(is_damaged(&reopened(&without_indexes).0));
 }
+
+/// A checkpoint that told of too much was removed, and with it went what it had proven to be on disk:
+/// damage of a record that had been synced was then taken for a torn tail.
+#[test]
+fn a_checkpoint_that_is_replaced_leaves_what_it_has_proven() {
+    let (storage, clock) = (SimulatedStorage::new(), clock());
+    let log = common::open(&storage, &clock);
+    let topic = log.create_topic("t", options(Durability::Os)).unwrap();
+    let housekeep = || {
+        clock.advance(Duration::from_secs(70));
+        log.run_housekeeping();
+    };
+    send(&topic, 2);
+    topic.partition(0).unwrap().sync().unwrap();
+    housekeep();
+    send(&topic, 1);
+    housekeep();
+    let checkpoint = "topics/t/0/checkpoint";
+    let told = storage.read_file(checkpoint).unwrap();
+    let cut = storage.crash(Survival::Nothing, 0);
+    cut.write_file(checkpoint, told).unwrap();
+    let cut = cut.crash(Survival::Everything, 0);
+    for opened_between in [false, true] {
+        let storage = if opened_between {
+            let storage = cut.deep_copy();
+            let log = common::open(&storage, &common::clock());
+            let partition = log.topic("t").unwrap().partition(0).unwrap();
+            assert_eq!(partition.offsets().log_end, 2);
+            storage.crash(Survival::Nothing, 0)
+        } else {
+            cut.deep_copy()
+        };
+        let segment = segments(&storage)[0].0.clone();
+        let bytes = storage.read_file(&segment).unwrap();
+        let first = u32::from_le_bytes(bytes[84..88].try_into().unwrap());
+        let in_second = 80 + u64::from(first) + 90;
+        storage.flip_bit(&segment, 8 * in_second).unwrap();
+        let log = common::open(&storage, &common::clock());
+        let partition = log.topic("t").unwrap().partition(0).unwrap();
+        let end = partition.offsets().log_end;
+        assert_eq!(end, 2, "opened between: {opened_between}");
+    }
+}

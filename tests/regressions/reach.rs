@@ -146,6 +146,24 @@ fn a_damaged_start_offset_costs_a_reader_beside_the_owner_nothing_else() {
     }
 }
 
+/// Deleted records came back where the log start was damaged after a close that knew it.
+#[test]
+fn what_was_deleted_before_a_close_stays_so_if_the_log_start_is_damaged() {
+    let (storage, log, topic) = log_with(Durability::Disk, 12);
+    let all = topic.partition(0).unwrap();
+    all.delete_records(Offset::new(7)).unwrap();
+    log.close().unwrap();
+    let start = "topics/t/0/start-offset";
+    let bits = storage.read_file(start).unwrap().len() * 8;
+    let last = u64::try_from(bits - 1).unwrap();
+    storage.flip_bit(start, last).unwrap();
+    for log in [opened_beside(&storage), common::open(&storage, &clock())] {
+        let found = partition(&log);
+        assert_eq!(found.offsets().log_start, 7);
+        assert_eq!(whole(&found), (7, 12));
+    }
+}
+
 /// Where the log start was lost and not damaged, a reader beside the owner began at 0 and found nothing
 /// there.
 #[test]
@@ -294,6 +312,32 @@ fn what_lies_behind_damage_is_found_in_one_step() {
             }
         }
     }
+}
+
+/// Where the header of a batch was damaged and there was no index, as after a kill, the way on led behind the
+/// whole segment, and looking for it read the rest of the file for each batch that there was.
+#[test]
+fn behind_a_damaged_header_everything_else_is_found_without_an_index() {
+    let (storage, log, topic) = log_with(Durability::Disk, 0);
+    topic
+        .alter(|options| options.segment_bytes(1 << 20).batch_bytes(1 << 10))
+        .unwrap();
+    send(&topic, 200);
+    log.close().unwrap();
+    let batch = batches(&storage)[1].clone();
+    damage(&storage, &batch, 8);
+    for (path, _) in storage.files() {
+        if path.extension().is_some_and(|it| it == "index") {
+            storage.remove_file(&path).unwrap();
+        }
+    }
+    let log = common::open(&storage, &clock());
+    let partition = partition(&log);
+    let before = storage.operations();
+    let lost = lost(&partition);
+    assert_eq!(lost, batch.offsets().collect::<Vec<_>>());
+    let took = storage.operations() - before;
+    assert!(took < 100, "{took} operations");
 }
 
 /// The offsets that cannot be read; the records at all others are right.
