@@ -1,6 +1,6 @@
 //! Bugs of damage that took more with it than itself: records that are whole were not read, or not looked at.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Storage};
 use topiclog::{Durability, ErrorKind, EventLog, Offset, Partition, Timestamp};
@@ -146,38 +146,28 @@ fn a_damaged_start_offset_costs_a_reader_beside_the_owner_nothing_else() {
     }
 }
 
-/// Deleted records came back where the log start was damaged after a close that knew it.
+/// A close knew the log start. Where that was damaged afterwards, deleted records came back; where it was
+/// lost, a reader beside the owner began at 0 and found nothing there.
 #[test]
-fn what_was_deleted_before_a_close_stays_so_if_the_log_start_is_damaged() {
-    let (storage, log, topic) = log_with(Durability::Disk, 12);
-    let all = topic.partition(0).unwrap();
-    all.delete_records(Offset::new(7)).unwrap();
-    log.close().unwrap();
-    let start = "topics/t/0/start-offset";
-    let bits = storage.read_file(start).unwrap().len() * 8;
-    let last = u64::try_from(bits - 1).unwrap();
-    storage.flip_bit(start, last).unwrap();
-    for log in [opened_beside(&storage), common::open(&storage, &clock())] {
-        let found = partition(&log);
-        assert_eq!(found.offsets().log_start, 7);
-        assert_eq!(whole(&found), (7, 12));
+fn a_log_start_that_a_close_knows_is_not_forgotten() {
+    for lost in [false, true] {
+        let (storage, log, topic) = log_with(Durability::Disk, 12);
+        let all = topic.partition(0).unwrap();
+        all.delete_records(Offset::new(7)).unwrap();
+        log.close().unwrap();
+        let start = Path::new("topics/t/0/start-offset");
+        if lost {
+            storage.remove_file(start).unwrap();
+        } else {
+            let last = storage.read_file(start).unwrap().len() - 1;
+            storage.flip_bit(start, last as u64 * 8).unwrap();
+        }
+        for log in [opened_beside(&storage), common::open(&storage, &clock())] {
+            let found = partition(&log);
+            assert_eq!(found.offsets().log_start, 7, "lost: {lost}");
+            assert_eq!(whole(&found), (7, 12));
+        }
     }
-}
-
-/// Where the log start was lost and not damaged, a reader beside the owner began at 0 and found nothing
-/// there.
-#[test]
-fn a_lost_start_offset_costs_a_reader_beside_the_owner_nothing() {
-    let (storage, log, topic) = log_with(Durability::Disk, 12);
-    let all = topic.partition(0).unwrap();
-    all.delete_records(Offset::new(7)).unwrap();
-    log.close().unwrap();
-    let start = "topics/t/0/start-offset".as_ref();
-    storage.remove_file(start).unwrap();
-    let beside = opened_beside(&storage);
-    let found = partition(&beside);
-    assert_eq!(found.offsets().log_start, 7);
-    assert_eq!(whole(&found), (7, 12));
 }
 
 /// A check stopped at the first damage of a partition: each sound segment behind it was called missing, and

@@ -5,25 +5,30 @@ use std::time::Duration;
 
 use super::super::consumer::Consumer;
 use super::super::consumer_group::ConsumerGroup;
+use super::super::groups::Groups;
 use super::super::options::ConsumerOptions;
 use super::open;
 use crate::name::{GroupId, TopicName};
 use crate::options::TopicOptions;
 use crate::storage::MemoryStorage;
-use crate::topic::Topic;
+use crate::topic::{Catalog, Topic};
 
 fn id(text: &str) -> GroupId {
     GroupId::new(text).unwrap()
 }
 
-/// A member that was removed and came again under a new id left its old seat behind.
-#[test]
-fn a_member_that_was_removed_leaves_no_seat_behind() {
+fn with_topic() -> (Arc<Catalog>, Arc<Groups>, Topic) {
     let (catalog, groups) = open(&MemoryStorage::new());
-    let groups = Arc::new(groups);
     let t = TopicName::new("t").unwrap();
     let topic = catalog.create(t, TopicOptions::new()).unwrap();
     let topic = Topic::new(&catalog, topic);
+    (catalog, Arc::new(groups), topic)
+}
+
+/// A member that was removed and came again under a new id left its old seat behind.
+#[test]
+fn a_member_that_was_removed_leaves_no_seat_behind() {
+    let (_catalog, groups, topic) = with_topic();
     let group = ConsumerGroup::new(&groups, &id("g"));
     let options = ConsumerOptions::new().instance_id("i");
     let mut dynamic = group.subscribe([&topic]).unwrap();
@@ -46,11 +51,7 @@ fn a_member_that_was_removed_leaves_no_seat_behind() {
 /// Every id that was ever asked for stayed in memory.
 #[test]
 fn groups_that_have_nothing_and_nobody_do_not_stay_in_memory() {
-    let (catalog, groups) = open(&MemoryStorage::new());
-    let groups = Arc::new(groups);
-    let t = TopicName::new("t").unwrap();
-    let topic = catalog.create(t, TopicOptions::new()).unwrap();
-    let topic = Topic::new(&catalog, topic);
+    let (_catalog, groups, topic) = with_topic();
     let held = ConsumerGroup::new(&groups, &id("held"));
     let member = ConsumerGroup::new(&groups, &id("member"))
         .subscribe([&topic])
@@ -76,11 +77,7 @@ fn groups_that_have_nothing_and_nobody_do_not_stay_in_memory() {
 /// When the next member's time is up is known from the look before, until somebody comes or goes.
 #[test]
 fn a_group_looks_around_in_time_for_whoever_has_come_or_gone_away() {
-    let (catalog, groups) = open(&MemoryStorage::new());
-    let groups = Arc::new(groups);
-    let t = TopicName::new("t").unwrap();
-    let topic = catalog.create(t, TopicOptions::new()).unwrap();
-    let topic = Topic::new(&catalog, topic);
+    let (_catalog, groups, topic) = with_topic();
     let cell = groups.cell(&id("g"));
     let group = ConsumerGroup::new(&groups, &id("g"));
     let next = || groups.expire_members(&cell).map(|at| at.as_secs());
@@ -110,11 +107,7 @@ fn a_group_looks_around_in_time_for_whoever_has_come_or_gone_away() {
 /// they had known: what a static member had when it closed was nobody's for up to five minutes.
 #[test]
 fn without_a_thread_a_nearer_deadline_wakes_those_who_look() {
-    let (catalog, groups) = open(&MemoryStorage::new());
-    let groups = Arc::new(groups);
-    let t = TopicName::new("t").unwrap();
-    let topic = catalog.create(t, TopicOptions::new()).unwrap();
-    let topic = Topic::new(&catalog, topic);
+    let (_catalog, groups, topic) = with_topic();
     let group = ConsumerGroup::new(&groups, &id("g"));
     let options = ConsumerOptions::new().instance_id("i");
     let mut one = group.subscribe([&topic]).unwrap();
@@ -133,11 +126,7 @@ fn without_a_thread_a_nearer_deadline_wakes_those_who_look() {
 /// next of its name.
 #[test]
 fn whoever_joins_a_group_that_is_deleted_joins_the_next() {
-    let (catalog, groups) = open(&MemoryStorage::new());
-    let groups = Arc::new(groups);
-    let t = TopicName::new("t").unwrap();
-    let topic = catalog.create(t, TopicOptions::new()).unwrap();
-    let topic = Topic::new(&catalog, topic);
+    let (_catalog, groups, topic) = with_topic();
     let cell = groups.cell(&id("g"));
     groups.bury(&cell);
     let mut consumer = Consumer::new(&groups, ConsumerOptions::new(), Some(&cell)).unwrap();
