@@ -56,8 +56,8 @@ impl Consumer {
         self.slots.make_ready(number);
         for part in records.by_partition() {
             let place = part.topic_partition();
-            if let (Ok(slot), Some(first)) = (self.slot(place), part.iter().next()) {
-                slot.reader.seek(first.offset());
+            if let (Ok(slot), Some(first)) = (self.slot(place), part.first_offset()) {
+                slot.reader.seek(first);
             }
         }
         resume_unwind(panic)

@@ -230,7 +230,7 @@ where
                 polled => polled?,
             };
             for (place, offset) in consumer.slots.take_resets() {
-                // What comes between it and the next record to handle may be somebody else's.
+                // Perhaps nothing comes to be handled from there on: the next run begins there all the same.
                 self.flushed.insert(place, offset);
             }
             if self.run.stop.is_asked() {
@@ -319,7 +319,7 @@ where
         let mut parts = records.by_partition();
         while let Some(part) = parts.next() {
             let place = part.topic_partition();
-            let first = part.iter().next().map(|record| record.offset());
+            let first = part.first_offset();
             let first = first.unwrap_or_else(|| part.next_offset());
             let (mut handler, mut next) = self.at(place, first)?;
             for record in &part {
@@ -333,8 +333,8 @@ where
                 if run.stop.is_asked() || consumer.inbox.has_group() {
                     consumer.seek(place, *next)?;
                     for later in parts {
-                        if let Some(first) = later.iter().next() {
-                            consumer.seek(later.topic_partition(), first.offset())?;
+                        if let Some(first) = later.first_offset() {
+                            consumer.seek(later.topic_partition(), first)?;
                         }
                     }
                     return Ok(());

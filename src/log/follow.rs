@@ -95,14 +95,13 @@ impl Log {
         // Should the file be lost, the close still tells.
         let start = start.max(mark.map_or(Offset::ZERO, |mark| mark.start));
         self.marks.raise_recovery_point(recovery_point);
-        let moved = high_watermark > self.marks.high_watermark() || start > self.marks.log_start();
-        if !moved && !anew {
+        let (known_start, known_end) = (self.marks.log_start(), self.marks.high_watermark());
+        if high_watermark <= known_end && start <= known_start && !anew {
             return Ok(seen);
         }
-        // A checkpoint that cannot be read tells of less than was seen before.
-        let seen_before = self.marks.high_watermark();
-        let start = start.max(self.marks.log_start());
-        let high_watermark = high_watermark.max(start).max(seen_before);
+        // What cannot be read now tells of less than was seen before.
+        let start = start.max(known_start);
+        let high_watermark = high_watermark.max(start).max(known_end);
         let mut bases = list_segments(&self.place).map_err(|error| self.in_partition(error))?;
         // A listing may leave out a segment begun meanwhile and show a later one; neither is to be read yet.
         bases.retain(|base| *base <= high_watermark);

@@ -144,6 +144,11 @@ impl<'a> PartitionView<'a> {
         RecordsIter::new(std::slice::from_ref(self.0))
     }
 
+    /// That of the first of them.
+    pub(crate) fn first_offset(self) -> Option<Offset> {
+        self.iter().next().map(|record| record.offset())
+    }
+
     /// The offset to commit once all of them are handled. Kafka: `nextOffsets`, KIP-1094.
     pub fn next_offset(&self) -> Offset {
         self.0.upto

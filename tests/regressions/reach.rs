@@ -64,6 +64,23 @@ fn damage(storage: &SimulatedStorage, batch: &Batch, byte: u64) {
     storage.flip_bit(&batch.path, bit).unwrap();
 }
 
+/// A closed log in which one batch is damaged, or two are, and which those are.
+fn with_two<'b>(
+    closed: &SimulatedStorage,
+    batches: &'b [Batch],
+    first: usize,
+    second: usize,
+    byte: u64,
+) -> (SimulatedStorage, Vec<&'b Batch>) {
+    let mut damaged = vec![&batches[first], &batches[second]];
+    damaged.truncate(1 + second - first);
+    let storage = closed.deep_copy();
+    for batch in &damaged {
+        damage(&storage, batch, byte);
+    }
+    (storage, damaged)
+}
+
 /// The log start had moved and the checkpoint could not be read, or was older than the close that told of the
 /// end: whoever read beside the owner lost all later segments until it wrote again.
 #[test]
@@ -180,12 +197,7 @@ fn a_check_tells_of_all_damage_and_of_nothing_else() {
     assert_eq!(batches.len(), 20);
     for first in 0..batches.len() {
         for second in first..batches.len() {
-            let mut damaged = vec![&batches[first], &batches[second]];
-            damaged.truncate(1 + second - first);
-            let storage = closed.deep_copy();
-            for batch in &damaged {
-                damage(&storage, batch, IN_BATCH);
-            }
+            let (storage, mut damaged) = with_two(&closed, &batches, first, second, IN_BATCH);
             let records = 20 - damaged.len() as u64;
             // One problem stands for all up to the next whole batch.
             if second == first + 1 && damaged[0].path == damaged[1].path {
@@ -272,12 +284,7 @@ fn what_lies_behind_damage_is_found_in_one_step() {
     for byte in [1, 5, 9, 18, IN_BATCH] {
         for first in 0..batches.len() {
             for second in first..batches.len() {
-                let mut damaged = vec![&batches[first], &batches[second]];
-                damaged.truncate(1 + second - first);
-                let storage = closed.deep_copy();
-                for batch in &damaged {
-                    damage(&storage, batch, byte);
-                }
+                let (storage, damaged) = with_two(&closed, &batches, first, second, byte);
                 let beside = opened_beside(&storage);
                 for log in [beside, common::open(&storage, &clock())] {
                     let what = format!("{byte}: {damaged:?}");
