@@ -326,11 +326,9 @@ impl Writer {
             START,
         ));
         segment.begin(Arc::clone(&file));
-        let mut longer = false;
         if let Some(old) = &self.active {
-            longer = old.is_longer();
-            if longer {
-                // Only tidiness: zeros behind the last batch are read as its end.
+            if old.is_longer() {
+                // Only tidiness, and not synced: zeros behind the last batch are read as its end.
                 let _tidy = old.file.set_len(old.end.position);
             }
             old.segment.seal(storage);
@@ -344,7 +342,7 @@ impl Writer {
                 first_timestamp: None,
             },
         ));
-        if let Some(Active { segment, file, .. }) = old.filter(|_| longer || !durable) {
+        if let Some(Active { segment, file, .. }) = old.filter(|_| !durable) {
             self.unsynced.push_back(Unsynced { segment, file });
         }
         self.written += START;

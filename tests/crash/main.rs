@@ -18,9 +18,12 @@
     reason = "a test may panic"
 )]
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 mod check;
 #[path = "../common/mod.rs"]
 mod common;
+mod forgetful;
 mod workloads;
 mod world;
 
@@ -208,4 +211,36 @@ fn what_follows_a_kill_survives_a_power_cut() {
     kill_everywhere("reopen killed", Level::Os, |world| {
         workloads::reopen(world, Durability::Disk);
     });
+}
+
+/// Leaves out each sync of a workload in turn, and wants the cuts to find that something is lost.
+fn leave_out_each_sync(name: &str, run: impl Fn(&mut World)) {
+    let mut world = World::new(name);
+    run(&mut world);
+    let syncs = world.medium.asked();
+    for (number, sync) in syncs.iter().enumerate() {
+        // An opening syncs all names, which a process that died may have left as they were.
+        if (1..=4).contains(&number) {
+            assert!(sync.starts_with("names of"), "{name}: {sync}");
+            continue;
+        }
+        let mut world = World::forgetting(name, Some(number));
+        run(&mut world);
+        let cuts = Cuts::of(world, 6);
+        let found = catch_unwind(AssertUnwindSafe(|| cuts.power_cuts(Level::Disk)));
+        assert!(
+            found.is_err(),
+            "{name}: nobody misses sync {number}, {sync}"
+        );
+    }
+    eprintln!("{name}: {} syncs", syncs.len());
+}
+
+/// Hundreds of failures are wanted here, and each tells its story: the last one counts.
+#[test]
+fn every_sync_is_missed_if_it_is_left_out() {
+    leave_out_each_sync("waited", |world| workloads::waited(world, Durability::Disk));
+    leave_out_each_sync("rolls", |world| workloads::rolls(world, Durability::Disk));
+    leave_out_each_sync("long", |world| workloads::long(world, Durability::Disk));
+    leave_out_each_sync("topics", workloads::topics);
 }

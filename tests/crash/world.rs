@@ -8,6 +8,7 @@ use topiclog::storage::SimulatedStorage;
 use topiclog::{Delivery, Durability, EventLog, Offset, Topic, TopicOptions};
 
 use crate::common;
+use crate::forgetful::Forgetful;
 
 /// Something tried or acknowledged. `topic` is its place in [`World::topics`].
 #[derive(Clone, Debug)]
@@ -71,6 +72,8 @@ pub(crate) struct MadeTopic {
 pub(crate) struct World {
     pub(crate) name: String,
     pub(crate) storage: SimulatedStorage,
+    /// What the log is opened on.
+    pub(crate) medium: Forgetful,
     pub(crate) clock: ManualClock,
     pub(crate) notes: Vec<Note>,
     pub(crate) topics: Vec<MadeTopic>,
@@ -79,9 +82,16 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(name: &str) -> Self {
+        Self::forgetting(name, None)
+    }
+
+    /// In which the log leaves out one of its syncs.
+    pub(crate) fn forgetting(name: &str, sync: Option<usize>) -> Self {
+        let storage = SimulatedStorage::new();
         let mut world = Self {
             name: name.to_owned(),
-            storage: SimulatedStorage::new(),
+            medium: Forgetful::new(storage.clone(), sync),
+            storage,
             clock: common::clock(),
             notes: Vec::new(),
             topics: Vec::new(),
@@ -97,7 +107,7 @@ impl World {
     }
 
     pub(crate) fn open(&mut self) {
-        let log = common::open(&self.storage, &self.clock);
+        let log = common::try_open(self.medium.clone(), &self.clock).unwrap();
         for topic in &mut self.topics {
             topic.handle = log.topic(&topic.name).ok();
         }
