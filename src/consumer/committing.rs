@@ -44,14 +44,34 @@ impl Consumer {
         if commits && self.next_auto_commit.is_none() {
             let (now, interval) = (self.groups.now(), self.options.auto_commit);
             self.next_auto_commit = interval.map(|interval| now.saturating_add(interval));
-            self.next_renewal = now.saturating_add(self.groups.renewal_interval());
+            self.begin_renewal();
         }
     }
 
-    /// Whether it is time to commit positions that have not changed too: of a group without members each
-    /// offset is kept for some time from its own commit. Those of members do not expire.
+    /// Whether it is time to commit positions that have not changed too. An offset is kept for some time from
+    /// its own commit: that of a group without members, and that of a member which has left others behind
+    /// that do not read the topic.
     fn is_renewal_due(&self) -> bool {
-        self.membership.is_none() && self.groups.now() >= self.next_renewal
+        self.groups.now() >= self.next_renewal
+    }
+
+    /// How long until it is.
+    pub(super) fn until_renewal(&self) -> Duration {
+        self.next_renewal.saturating_sub(self.groups.now())
+    }
+
+    fn begin_renewal(&mut self) {
+        let interval = self.groups.renewal_interval();
+        self.next_renewal = self.groups.now().saturating_add(interval);
+    }
+
+    /// The positions, if it is time to commit them for that alone, for somebody who commits by hand.
+    pub(super) fn take_renewals(&mut self) -> Vec<(TopicPartition, Offset)> {
+        if !self.is_renewal_due() {
+            return Vec::new();
+        }
+        self.begin_renewal();
+        self.positions(false)
     }
 
     /// Commits if it is time to.
@@ -119,8 +139,7 @@ impl Consumer {
         staged.finish()?;
         self.note_committed(&positions);
         if all {
-            let interval = self.groups.renewal_interval();
-            self.next_renewal = self.groups.now().saturating_add(interval);
+            self.begin_renewal();
         }
         Ok(())
     }

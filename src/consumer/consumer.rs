@@ -144,12 +144,13 @@ impl Consumer {
             return Err(Error::bad_state("poll", "a subscription or an assignment"));
         }
         let now = self.groups.now();
-        self.say_alive(now);
+        // Before it counts as alive again: it may be the one that is missing.
         self.look_for_missing(now);
+        self.say_alive(now);
         let result = self.poll_until(now, now.saturating_add(timeout), told);
         if result.is_err() {
             // Where it begins is decided by this poll all the same.
-            self.resolve_all();
+            let _the_first_counts = self.resolve_all();
         }
         if !timeout.is_zero() {
             self.still_alive();
@@ -185,7 +186,7 @@ impl Consumer {
                 return Ok(records);
             }
             let now = self.groups.now();
-            if now >= until || self.groups.catalog().environment.clock.is_manual() {
+            if now >= until || self.groups.is_clock_manual() {
                 return Ok(records);
             }
             self.sleep(until.saturating_sub(now), now);
@@ -312,14 +313,14 @@ impl Consumer {
             let now = self.groups.now();
             self.say_alive(now);
             self.with_listener(Self::reconcile)?;
-            if !self.is_gathering() || self.groups.catalog().environment.clock.is_manual() {
+            if !self.is_gathering() || self.groups.is_clock_manual() {
                 break;
             }
             self.check_undisturbed()?;
             self.sleep(Duration::MAX, now);
         }
         self.follow(false);
-        self.resolve_all();
+        self.resolve_all()?;
         let mut ends = BTreeMap::new();
         for place in self.assignment() {
             let end = self.end(&place)?;

@@ -318,7 +318,11 @@ impl ConsumerGroup {
             OffsetTarget::ByDuration(age) => {
                 at_time(self.groups.catalog().environment.clock.wall() - age)?
             }
-            OffsetTarget::Current => before.unwrap_or(end),
+            OffsetTarget::Current => match before {
+                // As it is: who looks what a reset would do, or writes it again, wants no other.
+                Some(committed) => return Ok(committed),
+                None => end,
+            },
             OffsetTarget::DateTime(timestamp) => at_time(timestamp)?,
             OffsetTarget::Earliest => start,
             OffsetTarget::Latest => end,
@@ -486,8 +490,8 @@ impl ConsumerGroup {
     ///
     /// # Errors
     ///
-    /// [`InUse`](crate::ErrorKind::InUse) while a member subscribes to the topic and something is committed
-    /// for it; [`NotFound`](crate::ErrorKind::NotFound) if the group has neither members nor offsets;
+    /// [`InUse`](crate::ErrorKind::InUse) while a member subscribes to the topic;
+    /// [`NotFound`](crate::ErrorKind::NotFound) if the group has neither members nor offsets;
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a bad name;
     /// [`ReadOnly`](crate::ErrorKind::ReadOnly). Kafka: KIP-496.
     pub fn delete_offsets(&self, topic: impl AsRef<str>) -> Result<(), Error> {
@@ -495,13 +499,12 @@ impl ConsumerGroup {
         let cell = self.cell();
         self.groups.expire_members(&cell);
         self.groups.remove_offsets(&cell, |group| {
-            let places: Vec<_> = group
-                .all_committed()
-                .map(|(place, _)| place.clone())
+            group.check_delete_offsets(&topic)?;
+            let places = group.all_committed().map(|(place, _)| place);
+            Ok(places
                 .filter(|place| *place.topic() == topic)
-                .collect();
-            group.check_delete_offsets(&places)?;
-            Ok(places)
+                .cloned()
+                .collect())
         })
     }
 

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::consumer::Consumer;
 use super::options::OffsetReset;
-use super::slots::Start;
+use super::slots::{Slot, Start};
 use crate::error::{Error, ErrorKind, GroupError};
 use crate::offset::Offset;
 use crate::topic::{PartitionRecords, Records};
@@ -14,7 +14,7 @@ impl Consumer {
     /// Takes what the partitions have, each in its turn.
     pub(super) fn fetch(&mut self) -> Result<Records, Error> {
         self.slots.forget_resets();
-        self.resolve_all();
+        self.resolve_all()?;
         self.slots.take_arrived(&self.inbox);
         self.buffers.begin_turn(self.options.fetch_size());
         let mut records = Records::default();
@@ -120,12 +120,23 @@ impl Consumer {
 
     /// Finds the positions that are not known yet, those of paused partitions and of partitions whose turn
     /// is far off too: the end of a partition is that of this poll, not of the one that comes to read it.
-    pub(super) fn resolve_all(&mut self) {
+    /// After a panic the next poll goes on here.
+    ///
+    /// # Errors
+    ///
+    /// Without a reset policy, what failed first: whoever wants to know that there is no position wants to
+    /// know it before anything is read. With one it is told when it is the partition's turn.
+    pub(super) fn resolve_all(&mut self) -> Result<(), Error> {
+        let mut resolved = Ok(());
         for number in self.slots.undecided() {
             self.look_at_sought(number);
-            // What fails is told when it is the partition's turn; after a panic the next poll goes on here.
-            let _told_later = self.resolve(number);
+            let outcome = self.resolve(number);
+            let gone = |slot: &Slot| self.groups.catalog().is_gone(&slot.topic);
+            if !self.options.resets() && !self.slots.get(number).is_some_and(gone) {
+                resolved = resolved.and(outcome);
+            }
         }
+        resolved
     }
 
     /// Leaves a partition to the reset policy if somebody has sought an offset that it does not have.

@@ -190,6 +190,10 @@ impl Groups {
         self.catalog.environment.clock.monotonic()
     }
 
+    pub(super) fn is_clock_manual(&self) -> bool {
+        self.catalog.environment.clock.is_manual()
+    }
+
     pub(super) fn wall(&self) -> Timestamp {
         self.catalog.environment.clock.wall()
     }

@@ -136,7 +136,8 @@ impl GroupCell {
 impl Groups {
     /// Checks a commit and hands it to the log. The group must be locked from the one to the other.
     ///
-    /// Outsiders first have the members removed that have stopped polling.
+    /// Members that have stopped polling are removed first for an outsider, whom they would keep from it, and
+    /// where no thread does it: it may be one of them who commits.
     pub(super) fn stage(
         &self,
         cell: &Arc<GroupCell>,
@@ -146,7 +147,7 @@ impl Groups {
         if !commits.is_empty() {
             self.store.make()?;
         }
-        if matches!(committer, Committer::Outsider) {
+        if matches!(committer, Committer::Outsider) || !self.catalog().environment.has_thread {
             self.expire_members(cell);
         }
         let timestamp = self.wall();

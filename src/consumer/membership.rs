@@ -188,7 +188,7 @@ impl Consumer {
         }
         if failure.is_noted() {
             // The poll ends here, and where it begins in what it has gained is decided by it all the same.
-            self.resolve_all();
+            let _the_first_counts = self.resolve_all();
         }
         failure.into_result()
     }

@@ -21,7 +21,8 @@ pub enum OffsetReset {
     ByDuration(Duration),
     /// At the first record there is.
     Earliest,
-    /// At the end, as it is at the first poll after the partition was assigned. The default.
+    /// At the end, as it is at the first poll after the partition was assigned. The default. What was sent
+    /// before that is passed over, also to partitions and topics that came while the group was at work.
     #[default]
     Latest,
     /// Nowhere: the poll fails with [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange).

@@ -240,12 +240,19 @@ where
             let handled = self.handle(consumer, &records);
             let committed = self.commit(consumer);
             handled.and(committed)?;
-            if self.run.drains && !consumer.is_gathering() {
+            let renewals = consumer.take_renewals();
+            if !renewals.is_empty() {
+                self.flushed.extend(renewals);
+                self.commit(consumer)?;
+            }
+            // Nobody may be there to move a clock that is moved by hand.
+            let gathers = consumer.is_gathering() && !consumer.groups.is_clock_manual();
+            if self.run.drains && !gathers {
                 if self.is_through(consumer, records.is_empty())? {
                     self.run.rest(consumer);
                 }
             } else if records.is_empty() {
-                consumer.sleep(Duration::MAX, consumer.groups.now());
+                consumer.sleep(consumer.until_renewal(), consumer.groups.now());
             }
         }
         Ok(())

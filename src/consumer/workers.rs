@@ -160,7 +160,8 @@ impl WorkersBuilder {
 /// and only what the handler has handled. So each record is handled at least once. It is handled again if
 /// the process dies before the commit, or if the worker was removed from its group meanwhile. Where nothing
 /// is committed yet, the place to begin is, at once: so a group that begins at the end
-/// ([`OffsetReset::Latest`](super::OffsetReset::Latest)) misses nothing that is sent between two runs.
+/// ([`OffsetReset::Latest`](super::OffsetReset::Latest)) misses nothing that is sent between two runs to
+/// partitions that it has had.
 ///
 /// The effect of a handled record has to last when the handler returns. If that is too dear per record, a
 /// [`PartitionHandler`] is told before each commit.

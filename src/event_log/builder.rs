@@ -172,7 +172,7 @@ impl EventLogBuilder {
     /// How long committed offsets are kept of a group that has no members, and of a topic that no member
     /// subscribes to; `None` is for ever. Defaults to 7 days. Kafka: `offsets.retention.minutes`, KIP-211.
     ///
-    /// It counts from when the last member went or, where there never was one, from each commit. An offset
+    /// It counts from when the last member went or from the last commit, whichever is later. An offset
     /// that a member may yet go on from is never dropped. Looked at every ten minutes.
     ///
     /// # Examples

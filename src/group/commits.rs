@@ -14,7 +14,7 @@ use super::member::MemberId;
 use super::offsets::{Committed, EmptySince};
 use crate::error::{Error, GroupError, InputError, Result, TopicError};
 use crate::limits::OFFSET_METADATA_BYTES_MAX;
-use crate::name::{Id, TopicPartition};
+use crate::name::{Id, TopicName, TopicPartition};
 use crate::offset::Offset;
 use crate::timestamp::Timestamp;
 
@@ -140,20 +140,20 @@ impl Group {
         self.offsets.iter()
     }
 
-    /// Says whether offsets may be deleted.
+    /// Says whether the offsets of a topic may be deleted.
     ///
     /// # Errors
     ///
-    /// `SubscribedToTopic` if a member subscribes to one of the topics, `GroupNotFound` of a group with
-    /// neither members nor offsets. Kafka: KIP-496.
-    pub(crate) fn check_delete_offsets(&self, places: &[TopicPartition]) -> Result<()> {
+    /// `SubscribedToTopic` if a member subscribes to it, `GroupNotFound` of a group with neither members nor
+    /// offsets. Kafka: KIP-496.
+    pub(crate) fn check_delete_offsets(&self, topic: &TopicName) -> Result<()> {
         if self.is_idle() {
             return Err(self.not_found());
         }
-        match places.iter().find(|place| self.is_subscribed(place)) {
-            Some(place) => Err(Error::from(GroupError::SubscribedToTopic).in_partition(place)),
-            None => Ok(()),
+        if self.is_subscribed(topic) {
+            return Err(Error::from(GroupError::SubscribedToTopic).in_topic(topic));
         }
+        Ok(())
     }
 
     /// Says whether the group's offsets may be reset.
@@ -285,7 +285,7 @@ impl Group {
             .iter()
             .filter(|(place, committed)| {
                 let from = committed.timestamp.max(empty_since);
-                now.since(from) >= retention && !self.is_subscribed(place)
+                now.since(from) >= retention && !self.is_subscribed(place.topic())
             })
             .map(|(place, _)| place.clone())
             .collect()

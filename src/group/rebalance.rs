@@ -18,7 +18,7 @@ use super::catalog::{PartitionKey, TopicCatalog};
 use super::group::{Group, InitialDelay, Refused, names};
 use super::member::{Member, MemberKey, guarded};
 use crate::error::{GroupError, Result};
-use crate::name::{Id, TopicName, TopicPartition};
+use crate::name::{Id, TopicName};
 
 /// After how long an assignor is asked again whose answer was refused. Kafka's members try a rebalance that
 /// failed again with their next heartbeat (`heartbeat.interval.ms`).
@@ -431,8 +431,8 @@ impl Group {
     }
 
     /// The topics that members subscribe to contain this partition's.
-    pub(super) fn is_subscribed(&self, place: &TopicPartition) -> bool {
-        let Some(shape) = self.catalog.get(place.topic()) else {
+    pub(super) fn is_subscribed(&self, topic: &TopicName) -> bool {
+        let Some(shape) = self.catalog.get(topic) else {
             return false;
         };
         self.roster

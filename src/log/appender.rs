@@ -188,7 +188,7 @@ impl Log {
         self.check_size(record, size, &queue.options)?;
         match record.timestamp_asked() {
             Some(timestamp) => self.check_timestamp(timestamp, &queue.options).map(Some),
-            None if self.place.manual_clock => Ok(Some(self.place.clock.wall())),
+            None if self.place.manual_clock => Ok(Some(self.place.now())),
             None => Ok(None),
         }
     }
@@ -208,7 +208,7 @@ impl Log {
             return self.enqueue(record, max_block)?.wait(None);
         }
         let explicit = self.admit(&queue, record, encoded_bytes(record))?;
-        let timestamp = explicit.unwrap_or_else(|| self.place.clock.wall());
+        let timestamp = explicit.unwrap_or_else(|| self.place.now());
         self.list(&mut queue);
         let mut run = queue.spare_run.take().unwrap_or_default();
         run.begin_batch(timestamp, None);
@@ -268,7 +268,7 @@ impl Log {
         self.list(queue);
         let ticket = Arc::new(Ticket::new(Arc::clone(self), self.monotonic()));
         let append_time = queue.options.timestamp_type == TimestampType::LogAppendTime;
-        let now = self.place.clock.wall();
+        let now = self.place.now();
         let promised = (queue.options.durability == Durability::Memory).then_some(Acknowledged {
             base_offset: queue.next_offset,
             append_time: append_time.then_some(now),
@@ -328,7 +328,7 @@ impl Log {
         if options.timestamp_type == TimestampType::LogAppendTime {
             return Ok(timestamp);
         }
-        let now = self.place.clock.wall();
+        let now = self.place.now();
         if options
             .timestamp_after_max
             .is_some_and(|limit| timestamp.since(now) > limit)

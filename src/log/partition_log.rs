@@ -106,6 +106,9 @@ impl Log {
         if let (Some(active), Some(last)) = (recovered.active, recovered.segments.last()) {
             writer.resume(Arc::clone(last), active);
         }
+        if let (Some(mark), Recovery::Clean) = (mark, &recovered.outcome) {
+            writer.resume_closed(mark);
+        }
         let mut queue = Queue::new(options, recovered.offsets.log_end);
         queue.refusal = recovered
             .refusal
@@ -400,6 +403,12 @@ impl Log {
             let poisoned = refusal.filter(|error| error.kind() == ErrorKind::Poisoned);
             return poisoned.map_or(Ok(None), Err);
         }
+        let start = self.marks.log_start();
+        let as_closed = self.writer.lock().as_closed();
+        if let Some(mark) = as_closed.filter(|mark| mark.start == start) {
+            flushed?;
+            return Ok(Some(mark));
+        }
         let (segment, end) = {
             let _alone = self.beside.lock();
             let mut writer = self.writer.lock();
@@ -410,7 +419,6 @@ impl Log {
         };
         flushed?;
         self.marks.raise_recovery_point(end);
-        let start = self.marks.log_start();
         Ok(Some(CleanMark {
             start,
             end,

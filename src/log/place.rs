@@ -11,6 +11,7 @@ use crate::format::{Checkpoint, Identity};
 use crate::name::TopicPartition;
 use crate::storage::{Storage, StorageLock};
 use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::timestamp::Timestamp;
 
 /// Where a log lives, and what it needs from outside.
 #[derive(Debug)]
@@ -51,6 +52,12 @@ impl Place {
         }
     }
 
+    /// The time for records that bring none. A clock may stand before 1970, a record may not: it could not be
+    /// sent again.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.wall().max(Timestamp::EPOCH)
+    }
+
     /// An error if the partition was deleted: another one may be where it was.
     pub(super) fn check_there(&self) -> Result<(), Error> {
         if self.gone.load(Ordering::Acquire) {
@@ -78,9 +85,14 @@ impl Place {
         if durable {
             let parent = self.directory.parent().unwrap_or_else(|| Path::new(""));
             self.storage.sync_dir(parent).map_err(fail)?;
-            self.made.store(true, Ordering::Release);
+            self.note_made();
         }
         Ok(())
+    }
+
+    /// Takes note that the partition's directory is there for good: the close has synced its name.
+    pub(super) fn note_made(&self) {
+        self.made.store(true, Ordering::Release);
     }
 
     /// Writes how far the log is durable and may be read. Does not look whether the directory is still this

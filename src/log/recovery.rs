@@ -101,6 +101,9 @@ pub(super) fn recover(place: &Place, mark: Option<CleanMark>) -> Result<Recovere
     }
     let listed = list(place)?;
     let bases = listed.segments;
+    if mark.is_some() && !bases.is_empty() {
+        place.note_made();
+    }
     let known = match mark {
         Some(CleanMark { start, end, .. }) => Closed { start, end },
         None => kept_close(place)?,

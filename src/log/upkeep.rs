@@ -40,7 +40,7 @@ impl Log {
             return Attention::None;
         };
         queue.watched.idle_ticks = 0;
-        queue.keep_time(self.place.clock.wall());
+        queue.keep_time(self.place.now());
         let lingered = now.saturating_sub(opened) >= queue.options.linger;
         if lingered && !queue.busy {
             self.drive(&mut queue, Goal::Acknowledged);

@@ -11,13 +11,13 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::Place;
 use super::active::{Active, Claim, End};
 use super::files::segment_path;
 use super::queue::{Acknowledged, Run};
 use super::recovery::ActiveFile;
 use super::scan::ScanFrom;
 use super::segment::{START, Segment};
+use super::{CleanMark, Place};
 use crate::error::{Error, ErrorKind, LogError, TopicError};
 use crate::format::{Checkpoint, SegmentHeader, Stamp};
 use crate::offset::Offset;
@@ -52,6 +52,8 @@ pub(super) struct Writer {
     scan_from: ScanFrom,
     /// Offsets below were promised to records that could not be written: no other record gets them.
     given_up: Offset,
+    /// What the last close left, as long as nobody has begun to write.
+    as_closed: Option<CleanMark>,
 }
 
 /// What was written up to some moment, to be synced while more is written.
@@ -126,6 +128,16 @@ pub(super) struct Outcome {
 }
 
 impl Writer {
+    /// Goes on where a close has left everything on disk.
+    pub(super) fn resume_closed(&mut self, mark: CleanMark) {
+        self.as_closed = Some(mark);
+    }
+
+    /// What the last close left, if all of it is still so.
+    pub(super) fn as_closed(&self) -> Option<CleanMark> {
+        self.as_closed.filter(|_| !self.sync_failed)
+    }
+
     /// Goes on in a segment that recovery left.
     pub(super) fn resume(&mut self, segment: Arc<Segment>, active: ActiveFile) {
         let position = segment.length();
@@ -174,9 +186,10 @@ impl Writer {
         outcome: &mut Outcome,
     ) -> Result<Offset, Error> {
         let append_time = match options.timestamp_type {
-            TimestampType::LogAppendTime => Some(place.clock.wall()),
+            TimestampType::LogAppendTime => Some(place.now()),
             TimestampType::CreateTime => None,
         };
+        self.as_closed = None;
         self.remove_orphan(place)?;
         let Some(first) = run.batches.get(run.written) else {
             return Ok(log_end);
@@ -286,6 +299,7 @@ impl Writer {
         durable_upto: Offset,
         poisoned: &mut bool,
     ) -> Result<Arc<Segment>, Error> {
+        self.as_closed = None;
         place.check_owned()?;
         let durable = options.durability == Durability::Disk;
         let storage = &*place.storage;

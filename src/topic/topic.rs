@@ -134,8 +134,9 @@ impl Topic {
     }
 
     /// Adds partitions, so that there are `count`. What is in the others stays; new records of a key may
-    /// go elsewhere than the old ones. Groups that read the topic rebalance. Kafka:
-    /// `NewPartitions.increaseTo`.
+    /// go elsewhere than the old ones. Groups that read the topic rebalance; one that begins at the end
+    /// ([`Latest`](crate::OffsetReset::Latest)) misses what is sent to a new partition before a member polls.
+    /// Kafka: `NewPartitions.increaseTo`.
     ///
     /// # Durability
     ///

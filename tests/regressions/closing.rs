@@ -201,3 +201,47 @@ fn what_is_being_written_as_a_lost_log_is_closed_is_not_acknowledged() {
     }
     assert_eq!(storage.operations(), written);
 }
+
+/// A close synced each partition three times, and wrote its index and checkpoint anew, though nobody had
+/// touched it since the last one: 1,000 of them took seconds, more than a service is given to stop.
+#[test]
+fn a_close_leaves_alone_what_nobody_has_touched() {
+    let storage = SimulatedStorage::new();
+    let log = common::open(&storage, &clock());
+    let options = TopicOptions::new()
+        .partitions(50)
+        .durability(Durability::Os);
+    let topic = log.create_topic("t", options).unwrap();
+    let records = (0..100).map(|number| record(1, number % 50, u64::from(number / 50)));
+    topic.producer().send_all(records).unwrap().wait().unwrap();
+    log.close().unwrap();
+    for touched in 0..3 {
+        let log = common::open(&storage, &clock());
+        assert!(log.recovery_report().closed_cleanly);
+        let topic = log.topic("t").unwrap();
+        let (first, second) = (topic.partition(0).unwrap(), topic.partition(1).unwrap());
+        match touched {
+            0 => {}
+            1 => drop(common::send_next(&topic, 1, 0).unwrap()),
+            _ => drop(second.delete_records(Offset::new(1)).unwrap()),
+        }
+        topic.flush().unwrap();
+        let before = storage.operations();
+        log.close().unwrap();
+        let operations = storage.operations() - before;
+        assert!(
+            operations < 30,
+            "{operations} operations, touched {touched}"
+        );
+        let after = storage.crash(Survival::Nothing, 0);
+        let log = common::open(&after, &clock());
+        let report = log.recovery_report();
+        assert!(report.closed_cleanly && report.damaged().count() == 0);
+        assert!(log.verify().unwrap().is_sound());
+        let topic = log.topic("t").unwrap();
+        let offsets = |partition| topic.partition(partition).unwrap().offsets();
+        assert_eq!(offsets(0).log_end.value(), 2 + u64::from(touched > 0));
+        assert_eq!(offsets(1).log_start.value(), u64::from(touched > 1));
+        assert_eq!(first.offsets().log_end, offsets(0).log_end);
+    }
+}

@@ -22,6 +22,7 @@ mod passing;
 mod reach;
 mod reading;
 mod recovery;
+mod renewals;
 mod topics;
 mod writing;
 

@@ -1,0 +1,239 @@
+//! Bugs at boundaries of Kafka's rules for groups: what expires, what is told at once, who is late.
+
+use std::time::Duration;
+
+use topiclog::clock::ManualClock;
+use topiclog::{
+    CommittedOffset, ConsumerOptions, ErrorKind, EventLog, Offset, OffsetReset, OffsetTarget,
+    Record, Timestamp, Topic, TopicOptions, TopicPartition,
+};
+
+use crate::common::{NOON, clock};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn log_with(clock: &ManualClock) -> EventLog {
+    EventLog::builder()
+        .in_memory()
+        .clock(clock.clone())
+        .open()
+        .unwrap()
+}
+
+fn topic(log: &EventLog, name: &str, partitions: u32) -> Topic {
+    let options = TopicOptions::new().partitions(partitions).retention(None);
+    log.create_topic(name, options).unwrap()
+}
+
+fn send(topic: &Topic, partition: u32, count: u64) {
+    let records = (0..count).map(|number| Record::new(number.to_string()).partition(partition));
+    topic.producer().send_all(records).unwrap().wait().unwrap();
+}
+
+fn place(topic: &Topic, partition: u32) -> TopicPartition {
+    topic
+        .partition(partition)
+        .unwrap()
+        .topic_partition()
+        .clone()
+}
+
+fn earliest() -> ConsumerOptions {
+    ConsumerOptions::new().offset_reset(OffsetReset::Earliest)
+}
+
+/// Automatic commits of members left out what had not changed for as long as they lived. So the offset of a
+/// topic in which nothing had happened for a week expired minutes after its only reader had left a group in
+/// which others read something else, and the default policy passed over what was sent meanwhile.
+#[test]
+fn the_place_in_a_quiet_topic_is_kept_when_its_only_reader_leaves_others_behind() {
+    let clock = clock();
+    let log = log_with(&clock);
+    let (busy, quiet) = (topic(&log, "busy", 1), topic(&log, "quiet", 1));
+    let group = log.consumer_group("g").unwrap();
+    let mut reader = group.subscribe([&quiet]).unwrap();
+    let mut other = group.subscribe([&busy]).unwrap();
+    let mut let_pass = |time: Duration, reader: Option<&mut topiclog::Consumer>| {
+        clock.advance(time);
+        let _seen = other.poll(Duration::ZERO).unwrap();
+        if let Some(reader) = reader {
+            let _seen = reader.poll(Duration::ZERO).unwrap();
+        }
+        log.run_housekeeping();
+    };
+    let_pass(Duration::ZERO, Some(&mut reader));
+    send(&quiet, 0, 3);
+    for _ in 0..8 * 24 * 15 {
+        let_pass(Duration::from_secs(240), Some(&mut reader));
+    }
+    reader.close().unwrap();
+    send(&quiet, 0, 5);
+    for _ in 0..4 {
+        let_pass(Duration::from_secs(240), None);
+    }
+    let mut reader = group.subscribe([&quiet]).unwrap();
+    assert_eq!(reader.poll(Duration::ZERO).unwrap().len(), 5);
+}
+
+/// The same with workers, which commit by themselves.
+#[test]
+fn the_place_of_workers_in_a_quiet_topic_is_kept_as_well() {
+    let clock = clock();
+    let log = log_with(&clock);
+    let (busy, quiet) = (topic(&log, "busy", 1), topic(&log, "quiet", 1));
+    let other_topic = topic(&log, "other", 1);
+    let patient = earliest().max_poll_interval(100 * DAY).max_poll_records(1);
+    let group = log.consumer_group("g").unwrap().options(patient);
+    let mut other = group.subscribe([&other_topic]).unwrap();
+    let _seen = other.poll(Duration::ZERO).unwrap();
+    send(&quiet, 0, 1);
+    send(&busy, 0, 10);
+    let workers = group.workers(1).subscribe([&busy, &quiet]).unwrap();
+    let days = workers.until_drained().run(|record| {
+        if record.topic() == "busy" {
+            clock.advance(DAY);
+        }
+        Ok(())
+    });
+    days.unwrap();
+    clock.advance(Duration::from_secs(900));
+    let _seen = other.poll(Duration::ZERO).unwrap();
+    log.run_housekeeping();
+    let committed = group.committed();
+    let place = place(&quiet, 0);
+    assert!(
+        committed.iter().any(|(kept, _)| *kept == place),
+        "{committed:?}"
+    );
+}
+
+/// That there is no position was told when it was the partition's turn: after all that the others had, and
+/// of a paused one never.
+#[test]
+fn without_a_reset_policy_the_first_poll_says_that_there_is_no_position() {
+    for paused in [false, true] {
+        let log = EventLog::in_memory().unwrap();
+        let topic = topic(&log, "t", 2);
+        send(&topic, 0, 3);
+        let strict = ConsumerOptions::new().offset_reset(OffsetReset::None);
+        let group = log.consumer_group("g").unwrap().options(strict);
+        group.set_offset(&place(&topic, 0), Offset::ZERO).unwrap();
+        let mut consumer = group.member().assign(&topic.partitions()).unwrap();
+        if paused {
+            consumer.pause([&place(&topic, 1)]).unwrap();
+        }
+        for _ in 0..2 {
+            let error = consumer.poll(Duration::ZERO).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::OffsetOutOfRange);
+            assert_eq!(error.partition(), Some(1));
+        }
+        consumer.seek(&place(&topic, 1), Offset::ZERO).unwrap();
+        assert_eq!(
+            consumer.poll(Duration::ZERO).unwrap().len(),
+            3,
+            "paused: {paused}"
+        );
+    }
+}
+
+/// Where no thread looks, a member looked for all that were late but for itself: it went on committing as if
+/// it had polled in time.
+#[test]
+fn a_member_that_is_late_is_removed_also_where_it_is_the_only_one_that_looks() {
+    let clock = clock();
+    let log = log_with(&clock);
+    let topic = topic(&log, "t", 1);
+    let group = log.consumer_group("g").unwrap().options(earliest());
+    let mut consumer = group.subscribe([&topic]).unwrap();
+    send(&topic, 0, 3);
+    assert_eq!(consumer.poll(Duration::ZERO).unwrap().len(), 3);
+    let generation = consumer.generation();
+    clock.advance(Duration::from_secs(301));
+    assert_eq!(consumer.commit().unwrap_err().kind(), ErrorKind::Fenced);
+    assert_eq!(consumer.poll(Duration::ZERO).unwrap().len(), 3, "once more");
+    assert_ne!(consumer.generation(), generation);
+    consumer.commit().unwrap();
+    clock.advance(Duration::from_secs(301));
+    assert_eq!(consumer.poll(Duration::ZERO).unwrap().len(), 0);
+    clock.advance(Duration::from_secs(299));
+    consumer.commit().unwrap();
+}
+
+/// A look at where a reset to the current offsets would lead moved them into the partition, and the reset
+/// wrote that.
+#[test]
+fn a_reset_to_the_current_offsets_leaves_them_as_they_are() {
+    let log = EventLog::in_memory().unwrap();
+    let topic = topic(&log, "t", 2);
+    send(&topic, 0, 10);
+    send(&topic, 1, 10);
+    let group = log.consumer_group("g").unwrap();
+    let far = CommittedOffset::new(Offset::new(50));
+    group.set_offset(&place(&topic, 0), far).unwrap();
+    let plan = group.plan_reset(&topic, OffsetTarget::Current).unwrap();
+    let after: Vec<_> = plan.iter().map(|partition| partition.after).collect();
+    assert_eq!(after, [Offset::new(50), Offset::new(10)]);
+}
+
+/// That a member subscribes to the topic was noticed only once something was committed for it.
+#[test]
+fn offsets_of_a_subscribed_topic_are_not_deleted_though_there_are_none() {
+    let log = EventLog::in_memory().unwrap();
+    let topic = topic(&log, "t", 1);
+    let group = log.consumer_group("g").unwrap();
+    let _member = group.subscribe([&topic]).unwrap();
+    let refused = group.delete_offsets("t").unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InUse);
+}
+
+/// A run of workers that ends by itself slept for the initial delay of its group, which a clock that is moved
+/// by hand never lets pass.
+#[test]
+fn a_drain_by_workers_does_not_wait_for_a_clock_that_nobody_moves() {
+    let builder = EventLog::builder().in_memory().clock(clock());
+    let delayed = builder.group_initial_rebalance_delay(Duration::from_secs(1));
+    let log = delayed.open().unwrap();
+    let topic = topic(&log, "t", 1);
+    send(&topic, 0, 1);
+    let group = log.consumer_group("g").unwrap().options(earliest());
+    let workers = group
+        .workers(2)
+        .subscribe([&topic])
+        .unwrap()
+        .until_drained();
+    workers.run(|_| panic!("the group gathers")).unwrap();
+}
+
+/// Records got the time of a clock that stood before 1970, and could not be sent again: the log itself
+/// refuses such a time.
+#[test]
+fn a_clock_before_1970_makes_no_records_that_cannot_be_sent_again() {
+    let clock = ManualClock::new(Timestamp::from_millis(-5000));
+    let log = log_with(&clock);
+    let appended = TopicOptions::new().timestamp_type(topiclog::TimestampType::LogAppendTime);
+    for topic in [
+        topic(&log, "t", 1),
+        log.create_topic("a", appended).unwrap(),
+    ] {
+        topic.producer().send(Record::new("batched")).unwrap();
+        topic
+            .producer()
+            .send_and_wait(Record::new("waited for"))
+            .unwrap();
+        let mut consumer = log
+            .consumer()
+            .options(earliest())
+            .assign(&topic.partitions())
+            .unwrap();
+        for record in &consumer.poll(Duration::ZERO).unwrap() {
+            assert_eq!(record.timestamp(), Timestamp::EPOCH);
+            topic.producer().send_and_wait(record.to_record()).unwrap();
+        }
+    }
+    clock.set_wall(Timestamp::from_millis(NOON));
+    let topic = log.topic("t").unwrap();
+    topic
+        .producer()
+        .send_and_wait(Record::new("in time"))
+        .unwrap();
+}
