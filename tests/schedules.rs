@@ -385,3 +385,27 @@ fn retention_by_age_takes_no_record_that_comes_meanwhile() {
     in_many_orders(|| retention_by_age_takes_no_young_record(Durability::Os));
     in_many_orders(|| retention_by_age_takes_no_young_record(Durability::Disk));
 }
+
+/// A late notice that had marked the partition as told, and had not told it yet, kept a consumer that was
+/// made then from looking at it: it found nothing, and a drain ended with nothing read.
+#[test]
+fn what_is_acknowledged_is_there_for_a_new_consumer() {
+    let world = || {
+        let (log, topic) = with_topic(Durability::Os);
+        let sending = topic.clone();
+        let sender =
+            thread::spawn(move || drop(sending.producer().send(Record::new("a")).unwrap()));
+        topic.flush().unwrap();
+        let visible = topic.partition(0).unwrap().offsets().high_watermark == 1;
+        let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+        let consumer = log.consumer().options(options);
+        let mut consumer = consumer.assign(&topic.partitions()).unwrap();
+        let drain = consumer.drain().unwrap();
+        let read: usize = drain.map(|records| records.unwrap().len()).sum();
+        assert!(!visible || read == 1);
+        sender.join().unwrap();
+    };
+    in_many_orders(world);
+    let orders = common::number_from("TOPICLOG_SCHEDULES").unwrap_or(3000);
+    shuttle::check_pct(world, usize::try_from(orders * 5).unwrap(), 4);
+}

@@ -320,7 +320,7 @@ impl Consumer {
             self.sleep(Duration::MAX, now);
         }
         self.follow(false);
-        self.resolve_all()?;
+        let _told_by_the_first_poll = self.resolve_all();
         let mut ends = BTreeMap::new();
         for place in self.assignment() {
             let end = self.end(&place)?;

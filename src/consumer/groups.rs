@@ -210,8 +210,10 @@ impl Groups {
 
     /// The topics as they are now.
     pub(super) fn topics(&self) -> Arc<TopicCatalog> {
-        let version = self.catalog.version();
         let mut known = self.topics.lock();
+        // Not before the lock: of two who look at once the one with the older number might list the topics
+        // later than the other, and what it alone had seen would be taken for deleted.
+        let version = self.catalog.version();
         if known.version() != version {
             let shape = |topic: Arc<crate::topic::TopicState>| {
                 let shape = TopicShape {

@@ -261,7 +261,7 @@ impl Groups {
         // handed to the log before it was read, by a group that was there already and is there still:
         // its commit is applied by the time the group's turn comes, or on its way, which is seen then.
         // A group made later has all its commits behind the place.
-        let from = self.store.end();
+        let (from, failures) = (self.store.end(), self.store.failures());
         let (mut all_staged, mut handed_over) = (Vec::new(), Ok(()));
         for cell in self.all() {
             let mut state = cell.state.lock();
@@ -290,6 +290,6 @@ impl Groups {
         let finished = all_staged.into_iter().map(Staged::finish);
         let finished = finished.fold(Ok(()), Result::and);
         handed_over.and(finished)?;
-        self.store.drop_before(from)
+        self.store.drop_before(from, failures)
     }
 }

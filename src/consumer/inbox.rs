@@ -33,10 +33,15 @@ struct State {
 }
 
 impl Inbox {
-    fn push(&self, watch: usize) {
+    /// Puts the number of a watch in, unless it is there. Whoever finds it there goes on at once, perhaps as
+    /// the consumer itself: so what that looks at first is set first.
+    fn push(&self, watch: &Watch) {
         let mut state = self.state.lock();
-        state.ready.push(watch);
         self.news.store(true, Ordering::Release);
+        if watch.queued.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        state.ready.push(watch.number);
         if state.sleeping {
             self.arrived.notify_one();
         }
@@ -149,8 +154,8 @@ impl Watch {
 impl Listener for Watch {
     #[inline]
     fn notify(&self) {
-        if !self.queued.load(Ordering::SeqCst) && !self.queued.swap(true, Ordering::SeqCst) {
-            self.inbox.push(self.number);
+        if !self.queued.load(Ordering::SeqCst) {
+            self.inbox.push(self);
         }
     }
 }

@@ -234,9 +234,21 @@ impl OffsetStore {
             .map_or(Offset::ZERO, |log| log.offsets().log_end)
     }
 
+    /// How many records could not be written since the log was opened.
+    pub(super) fn failures(&self) -> u64 {
+        self.existing().map_or(0, |log| log.failures())
+    }
+
     /// Takes note that everything before an offset that is still true is written once more behind it, and
-    /// drops it.
-    pub(super) fn drop_before(&self, offset: Offset) -> Result<(), Error> {
+    /// drops it. Not if something could not be written since there were so many failures: below level `Disk`
+    /// that is told to nobody who waits, and it may be one of the copies.
+    pub(super) fn drop_before(&self, offset: Offset, failures: u64) -> Result<(), Error> {
+        if let Some(log) = self.existing() {
+            log.settle_all()?;
+        }
+        if self.failures() != failures {
+            return Ok(());
+        }
         *self.rewritten.lock() = Some(offset);
         self.drop_rewritten()
     }

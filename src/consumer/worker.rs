@@ -245,9 +245,7 @@ where
                 self.flushed.extend(renewals);
                 self.commit(consumer)?;
             }
-            // Nobody may be there to move a clock that is moved by hand.
-            let gathers = consumer.is_gathering() && !consumer.groups.is_clock_manual();
-            if self.run.drains && !gathers {
+            if self.run.drains && !consumer.is_gathering() {
                 if self.is_through(consumer, records.is_empty())? {
                     self.run.rest(consumer);
                 }

@@ -218,6 +218,10 @@ impl Workers {
     ///
     /// What was sent before the run is among it, whether anybody waited for it or not. A partition that
     /// another member of the group has at the time is left to that member.
+    ///
+    /// Where the group waits for its first members, so does the run: a clock that is moved by hand has to be
+    /// moved by another thread then. See
+    /// [`group_initial_rebalance_delay`](crate::EventLogBuilder::group_initial_rebalance_delay).
     pub fn until_drained(mut self) -> Self {
         self.drains = true;
         self

@@ -2,7 +2,6 @@
 //! bound on their memory, the buffers, and the list of partitions that have something waiting.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use super::Log;
 use super::queue::{RUN_BYTES, Run};
 use crate::convert::{to_u32, to_u64};
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use crate::sync::{Condvar, Mutex, Yielding};
+use crate::sync::{Condvar, Mutex, Panics, Yielding};
 
 /// The part of the limit that buffers may have which are kept for the next batches; more are given back to
 /// the allocator.
@@ -218,17 +217,13 @@ impl Accumulator {
         let logs: Vec<_> = self.listed.lock().clone();
         let shares = PUBLISH_SHARE.saturating_mul(to_u32(logs.len()));
         let publish_interval = PUBLISH_INTERVAL.max(shares);
-        let (mut wanted, mut panic) = (Attention::None, None);
+        let (mut wanted, mut panics) = (Attention::None, Panics::default());
         for log in logs {
             // What a storage of the user's does under one of them is not to keep the others waiting.
-            match catch_unwind(AssertUnwindSafe(|| log.tick(now, publish_interval))) {
-                Ok(attention) => wanted = wanted.max(attention),
-                Err(caught) => panic = Some(caught),
-            }
+            let attention = panics.catch(|| log.tick(now, publish_interval));
+            wanted = wanted.max(attention.unwrap_or(Attention::None));
         }
-        if let Some(panic) = panic {
-            resume_unwind(panic);
-        }
+        panics.resume();
         if wanted == Attention::None && !self.listed.lock().is_empty() {
             // Somebody has come to the list meanwhile, and did not ring since it was not empty.
             return Attention::Often;

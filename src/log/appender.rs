@@ -140,6 +140,8 @@ impl Log {
                     state.close_run(self.accumulator.run());
                 }
             }
+            // Before there is something reserved that nothing is put into: a clock of the user's may panic.
+            let begun = (!fits).then(|| (self.place.now(), self.monotonic()));
             if !self
                 .accumulator
                 .reserve_for(&mut state.filling, needed, room)
@@ -151,8 +153,8 @@ impl Log {
                 MutexGuard::unlocked(queue, || self.make_room(room, max_block, &mut waited));
                 continue;
             }
-            if !fits {
-                self.open_batch(state);
+            if let Some((now, begun)) = begun {
+                self.open_batch(state, now, begun);
             }
             if let Some(open) = state.filling.batches.last_mut()
                 && let Some(ticket) = state.filling.tickets.last()
@@ -264,11 +266,10 @@ impl Log {
         };
     }
 
-    fn open_batch(self: &Arc<Self>, queue: &mut Queue) {
+    fn open_batch(self: &Arc<Self>, queue: &mut Queue, now: Timestamp, begun: Duration) {
         self.list(queue);
-        let ticket = Arc::new(Ticket::new(Arc::clone(self), self.monotonic()));
+        let ticket = Arc::new(Ticket::new(Arc::clone(self), begun));
         let append_time = queue.options.timestamp_type == TimestampType::LogAppendTime;
-        let now = self.place.now();
         let promised = (queue.options.durability == Durability::Memory).then_some(Acknowledged {
             base_offset: queue.next_offset,
             append_time: append_time.then_some(now),

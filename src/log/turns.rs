@@ -153,6 +153,11 @@ impl Log {
         untold.map_or(settled, Err)
     }
 
+    /// How many batches could not be written, or not be synced, since the log was opened.
+    pub(crate) fn failures(&self) -> u64 {
+        self.queue.lock().failures
+    }
+
     /// Blocks until everything sent before is acknowledged or has failed. Returns the last failure
     /// meanwhile.
     pub(crate) fn settle_all(&self) -> Result<(), Error> {

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, OnceLock};
 
 use super::directory::{
@@ -22,7 +21,7 @@ use crate::options::TopicOptions;
 use crate::random::Random;
 use crate::storage::{Storage, StorageLock};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::sync::{Mutex, MutexGuard, RwLock};
+use crate::sync::{Mutex, MutexGuard, Panics, RwLock};
 
 /// What a log gets from outside.
 #[derive(Clone, Debug)]
@@ -443,9 +442,13 @@ impl Catalog {
         for log in topic.logs() {
             log.abandon(&gone);
         }
-        let removed = retired.map(|retired| remove_tree(storage, &retired));
+        let mut panics = Panics::default();
+        let removed = retired.map(|retired| {
+            let _later = panics.catch(|| remove_tree(storage, &retired));
+        });
         drop(changes);
         self.tell_change();
+        panics.resume();
         removed
     }
 
@@ -499,34 +502,43 @@ impl Catalog {
             return Err(error);
         }
         let mut marks = Vec::new();
-        let (mut failure, mut panic) = (None, None);
+        let (mut failure, mut panics) = (None, Panics::default());
         for topic in self.list() {
             for log in topic.logs() {
                 // What a storage of the user's does under one of them is not to keep the others open.
-                match catch_unwind(AssertUnwindSafe(|| log.close())) {
-                    Ok(Ok(Some(mark))) => marks.push((topic.id, log.partition().partition(), mark)),
-                    Ok(Ok(None)) => {}
-                    Ok(Err(error)) => failure = Some(error),
-                    Err(caught) => panic = Some(caught),
+                match panics.catch(|| log.close()) {
+                    Some(Ok(Some(mark))) => {
+                        marks.push((topic.id, log.partition().partition(), mark));
+                    }
+                    Some(Ok(None)) | None => {}
+                    Some(Err(error)) => failure = Some(error),
                 }
             }
         }
-        if !self.read_only && self.owner.still_holds() {
-            let storage = &*self.environment.storage;
-            // What the next open finds after a clean close is on disk, half-made topics too.
-            let names = if changes.failed {
-                list_topics(storage, self.log_id)
-                    .and_then(|(topics, _)| sync_names(storage, &topics))
-            } else {
-                Ok(())
-            };
-            let left = names.and_then(|()| write_clean_close(storage, self.log_id, &marks));
-            failure = failure.or_else(|| left.err());
+        if !self.read_only {
+            let left = panics.catch(|| self.leave_marks(&marks, changes.failed));
+            failure = failure.or_else(|| left?.err());
         }
         self.owner.give_back();
-        if let Some(panic) = panic {
-            resume_unwind(panic);
-        }
+        panics.resume();
         failure.map_or(Ok(()), Err)
+    }
+
+    /// Leaves the mark of a clean close, unless the directory is somebody else's by now.
+    fn leave_marks(
+        &self,
+        marks: &[(Id, u32, CleanMark)],
+        sync_all_names: bool,
+    ) -> Result<(), Error> {
+        if !self.owner.still_holds() {
+            return Ok(());
+        }
+        let storage = &*self.environment.storage;
+        // What the next open finds after a clean close is on disk, half-made topics too.
+        if sync_all_names {
+            let (topics, _) = list_topics(storage, self.log_id)?;
+            sync_names(storage, &topics)?;
+        }
+        write_clean_close(storage, self.log_id, marks)
     }
 }

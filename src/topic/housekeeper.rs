@@ -14,7 +14,7 @@ use super::catalog::Catalog;
 use crate::clock::SettledWall;
 use crate::log::{Attention, Log};
 use crate::options::Durability;
-use crate::sync::{JoinHandle, Mutex, current_thread, spawn};
+use crate::sync::{JoinHandle, Mutex, Panics, current_thread, spawn};
 use crate::timestamp::Timestamp;
 
 /// The time between two looks at partitions that have something waiting. A record is written at the first
@@ -117,15 +117,18 @@ impl Housekeeper {
         for chore in &*self.chores.lock() {
             chore(now);
         }
-        let attention = catalog.accumulator.tick(now);
+        let mut panics = Panics::default();
+        let attention = panics.catch(|| catalog.accumulator.tick(now));
+        let attention = attention.unwrap_or(Attention::Seldom);
         if self.retention.is_due(now) {
-            apply_retention(&catalog, self.wall.look(&**clock));
+            apply_retention(&catalog, self.wall.look(&**clock), &mut panics);
         }
         // Where that takes longer than the interval everybody has a turn all the same.
         if self.to_sync.lock().is_empty() && self.syncs.is_due(now) {
             *self.to_sync.lock() = logs_nobody_syncs(&catalog);
         }
         let more = self.sync_one();
+        panics.resume();
         let mut tick = self.tick.lock();
         *tick = match attention {
             Attention::Seldom => (*tick * 2).min(SELDOM),
@@ -161,10 +164,10 @@ impl Housekeeper {
     }
 }
 
-fn apply_retention(catalog: &Catalog, now: Timestamp) {
+fn apply_retention(catalog: &Catalog, now: Timestamp, panics: &mut Panics) {
     for topic in catalog.list() {
         for log in topic.logs() {
-            let _shown_at_next_use = log.apply_retention(now);
+            let _shown_at_next_use = panics.catch(|| log.apply_retention(now));
         }
     }
 }

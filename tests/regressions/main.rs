@@ -14,6 +14,7 @@ mod closing;
 #[path = "../common/mod.rs"]
 mod common;
 mod consumers;
+mod fragile;
 mod groups;
 mod listeners;
 mod openings;

@@ -186,24 +186,6 @@ fn offsets_of_a_subscribed_topic_are_not_deleted_though_there_are_none() {
     assert_eq!(refused.kind(), ErrorKind::InUse);
 }
 
-/// A run of workers that ends by itself slept for the initial delay of its group, which a clock that is moved
-/// by hand never lets pass.
-#[test]
-fn a_drain_by_workers_does_not_wait_for_a_clock_that_nobody_moves() {
-    let builder = EventLog::builder().in_memory().clock(clock());
-    let delayed = builder.group_initial_rebalance_delay(Duration::from_secs(1));
-    let log = delayed.open().unwrap();
-    let topic = topic(&log, "t", 1);
-    send(&topic, 0, 1);
-    let group = log.consumer_group("g").unwrap().options(earliest());
-    let workers = group
-        .workers(2)
-        .subscribe([&topic])
-        .unwrap()
-        .until_drained();
-    workers.run(|_| panic!("the group gathers")).unwrap();
-}
-
 /// Records got the time of a clock that stood before 1970, and could not be sent again: the log itself
 /// refuses such a time.
 #[test]
