@@ -80,7 +80,7 @@ fn the_place_in_a_quiet_topic_is_kept_when_its_only_reader_leaves_others_behind(
 fn the_place_of_workers_in_a_quiet_topic_is_kept_as_well() {
     let clock = clock();
     let log = log_with(&clock);
-    let (busy, quiet) = (topic(&log, "busy", 1), topic(&log, "quiet", 1));
+    let (busy, quiet) = (topic(&log, "then-busy", 1), topic(&log, "first-quiet", 1));
     let other_topic = topic(&log, "other", 1);
     let patient = earliest().max_poll_interval(100 * DAY).max_poll_records(1);
     let group = log.consumer_group("g").unwrap().options(patient);
@@ -90,7 +90,7 @@ fn the_place_of_workers_in_a_quiet_topic_is_kept_as_well() {
     send(&busy, 0, 10);
     let workers = group.workers(1).subscribe([&busy, &quiet]).unwrap();
     let days = workers.until_drained().run(|record| {
-        if record.topic() == "busy" {
+        if record.topic() == "then-busy" {
             clock.advance(DAY);
         }
         Ok(())
