@@ -117,7 +117,23 @@ impl EventLogBuilder {
         self
     }
 
-    /// Keeps the log in a storage of one's own.
+    /// Keeps the log in a storage of one's own. A `Box<dyn Storage>` or an `Arc<dyn Storage>` is one too, for
+    /// who decides at run time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use topiclog::EventLog;
+    /// use topiclog::storage::{DiskStorage, MemoryStorage, Storage};
+    ///
+    /// # let directory: Option<&str> = None;
+    /// let storage: Box<dyn Storage> = match directory {
+    ///     Some(path) => Box::new(DiskStorage::create(path)?),
+    ///     None => Box::new(MemoryStorage::new()),
+    /// };
+    /// let log = EventLog::builder().storage(storage).open()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn storage(mut self, storage: impl Storage) -> Self {
         self.home = Some(Home::Storage(Arc::new(storage)));
         self
