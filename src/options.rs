@@ -2,6 +2,7 @@
 //!
 //! Components (a storage, a clock, a partitioner) are not settings; they go on builders.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,17 @@ pub enum Durability {
     Disk,
 }
 
+/// `memory`, `os` or `disk`.
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Memory => "memory",
+            Self::Os => "os",
+            Self::Disk => "disk",
+        })
+    }
+}
+
 /// The settings of a topic: partitions, durability, limits, retention.
 ///
 /// Everything but the number of partitions may be changed later
@@ -56,7 +68,7 @@ pub enum Durability {
 ///     .retention(Some(Duration::from_secs(3600)));
 /// # assert_eq!(options.partition_count(), 3);
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[must_use = "options do nothing until something is made with them"]
 pub struct TopicOptions {
     pub(crate) partitions: u32,

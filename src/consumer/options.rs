@@ -13,7 +13,7 @@ use crate::offset::Offset;
 
 /// Where a consumer begins when nothing is committed, or when its position has left the partition.
 /// Kafka: `auto.offset.reset`.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum OffsetReset {
     /// At the first record that is not older than this, or at the end if all are. Kafka:
@@ -37,7 +37,7 @@ pub enum OffsetReset {
 ///
 /// let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest).auto_commit(None);
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[must_use = "options do nothing until something is made with them"]
 pub struct ConsumerOptions {
     pub(super) offset_reset: OffsetReset,

@@ -1,5 +1,7 @@
 //! [`ErrorKind`]: what the caller should do.
 
+use std::fmt;
+
 /// What the caller of a failed operation should do about it.
 ///
 /// Variants may be added in minor releases; treat an unknown one like [`Io`](Self::Io).
@@ -81,6 +83,34 @@ impl ErrorKind {
             | Self::RecordTooLarge
             | Self::UnsupportedVersion => false,
         }
+    }
+}
+
+/// A few words, in small letters: `not found`, `record too large`. What failed, and how, is told by the
+/// [`Error`](crate::Error).
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::AlreadyExists => "already exists",
+            Self::Busy => "busy",
+            Self::Closed => "closed",
+            Self::Corrupt => "corrupt",
+            Self::Fenced => "fenced",
+            Self::FencedInstance => "instance fenced",
+            Self::Full => "full",
+            Self::Handler => "handler failed",
+            Self::InUse => "in use",
+            Self::Interrupted => "interrupted",
+            Self::InvalidInput => "invalid input",
+            Self::Io => "i/o error",
+            Self::NotFound => "not found",
+            Self::OffsetOutOfRange => "offset out of range",
+            Self::Poisoned => "poisoned",
+            Self::ReadOnly => "read-only",
+            Self::RecordTooLarge => "record too large",
+            Self::Timeout => "timed out",
+            Self::UnsupportedVersion => "unsupported version",
+        })
     }
 }
 

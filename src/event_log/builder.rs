@@ -18,7 +18,7 @@ use crate::topic::{Bell, Catalog, Environment, Housekeeper, HousekeepingThread, 
 
 /// Who does what has to be done from time to time: writing what has lingered, retention, the expiry of
 /// group members.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Housekeeping {
     /// A thread; the caller, if the log is in memory ([`MemoryStorage`](crate::storage::MemoryStorage)) or

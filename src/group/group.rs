@@ -52,7 +52,7 @@ impl Default for GroupOptions {
 
 /// What becomes of a member's place when its consumer is closed. Kafka:
 /// `CloseOptions.GroupMembershipOperation`, KIP-1092.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Departure {
     /// A dynamic member leaves, a static one keeps its place until the end of its session timeout.
