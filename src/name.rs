@@ -118,16 +118,16 @@ impl TopicName {
     pub fn new(name: impl AsRef<str>) -> Result<Self, Error> {
         let name = name.as_ref();
         let problem = if name.is_empty() {
-            "must not be empty"
+            "must not be empty".into()
         } else if name == "." || name == ".." {
-            "must not be \".\" or \"..\""
+            "must not be \".\" or \"..\"".into()
         } else if name.len() > TOPIC_NAME_BYTES_MAX {
-            "must have at most 249 characters"
+            format!("must have at most {TOPIC_NAME_BYTES_MAX} characters").into()
         } else if !name
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
         {
-            "must consist of the characters a-z A-Z 0-9 . _ -"
+            "must consist of the characters a-z A-Z 0-9 . _ -".into()
         } else {
             return Ok(Self(name.into()));
         };
@@ -167,9 +167,9 @@ impl GroupId {
     pub fn new(id: impl AsRef<str>) -> Result<Self, Error> {
         let id = id.as_ref();
         let problem = if id.trim().is_empty() {
-            "must not be blank"
+            "must not be blank".into()
         } else if id.len() > GROUP_ID_BYTES_MAX {
-            "must have at most 255 bytes"
+            format!("must have at most {GROUP_ID_BYTES_MAX} bytes").into()
         } else {
             return Ok(Self(id.into()));
         };

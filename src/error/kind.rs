@@ -38,11 +38,13 @@ pub enum ErrorKind {
     InUse,
     /// A blocked call was woken by request: carry on.
     Interrupted,
-    /// An argument or option is wrong, or the call does not fit what it is made on: the text says which.
+    /// An argument or option is wrong, the number of a partition that the topic does not have among them, or
+    /// the call does not fit what it is made on: the text says which.
     InvalidInput,
     /// The storage failed in some other way: the source says how.
     Io,
-    /// There is no such topic, partition or group.
+    /// There is no such topic, group or static member, or no log in the directory: make it first, or mend the
+    /// name. A partition that a topic does not have is [`InvalidInput`](Self::InvalidInput).
     NotFound,
     /// The position lies outside the partition: reset it; [`Error::offset_range`](crate::Error::offset_range)
     /// says what there is. Also of a consumer without a committed offset whose reset policy is
