@@ -9,6 +9,7 @@
 //! [PERFORMANCE]: _documentation::performance
 //!
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 // Floor 0: vocabulary.
 mod convert;
