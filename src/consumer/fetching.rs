@@ -51,7 +51,7 @@ impl Consumer {
         Ok(records)
     }
 
-    /// Has the next poll read again what this one has, since a storage of the user's panicked under it.
+    /// Makes the next poll read again what this one has, since a storage of the user's panicked under it.
     fn take_back(&mut self, number: usize, records: &Records, panic: Box<dyn Any + Send>) -> ! {
         self.slots.make_ready(number);
         for part in records.by_partition() {

@@ -332,7 +332,7 @@ impl EventLogBuilder {
     }
 }
 
-/// Has the groups looked after, and told of topics that come and go.
+/// Makes the housekeeping look after the groups, and tells them of topics that come and go.
 fn connect(groups: &Arc<Groups>, housekeeper: &Housekeeper, catalog: &Catalog) {
     let weak = Arc::downgrade(groups);
     housekeeper.add_chore(Box::new(move |now| {

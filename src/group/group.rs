@@ -344,7 +344,7 @@ impl Group {
             .map_err(|problem| GroupError::BadAssignment { problem }.into())
     }
 
-    /// Has the assignor asked again, for instance since its user data changed. Kafka: KIP-568.
+    /// Asks the assignor again, for instance since its user data changed. Kafka: KIP-568.
     ///
     /// # Errors
     ///
