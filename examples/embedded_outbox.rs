@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The service writes down what it owes (here: mails) with the same breath in which it does its work, and
-//! answers its caller once that is on disk. A worker takes one thing after the other and commits each
+//! answers its caller once that is on disk. A consumer takes one thing after the other and commits each
 //! when it is done. If the process dies in between, the next one begins with what was not committed.
 
 #![expect(clippy::print_stdout, reason = "an example talks to its reader")]
@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     log.close()?;
 
-    println!("The first worker dies in the middle of its third mail:");
+    println!("The first mailer dies in the middle of its third mail:");
     work(&directory, Some("invoice anna"))?;
     println!("The next one begins with that mail:");
     work(&directory, None)?;

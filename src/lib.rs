@@ -9,6 +9,7 @@
 //! [PERFORMANCE]: _documentation::performance
 //!
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 // Floor 0: vocabulary.
 mod convert;
@@ -74,8 +75,9 @@ pub use topic::{
 
 /// The pages of `docs/`: prose, compiled so that their examples run.
 ///
-/// A page links to others by name. Where the name leads is said at the end of the page for who reads the
-/// file, and here, where it counts first, for who reads this.
+/// The pages link to one another by reference, as in `[GROUPS]`. Each reference is defined twice. At the end
+/// of the page it leads to a file, for who reads the repository. Here, above the page, it leads to a module,
+/// for who reads this: of two definitions the first one counts.
 #[cfg(any(doc, doctest))]
 pub mod _documentation {
     /// [DURABILITY]: self::durability

@@ -1,6 +1,5 @@
 //! Names, parsed once and valid ever after: [`TopicName`], [`GroupId`], [`TopicPartition`].
 
-use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -11,16 +10,8 @@ use crate::limits::{GROUP_ID_BYTES_MAX, TOPIC_NAME_BYTES_MAX};
 /// What a name has in common with the text it is.
 macro_rules! as_text {
     ($name:ident) => {
-        impl FromStr for $name {
-            type Err = Error;
-
-            fn from_str(text: &str) -> Result<Self, Error> {
-                Self::new(text)
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 self.0.fmt(f)
             }
         }
@@ -32,7 +23,7 @@ macro_rules! as_text {
         }
 
         /// As the derived `Eq`, `Ord` and `Hash` are those of the text, a map by name is looked up by text.
-        impl Borrow<str> for $name {
+        impl std::borrow::Borrow<str> for $name {
             fn borrow(&self) -> &str {
                 &self.0
             }
@@ -62,6 +53,27 @@ macro_rules! as_text {
             }
         }
 
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.as_str().to_owned()
+            }
+        }
+    };
+}
+
+pub(crate) use as_text;
+
+/// How a name that follows a rule is made of text.
+macro_rules! from_checked_text {
+    ($name:ident) => {
+        impl FromStr for $name {
+            type Err = Error;
+
+            fn from_str(text: &str) -> Result<Self, Error> {
+                Self::new(text)
+            }
+        }
+
         impl TryFrom<&str> for $name {
             type Error = Error;
 
@@ -75,12 +87,6 @@ macro_rules! as_text {
 
             fn try_from(text: String) -> Result<Self, Error> {
                 Self::new(text)
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(name: $name) -> Self {
-                name.as_str().to_owned()
             }
         }
     };
@@ -112,16 +118,16 @@ impl TopicName {
     pub fn new(name: impl AsRef<str>) -> Result<Self, Error> {
         let name = name.as_ref();
         let problem = if name.is_empty() {
-            "must not be empty"
+            "must not be empty".into()
         } else if name == "." || name == ".." {
-            "must not be \".\" or \"..\""
+            "must not be \".\" or \"..\"".into()
         } else if name.len() > TOPIC_NAME_BYTES_MAX {
-            "must have at most 249 characters"
+            format!("must have at most {TOPIC_NAME_BYTES_MAX} characters").into()
         } else if !name
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
         {
-            "must consist of the characters a-z A-Z 0-9 . _ -"
+            "must consist of the characters a-z A-Z 0-9 . _ -".into()
         } else {
             return Ok(Self(name.into()));
         };
@@ -144,6 +150,7 @@ impl TopicName {
 }
 
 as_text!(TopicName);
+from_checked_text!(TopicName);
 
 /// The name of a consumer group: 1 to 255 bytes, not only white space.
 ///
@@ -160,9 +167,9 @@ impl GroupId {
     pub fn new(id: impl AsRef<str>) -> Result<Self, Error> {
         let id = id.as_ref();
         let problem = if id.trim().is_empty() {
-            "must not be blank"
+            "must not be blank".into()
         } else if id.len() > GROUP_ID_BYTES_MAX {
-            "must have at most 255 bytes"
+            format!("must have at most {GROUP_ID_BYTES_MAX} bytes").into()
         } else {
             return Ok(Self(id.into()));
         };
@@ -180,6 +187,7 @@ impl GroupId {
 }
 
 as_text!(GroupId);
+from_checked_text!(GroupId);
 
 /// A topic's name with the number of one of its partitions.
 ///
@@ -248,7 +256,18 @@ fn shown(name: &str) -> String {
 
 /// A random 128-bit number that tells two logs, or two topics of one name, apart.
 ///
-/// Kafka: the topic id of KIP-516. Printed as 32 hexadecimal digits.
+/// Kafka: the topic id of KIP-516. Printed as 32 hexadecimal digits, and read from them.
+///
+/// # Examples
+///
+/// ```
+/// use topiclog::Id;
+///
+/// let id: Id = "00112233445566778899aabbccddeeff".parse()?;
+/// assert_eq!(id.as_bytes()[1], 0x11);
+/// assert_eq!(id.to_string(), "00112233445566778899aabbccddeeff");
+/// # Ok::<(), topiclog::Error>(())
+/// ```
 #[derive(
     Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Serialize, serde::Deserialize,
 )]
@@ -269,6 +288,27 @@ impl Id {
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+/// Reads what [`Display`](fmt::Display) writes, also with capital letters.
+impl FromStr for Id {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        // The conversion takes a sign, and fewer digits.
+        let whole = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        match u128::from_str_radix(text, 16) {
+            Ok(number) if whole => Ok(Self(number.to_be_bytes())),
+            _ => {
+                let value = format!("{:?}", shown(text));
+                Err(Error::bad_argument(
+                    "id",
+                    "must be 32 hexadecimal digits",
+                    value,
+                ))
+            }
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Components (a storage, a clock, a partitioner) are not settings; they go on builders.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,17 @@ pub enum Durability {
     Disk,
 }
 
+/// `memory`, `os` or `disk`.
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Memory => "memory",
+            Self::Os => "os",
+            Self::Disk => "disk",
+        })
+    }
+}
+
 /// The settings of a topic: partitions, durability, limits, retention.
 ///
 /// Everything but the number of partitions may be changed later
@@ -56,7 +68,7 @@ pub enum Durability {
 ///     .retention(Some(Duration::from_secs(3600)));
 /// # assert_eq!(options.partition_count(), 3);
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[must_use = "options do nothing until something is made with them"]
 pub struct TopicOptions {
     pub(crate) partitions: u32,
@@ -273,22 +285,23 @@ impl TopicOptions {
 
     /// Checks every field against its limits.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let refuse = |option, problem, value: u32| Err(Error::bad_option(option, problem, value));
+        let refuse =
+            |option, problem: String, value: u32| Err(Error::bad_option(option, problem, value));
         if self.partitions == 0 || self.partitions > PARTITIONS_MAX {
-            let problem = "must be from 1 to 100000";
+            let problem = format!("must be from 1 to {PARTITIONS_MAX}");
             return refuse("partitions", problem, self.partitions);
         }
         if self.segment_bytes < SEGMENT_BYTES_MIN || self.segment_bytes > SEGMENT_BYTES_MAX {
-            let problem = "must be from 1024 to 2147483647";
+            let problem = format!("must be from {SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX}");
             return refuse("segment_bytes", problem, self.segment_bytes);
         }
         if self.index_interval_bytes == 0 {
-            return refuse("index_interval_bytes", "must not be 0", 0);
+            return refuse("index_interval_bytes", "must not be 0".to_owned(), 0);
         }
         if self.batch_bytes_max < BATCH_BYTES_LEAST
             || to_usize(self.batch_bytes_max) > BATCH_BYTES_LIMIT
         {
-            let problem = "must be from 512 to 536870912";
+            let problem = format!("must be from {BATCH_BYTES_LEAST} to {BATCH_BYTES_LIMIT}");
             return refuse("batch_bytes_max", problem, self.batch_bytes_max);
         }
         Ok(())
@@ -355,27 +368,30 @@ mod tests {
 
     #[test]
     fn an_option_out_of_its_range_is_named() {
-        for (options, name) in [
-            (TopicOptions::new().partitions(0), "partitions"),
-            (TopicOptions::new().partitions(100_001), "partitions"),
-            (TopicOptions::new().segment_bytes(1023), "segment_bytes"),
+        let option = TopicOptions::new;
+        let segment = "segment_bytes must be from 1024 to 2147483647";
+        let batch = "batch_bytes_max must be from 512 to 536870912";
+        for (options, told) in [
             (
-                TopicOptions::new().index_interval_bytes(0),
-                "index_interval_bytes",
+                option().partitions(0),
+                "partitions must be from 1 to 100000",
             ),
             (
-                TopicOptions::new().segment_bytes(2_147_483_648),
-                "segment_bytes",
+                option().partitions(100_001),
+                "partitions must be from 1 to 100000",
             ),
-            (TopicOptions::new().batch_bytes_max(511), "batch_bytes_max"),
+            (option().segment_bytes(1023), segment),
+            (option().segment_bytes(2_147_483_648), segment),
             (
-                TopicOptions::new().batch_bytes_max(536_870_913),
-                "batch_bytes_max",
+                option().index_interval_bytes(0),
+                "index_interval_bytes must not be 0",
             ),
+            (option().batch_bytes_max(511), batch),
+            (option().batch_bytes_max(536_870_913), batch),
         ] {
             let error = options.check().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
-            assert!(error.to_string().contains(name), "{error}");
+            assert!(error.to_string().contains(told), "{error}");
         }
         let least = TopicOptions::new().segment_bytes(1024).batch_bytes_max(512);
         let most = TopicOptions::new()

@@ -185,15 +185,30 @@ impl<'a> Record<'a> {
         self
     }
 
-    /// Adds a header at the end of the list. Keys may repeat (KIP-82).
-    pub fn header(mut self, key: &'a str, value: impl Into<RecordBytes<'a>>) -> Self {
-        self.headers.push((key.into(), Some(value.into())));
+    /// Adds a header at the end of the list. Keys may repeat (KIP-82). A key is text, borrowed or owned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use topiclog::Record;
+    ///
+    /// let record = (1..=3).fold(Record::new("paid 10"), |record, attempt| {
+    ///     record.header(format!("attempt-{attempt}"), "refused")
+    /// });
+    /// assert_eq!(record.headers().len(), 3);
+    /// ```
+    pub fn header(
+        mut self,
+        key: impl Into<Cow<'a, str>>,
+        value: impl Into<RecordBytes<'a>>,
+    ) -> Self {
+        self.headers.push((key.into().into(), Some(value.into())));
         self
     }
 
     /// Adds a header without a value.
-    pub fn header_without_value(mut self, key: &'a str) -> Self {
-        self.headers.push((key.into(), None));
+    pub fn header_without_value(mut self, key: impl Into<Cow<'a, str>>) -> Self {
+        self.headers.push((key.into().into(), None));
         self
     }
 

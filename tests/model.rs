@@ -354,6 +354,7 @@ impl Run {
         // A read may end with a segment; it is empty only at the end.
         assert!(read.len() as u64 <= model.end() - from);
         assert_eq!(read.is_empty(), from == model.end());
+        assert_eq!(read.iter().count(), read.len());
         for (read, offset) in read.iter().zip(from..) {
             assert_eq!(read.offset(), offset);
             assert!(

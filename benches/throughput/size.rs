@@ -311,7 +311,7 @@ pub fn spread(arguments: &Arguments) {
     }
 }
 
-/// Has the kernel write back what earlier rounds left, so that it does not slow down the next.
+/// Makes the kernel write back what earlier rounds left, so that it does not slow down the next.
 fn write_back() {
     assert!(Command::new("sync").status().unwrap().success());
 }

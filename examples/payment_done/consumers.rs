@@ -13,7 +13,7 @@ use crate::{Payment, Result};
 /// A payment that was handled: its partition and offset, by whom, and whose it was.
 type Handled = (u32, Offset, String, String);
 
-/// Has three consumers of one group handle what is not handled yet; one of them stops half-way.
+/// Lets three consumers of one group handle what is not handled yet; one of them stops half-way.
 pub(crate) fn consume(log: &EventLog, payments: &Topic, receipts: &Topic) -> Result<()> {
     let group = log.consumer_group("mailers")?;
     if is_done(&group, payments) {
@@ -36,13 +36,13 @@ pub(crate) fn consume(log: &EventLog, payments: &Topic, receipts: &Topic) -> Res
             let group = &group;
             scope.spawn(move || work(name, consumer, group, payments, receipts))
         };
-        let workers: Vec<_> = consumers.into_iter().map(work).collect();
-        let join = |worker: std::thread::ScopedJoinHandle<'_, Result<Vec<Handled>>>| {
-            worker
+        let threads: Vec<_> = consumers.into_iter().map(work).collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, Result<Vec<Handled>>>| {
+            thread
                 .join()
                 .unwrap_or_else(|_| Err("a consumer panicked".into()))
         };
-        workers.into_iter().map(join).collect()
+        threads.into_iter().map(join).collect()
     });
     let mut handled: Vec<Handled> = handled?.into_iter().flatten().collect();
     handled.sort();

@@ -124,7 +124,8 @@ impl MemberBuilder {
         self
     }
 
-    /// Has this listener told when partitions come and go.
+    /// Sets the listener, which is told when partitions come and go. A `Box<dyn RebalanceListener>` is one
+    /// too.
     pub fn listener(mut self, listener: impl RebalanceListener + 'static) -> Self {
         self.listener = Some(Box::new(listener));
         self

@@ -271,7 +271,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// Has a callback called once a commit is kept.
+    /// Keeps a callback, to be called once a commit is kept.
     fn call_back(
         &mut self,
         staged: Staged,

@@ -65,7 +65,7 @@ pub struct PartitionLag {
 /// Where to set a group's committed offsets. Kafka: `kafka-consumer-groups --reset-offsets`, KIP-122.
 ///
 /// A result outside the partition is moved to its nearer end.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum OffsetTarget {
     /// The first record that is not older than this; the end if all are.
@@ -427,8 +427,9 @@ impl ConsumerGroup {
         self.set_offsets([(partition.clone(), offset.into())])
     }
 
-    /// Sets committed offsets from outside the group, as [`committed`](Self::committed) gives them: so they
-    /// are carried from one group, or log, to another. Kafka: `--reset-offsets --from-file`.
+    /// Sets committed offsets from outside the group: plain ones, or such as [`committed`](Self::committed)
+    /// gives them, so that they are carried from one group, or log, to another. Kafka: `--reset-offsets
+    /// --from-file`.
     ///
     /// They are taken as they are, also outside of the partition: the reset policy meets those at the next
     /// poll. All are looked at before the first is written, so an argument that is refused changes nothing.
@@ -464,15 +465,19 @@ impl ConsumerGroup {
     /// storage gives.
     pub fn set_offsets(
         &self,
-        offsets: impl IntoIterator<Item = (TopicPartition, CommittedOffset)>,
+        offsets: impl IntoIterator<Item = (TopicPartition, impl Into<CommittedOffset>)>,
     ) -> Result<(), Error> {
-        let commit = |(partition, offset): (TopicPartition, CommittedOffset)| OffsetCommit {
-            partition,
-            topic_id: None,
-            offset: offset.offset(),
-            metadata: Arc::clone(offset.shared_metadata()),
-        };
-        self.commit(offsets.into_iter().map(commit).collect())
+        let mut commits = Vec::new();
+        for (partition, offset) in offsets {
+            let offset = offset.into();
+            commits.push(OffsetCommit {
+                partition,
+                topic_id: None,
+                offset: offset.offset(),
+                metadata: Arc::clone(offset.shared_metadata()),
+            });
+        }
+        self.commit(commits)
     }
 
     fn commit(&self, commits: Vec<OffsetCommit>) -> Result<(), Error> {

@@ -16,7 +16,7 @@ impl Consumer {
         self.slots.forget_resets();
         self.resolve_all()?;
         self.slots.take_arrived(&self.inbox);
-        self.buffers.begin_turn(self.options.fetch_size());
+        self.buffers.begin_turn(self.options.read_bytes());
         let mut records = Records::default();
         let mut left = self.options.max_poll_records;
         for _turn in 0..self.slots.ready_count() {
@@ -51,7 +51,7 @@ impl Consumer {
         Ok(records)
     }
 
-    /// Has the next poll read again what this one has, since a storage of the user's panicked under it.
+    /// Makes the next poll read again what this one has, since a storage of the user's panicked under it.
     fn take_back(&mut self, number: usize, records: &Records, panic: Box<dyn Any + Send>) -> ! {
         self.slots.make_ready(number);
         for part in records.by_partition() {
@@ -83,7 +83,7 @@ impl Consumer {
         number: usize,
         left: usize,
     ) -> Result<Option<PartitionRecords>, Error> {
-        let fetch_bytes = self.options.fetch_size();
+        let fetch_bytes = self.options.read_bytes();
         let mut reset_from = None;
         loop {
             self.resolve(number)?;

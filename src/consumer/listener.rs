@@ -74,3 +74,31 @@ pub trait RebalanceListener: Send {
         self.revoked(consumer, partitions)
     }
 }
+
+/// So that which one it is can be decided at run time. There is no such thing for an `Arc`: a listener is
+/// told through `&mut`.
+impl<L: RebalanceListener + ?Sized> RebalanceListener for Box<L> {
+    fn revoked(
+        &mut self,
+        consumer: &mut Consumer,
+        partitions: &[TopicPartition],
+    ) -> Result<(), Error> {
+        (**self).revoked(consumer, partitions)
+    }
+
+    fn assigned(
+        &mut self,
+        consumer: &mut Consumer,
+        partitions: &[TopicPartition],
+    ) -> Result<(), Error> {
+        (**self).assigned(consumer, partitions)
+    }
+
+    fn lost(
+        &mut self,
+        consumer: &mut Consumer,
+        partitions: &[TopicPartition],
+    ) -> Result<(), Error> {
+        (**self).lost(consumer, partitions)
+    }
+}

@@ -584,7 +584,7 @@ impl Consumer {
         })
     }
 
-    /// Has the group decide the assignment anew, for instance since an assignor's user data changed.
+    /// Makes the group decide the assignment anew, for instance since an assignor's user data changed.
     /// Kafka: `enforceRebalance`, KIP-568.
     ///
     /// # Errors

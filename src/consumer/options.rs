@@ -13,7 +13,7 @@ use crate::offset::Offset;
 
 /// Where a consumer begins when nothing is committed, or when its position has left the partition.
 /// Kafka: `auto.offset.reset`.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum OffsetReset {
     /// At the first record that is not older than this, or at the end if all are. Kafka:
@@ -29,7 +29,7 @@ pub enum OffsetReset {
     None,
 }
 
-/// The settings of a consumer.
+/// The settings of a consumer. What each is set to can be read.
 ///
 /// # Examples
 ///
@@ -37,8 +37,10 @@ pub enum OffsetReset {
 /// use topiclog::{ConsumerOptions, OffsetReset};
 ///
 /// let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest).auto_commit(None);
+/// assert_eq!(options.auto_commit_time(), None);
+/// assert_eq!(options.max_poll_record_count(), 500);
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[must_use = "options do nothing until something is made with them"]
 pub struct ConsumerOptions {
     pub(super) offset_reset: OffsetReset,
@@ -144,6 +146,46 @@ impl ConsumerOptions {
         self
     }
 
+    /// What [`offset_reset`](Self::offset_reset) set.
+    pub fn offset_reset_policy(&self) -> OffsetReset {
+        self.offset_reset
+    }
+
+    /// What [`auto_commit`](Self::auto_commit) set.
+    pub fn auto_commit_time(&self) -> Option<Duration> {
+        self.auto_commit
+    }
+
+    /// What [`max_poll_records`](Self::max_poll_records) set.
+    pub fn max_poll_record_count(&self) -> usize {
+        self.max_poll_records
+    }
+
+    /// In bytes: what [`fetch_bytes`](Self::fetch_bytes) set.
+    pub fn fetch_size(&self) -> u32 {
+        self.fetch_bytes
+    }
+
+    /// What [`max_poll_interval`](Self::max_poll_interval) set.
+    pub fn max_poll_time(&self) -> Duration {
+        self.max_poll_interval
+    }
+
+    /// What [`session_timeout`](Self::session_timeout) set.
+    pub fn session_time(&self) -> Duration {
+        self.session_timeout
+    }
+
+    /// What [`client_id`](Self::client_id) set.
+    pub fn client_id_str(&self) -> &str {
+        &self.client_id
+    }
+
+    /// What [`instance_id`](Self::instance_id) set; `None` if the consumer is no static member.
+    pub fn instance_id_str(&self) -> Option<&str> {
+        self.instance_id.as_deref()
+    }
+
     pub(super) fn check(&self) -> Result<(), Error> {
         let refuse = |option, problem, value: &str| Err(Error::bad_option(option, problem, value));
         if self.max_poll_records == 0 {
@@ -163,7 +205,8 @@ impl ConsumerOptions {
         self.offset_reset != OffsetReset::None
     }
 
-    pub(super) fn fetch_size(&self) -> usize {
+    /// What a partition is read by at once.
+    pub(super) fn read_bytes(&self) -> usize {
         to_usize(self.fetch_bytes)
     }
 }
@@ -230,13 +273,35 @@ mod tests {
     fn the_defaults_are_those_of_the_documentation() {
         let options = ConsumerOptions::new();
         assert_eq!(options, ConsumerOptions::default());
-        assert_eq!(options.offset_reset, OffsetReset::Latest);
-        assert_eq!(options.auto_commit, Some(Duration::from_secs(5)));
-        assert_eq!(options.max_poll_records, 500);
-        assert_eq!(options.fetch_bytes, 524_288);
-        assert_eq!(options.max_poll_interval, Duration::from_secs(300));
-        assert_eq!(options.session_timeout, Duration::from_secs(45));
-        assert_eq!(options.client_id, "consumer");
-        assert_eq!(options.instance_id, None);
+        assert_eq!(options.offset_reset_policy(), OffsetReset::Latest);
+        assert_eq!(options.auto_commit_time(), Some(Duration::from_secs(5)));
+        assert_eq!(options.max_poll_record_count(), 500);
+        assert_eq!(options.fetch_size(), 524_288);
+        assert_eq!(options.max_poll_time(), Duration::from_secs(300));
+        assert_eq!(options.session_time(), Duration::from_secs(45));
+        assert_eq!(options.client_id_str(), "consumer");
+        assert_eq!(options.instance_id_str(), None);
+    }
+
+    #[test]
+    fn each_option_is_read_as_it_was_set() {
+        let second = Duration::from_secs(1);
+        let options = ConsumerOptions::new()
+            .offset_reset(OffsetReset::Earliest)
+            .auto_commit(None)
+            .max_poll_records(2)
+            .fetch_bytes(3)
+            .max_poll_interval(4 * second)
+            .session_timeout(5 * second)
+            .client_id("six")
+            .instance_id("seven");
+        assert_eq!(options.offset_reset_policy(), OffsetReset::Earliest);
+        assert_eq!(options.auto_commit_time(), None);
+        assert_eq!(options.max_poll_record_count(), 2);
+        assert_eq!(options.fetch_size(), 3);
+        assert_eq!(options.max_poll_time(), 4 * second);
+        assert_eq!(options.session_time(), 5 * second);
+        assert_eq!(options.client_id_str(), "six");
+        assert_eq!(options.instance_id_str(), Some("seven"));
     }
 }

@@ -184,7 +184,7 @@ impl Slots {
         self.make_ready(number);
     }
 
-    /// Has a partition go on from an offset, which the next poll holds against what there is, and gives it a
+    /// Lets a partition go on from an offset, which the next poll holds against what there is, and gives it a
     /// turn.
     pub(super) fn seek(&mut self, number: usize, offset: Offset) {
         self.begin_at(number, offset);

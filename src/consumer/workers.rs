@@ -213,7 +213,7 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Has the run end when everything is handled that the partitions hold as the workers come to them:
+    /// Makes the run end when everything is handled that the partitions hold as the workers come to them:
     /// with it a test needs no timeout.
     ///
     /// What was sent before the run is among it, whether anybody waited for it or not. A partition that
@@ -368,7 +368,7 @@ impl Stop {
 pub struct WorkersStopper(Arc<Stop>);
 
 impl WorkersStopper {
-    /// Has every worker end after the record in hand, commit what was handled, and leave the group (a
+    /// Makes every worker end after the record in hand, commit what was handled, and leave the group (a
     /// static one keeps its place). Does not wait for it: the run returns then. A run that has not begun
     /// ends at once.
     pub fn stop(&self) {

@@ -1,5 +1,6 @@
 //! The exact causes, one enum per domain, each with the [`ErrorKind`] it amounts to.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::ErrorKind;
@@ -38,13 +39,19 @@ impl Cause {
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum InputError {
     #[error("topic name {problem} name={name:?}")]
-    TopicName { name: String, problem: &'static str },
+    TopicName {
+        name: String,
+        problem: Cow<'static, str>,
+    },
     #[error("group id {problem} id={id:?}")]
-    GroupId { id: String, problem: &'static str },
+    GroupId {
+        id: String,
+        problem: Cow<'static, str>,
+    },
     #[error("option {option} {problem} value={value}")]
     Option {
         option: &'static str,
-        problem: &'static str,
+        problem: Cow<'static, str>,
         value: String,
     },
     #[error("{argument} {problem} value={value}")]

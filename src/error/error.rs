@@ -1,5 +1,6 @@
 //! [`Error`]: a cause with the place where it happened.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::ops::Range;
@@ -57,10 +58,10 @@ impl Error {
     /// An option that breaks a rule.
     pub(crate) fn bad_option(
         option: &'static str,
-        problem: &'static str,
+        problem: impl Into<Cow<'static, str>>,
         value: impl fmt::Display,
     ) -> Self {
-        let value = value.to_string();
+        let (problem, value) = (problem.into(), value.to_string());
         let error = InputError::Option {
             option,
             problem,

@@ -1,5 +1,7 @@
 //! [`ErrorKind`]: what the caller should do.
 
+use std::fmt;
+
 /// What the caller of a failed operation should do about it.
 ///
 /// Variants may be added in minor releases; treat an unknown one like [`Io`](Self::Io).
@@ -36,11 +38,13 @@ pub enum ErrorKind {
     InUse,
     /// A blocked call was woken by request: carry on.
     Interrupted,
-    /// An argument or option is wrong, or the call does not fit what it is made on: the text says which.
+    /// An argument or option is wrong, the number of a partition that the topic does not have among them, or
+    /// the call does not fit what it is made on: the text says which.
     InvalidInput,
     /// The storage failed in some other way: the source says how.
     Io,
-    /// There is no such topic, partition or group.
+    /// There is no such topic, group or static member, or no log in the directory: make it first, or mend the
+    /// name. A partition that a topic does not have is [`InvalidInput`](Self::InvalidInput).
     NotFound,
     /// The position lies outside the partition: reset it; [`Error::offset_range`](crate::Error::offset_range)
     /// says what there is. Also of a consumer without a committed offset whose reset policy is
@@ -81,6 +85,34 @@ impl ErrorKind {
             | Self::RecordTooLarge
             | Self::UnsupportedVersion => false,
         }
+    }
+}
+
+/// A few words, in small letters: `not found`, `record too large`. What failed, and how, is told by the
+/// [`Error`](crate::Error).
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::AlreadyExists => "already exists",
+            Self::Busy => "busy",
+            Self::Closed => "closed",
+            Self::Corrupt => "corrupt",
+            Self::Fenced => "fenced",
+            Self::FencedInstance => "instance fenced",
+            Self::Full => "full",
+            Self::Handler => "handler failed",
+            Self::InUse => "in use",
+            Self::Interrupted => "interrupted",
+            Self::InvalidInput => "invalid input",
+            Self::Io => "i/o error",
+            Self::NotFound => "not found",
+            Self::OffsetOutOfRange => "offset out of range",
+            Self::Poisoned => "poisoned",
+            Self::ReadOnly => "read-only",
+            Self::RecordTooLarge => "record too large",
+            Self::Timeout => "timed out",
+            Self::UnsupportedVersion => "unsupported version",
+        })
     }
 }
 

@@ -18,7 +18,7 @@ use crate::topic::{Bell, Catalog, Environment, Housekeeper, HousekeepingThread, 
 
 /// Who does what has to be done from time to time: writing what has lingered, retention, the expiry of
 /// group members.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Housekeeping {
     /// A thread; the caller, if the log is in memory ([`MemoryStorage`](crate::storage::MemoryStorage)) or
@@ -117,7 +117,23 @@ impl EventLogBuilder {
         self
     }
 
-    /// Keeps the log in a storage of one's own.
+    /// Keeps the log in a storage of one's own. A `Box<dyn Storage>` or an `Arc<dyn Storage>` is one too, for
+    /// who decides at run time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use topiclog::EventLog;
+    /// use topiclog::storage::{DiskStorage, MemoryStorage, Storage};
+    ///
+    /// # let directory: Option<&str> = None;
+    /// let storage: Box<dyn Storage> = match directory {
+    ///     Some(path) => Box::new(DiskStorage::create(path)?),
+    ///     None => Box::new(MemoryStorage::new()),
+    /// };
+    /// let log = EventLog::builder().storage(storage).open()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn storage(mut self, storage: impl Storage) -> Self {
         self.home = Some(Home::Storage(Arc::new(storage)));
         self
@@ -316,7 +332,7 @@ impl EventLogBuilder {
     }
 }
 
-/// Has the groups looked after, and told of topics that come and go.
+/// Makes the housekeeping look after the groups, and tells them of topics that come and go.
 fn connect(groups: &Arc<Groups>, housekeeper: &Housekeeper, catalog: &Catalog) {
     let weak = Arc::downgrade(groups);
     housekeeper.add_chore(Box::new(move |now| {

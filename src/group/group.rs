@@ -52,7 +52,7 @@ impl Default for GroupOptions {
 
 /// What becomes of a member's place when its consumer is closed. Kafka:
 /// `CloseOptions.GroupMembershipOperation`, KIP-1092.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Departure {
     /// A dynamic member leaves, a static one keeps its place until the end of its session timeout.
@@ -344,7 +344,7 @@ impl Group {
             .map_err(|problem| GroupError::BadAssignment { problem }.into())
     }
 
-    /// Has the assignor asked again, for instance since its user data changed. Kafka: KIP-568.
+    /// Asks the assignor again, for instance since its user data changed. Kafka: KIP-568.
     ///
     /// # Errors
     ///

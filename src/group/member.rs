@@ -11,7 +11,7 @@ use super::catalog::{PartitionKey, TopicCatalog, TopicShape};
 use super::generation::Generation;
 use crate::error::Result;
 use crate::limits::{MAX_POLL_INTERVAL_DEFAULT, SESSION_TIMEOUT_DEFAULT};
-use crate::name::{Id, TopicName, TopicPartition};
+use crate::name::{Id, TopicName, TopicPartition, as_text};
 
 /// The name of one member of a group: a new one for each time a consumer joins.
 ///
@@ -46,9 +46,17 @@ impl MemberId {
     }
 }
 
-impl fmt::Display for MemberId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+as_text!(MemberId);
+
+impl From<&str> for MemberId {
+    fn from(id: &str) -> Self {
+        Self::new(id)
+    }
+}
+
+impl From<String> for MemberId {
+    fn from(id: String) -> Self {
+        Self(id.into())
     }
 }
 

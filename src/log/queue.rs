@@ -302,7 +302,7 @@ impl Queue {
         (self.open, self.room) = (false, 0);
     }
 
-    /// Has the last batch of `filling` take more: so many bytes without a closer look.
+    /// Lets the last batch of `filling` take more: so many bytes without a closer look.
     pub(super) fn keep_open(&mut self, room: usize) {
         (self.open, self.room) = (true, room);
     }

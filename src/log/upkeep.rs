@@ -49,8 +49,8 @@ impl Log {
         attention
     }
 
-    /// Has the housekeeping look at the partition, which accepts records: whoever closes it takes it off the
-    /// list for good.
+    /// Puts the log, which accepts records, on the list of those that the housekeeping looks at. Whoever
+    /// closes it takes it off for good.
     pub(super) fn list(self: &Arc<Self>, queue: &mut Queue) {
         if !mem::replace(&mut queue.listed, true) {
             self.accumulator.list(self);

@@ -146,7 +146,7 @@ impl Catalog {
         }
     }
 
-    /// Has something called after every change of the topics. For one caller.
+    /// Sets what is called after every change of the topics. For one caller.
     pub(crate) fn on_change(&self, changed: Box<dyn Fn() + Send + Sync>) {
         let _only_once = self.changed.set(changed);
     }

@@ -99,7 +99,7 @@ impl Housekeeper {
         }
     }
 
-    /// Has something more done at every step.
+    /// Adds something that is done at every step.
     pub(crate) fn add_chore(&self, chore: Chore) {
         self.chores.lock().push(chore);
     }

@@ -8,7 +8,7 @@ use super::records::{PartitionRecords, Records};
 use super::state::TopicState;
 use crate::error::{Error, InputError};
 use crate::log::{Log, LogOffsets};
-use crate::name::TopicPartition;
+use crate::name::{TopicName, TopicPartition};
 use crate::offset::Offset;
 use crate::timestamp::Timestamp;
 
@@ -67,6 +67,11 @@ impl Partition {
             topic,
             log,
         })
+    }
+
+    /// The name of its topic.
+    pub fn topic(&self) -> &TopicName {
+        self.log.partition().topic()
     }
 
     /// Its topic and number.

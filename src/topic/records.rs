@@ -182,6 +182,8 @@ pub struct RecordsIter<'a> {
     batches: &'a [u8],
     header: BatchHeader,
     records: RawRecords<'a>,
+    /// How many are still to come.
+    left: usize,
 }
 
 impl fmt::Debug for RecordsIter<'_> {
@@ -200,6 +202,7 @@ impl<'a> RecordsIter<'a> {
             batches: &[],
             header: BatchHeader::default(),
             records: RawRecords::default(),
+            left: parts.iter().map(PartitionRecords::len).sum(),
         }
     }
 
@@ -229,6 +232,7 @@ impl<'a> Iterator for RecordsIter<'a> {
             if let Some(raw) = self.records.next()
                 && let Some(place) = self.place
             {
+                self.left = self.left.saturating_sub(1);
                 return Some(RecordRef {
                     place,
                     offset: self.header.base_offset + u64::from(raw.offset_delta),
@@ -242,4 +246,13 @@ impl<'a> Iterator for RecordsIter<'a> {
             self.next_batch()?;
         }
     }
+
+    #[inline]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
 }
+
+/// Batches are served only once all of their records were gone over and counted, so none is missing and none
+/// is left over.
+impl ExactSizeIterator for RecordsIter<'_> {}

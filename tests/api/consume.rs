@@ -174,6 +174,40 @@ fn any_start_and_any_limit_on_a_poll_give_the_records_from_there_on() {
     }
 }
 
+/// So that `collect` takes the room it needs at once.
+#[test]
+fn an_iterator_over_records_says_at_each_step_how_many_are_left() {
+    let (log, topic, _) = with_topic(3);
+    for (partition, count) in [(0, 5), (2, 1), (1, 8), (0, 3), (2, 9)] {
+        fill(&topic, partition, count);
+    }
+    let steps = |mut iterator: topiclog::RecordsIter<'_>, count: usize| {
+        for left in (0..=count).rev() {
+            assert_eq!(iterator.size_hint(), (left, Some(left)));
+            assert_eq!(iterator.len(), left);
+            assert_eq!(iterator.next().is_some(), left > 0);
+        }
+        assert_eq!((iterator.next().is_none(), iterator.len()), (true, 0));
+    };
+    for limit in 1..=26 {
+        let options = manual().max_poll_records(limit);
+        let reader = log.consumer().options(options);
+        let mut reader = reader.assign(&topic.partitions()).unwrap();
+        // Into the middle of a batch.
+        reader.seek(&place(&topic, 1), Offset::new(3)).unwrap();
+        let mut seen = 0;
+        for records in reader.drain().unwrap() {
+            let records = records.unwrap();
+            seen += records.len();
+            steps(records.iter(), records.len());
+            for view in records.by_partition() {
+                steps(view.iter(), view.len());
+            }
+        }
+        assert_eq!(seen, 26 - 3);
+    }
+}
+
 #[test]
 fn records_outlive_later_polls_and_can_be_sent_to_other_threads() {
     let (log, topic, _) = with_topic(2);

@@ -339,6 +339,11 @@ fn offsets_are_carried_to_another_group_all_or_none() {
     offsets.pop();
     to.set_offsets(offsets).unwrap();
     assert_eq!(to.committed(), from.committed());
+    let plain = |number| (place(&topic, number), Offset::new(2));
+    to.set_offsets([plain(0), plain(1)]).unwrap();
+    let rows = to.lag(&topic);
+    let committed: Vec<_> = rows.iter().map(|row| row.committed).collect();
+    assert_eq!(committed, [Some(2.into()), Some(2.into()), Some(9.into())]);
     let _member = to.subscribe([&topic]).unwrap();
     refused(to.set_offsets(from.committed()), ErrorKind::InUse);
 }

@@ -119,7 +119,7 @@ pub(crate) fn drain(consumer: &mut Consumer) -> Vec<String> {
     polls.flat_map(|records| texts(&records.unwrap())).collect()
 }
 
-/// Has all of them give up and gain partitions in turn, and read nothing, until nothing moves any more.
+/// Lets all of them give up and gain partitions in turn, and read nothing, until nothing moves any more.
 pub(crate) fn settle(consumers: &mut [&mut Consumer]) {
     let mut before = Vec::new();
     loop {

@@ -13,6 +13,7 @@
 mod assigned;
 mod closing;
 mod committing;
+mod components;
 mod consume;
 mod errors;
 mod expiry;

@@ -201,12 +201,16 @@ fn null_and_empty_are_kept_apart_and_headers_keep_their_order() {
     producer.send(Record::new("").key("")).unwrap();
     producer.send(Record::tombstone("k")).unwrap();
     producer.send(Record::default()).unwrap();
+    let owned = String::from("b");
     let headers = Record::new("v")
         .header("b", "1")
         .header("a", "")
         .header_without_value("b")
         .header("", "no key")
-        .header("b", "2");
+        // A key may be computed.
+        .header(format!("n-{}", 1), "1")
+        .header_without_value(String::from("n-2"))
+        .header(&owned, "2");
     producer.send(headers).unwrap();
     producer.flush().unwrap();
     let records = topic.partition(0).unwrap().read(Offset::ZERO).unwrap();
@@ -230,6 +234,8 @@ fn null_and_empty_are_kept_apart_and_headers_keep_their_order() {
         (b"a", Some(b"")),
         (b"b", None),
         (b"", Some(b"no key")),
+        (b"n-1", Some(b"1")),
+        (b"n-2", None),
         (b"b", Some(b"2")),
     ];
     assert_eq!(headers, expected);

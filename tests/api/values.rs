@@ -1,11 +1,12 @@
 //! Conversions of the plain values, and what handles tell of themselves.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use topiclog::{
-    Consumer, Deliveries, Delivery, ErrorKind, GroupId, Offset, Record, RoundRobinAssignor,
+    Consumer, ConsumerOptions, Deliveries, Delivery, Departure, Durability, ErrorKind, GroupId,
+    Housekeeping, Id, MemberId, Offset, OffsetReset, OffsetTarget, Record, RoundRobinAssignor,
     Timestamp, TopicName, TopicOptions, TopicPartition,
 };
 
@@ -50,6 +51,81 @@ fn a_group_id_is_found_compared_and_made_by_its_text_and_names_its_group() {
         log.consumer_group(id).unwrap();
     }
     assert_eq!(log.consumer_groups(), ["g"]);
+}
+
+#[test]
+fn a_member_id_is_found_compared_and_made_by_its_text() {
+    let id = MemberId::new;
+    let hashed = HashMap::from([(id("a-1"), 1)]);
+    let ordered = BTreeMap::from([(id("a-1"), 1), (id("B"), 2)]);
+    assert_eq!((hashed.get("a-1"), ordered.get("B")), (Some(&1), Some(&2)));
+    assert!(id("m") == "m" && id("m") == *"m" && "m" == id("m") && id("m") != "M");
+    assert_eq!(MemberId::from("m"), "m");
+    assert_eq!(MemberId::from("m".to_owned()), "m");
+    assert_eq!(String::from(id("m")), "m");
+    assert_eq!(AsRef::<str>::as_ref(&id("m")), "m");
+    assert_eq!(format!("{:>3}", id("m")), "  m");
+}
+
+#[test]
+fn an_id_is_read_back_from_what_it_is_shown_as() {
+    let (small, large) = ([0; 16], [0xfe; 16]);
+    for bytes in [small, large, *b"0123456789abcdef"] {
+        let id = Id::from_bytes(bytes);
+        assert_eq!(id.to_string().parse::<Id>().unwrap(), id);
+        assert_eq!(id.to_string().to_uppercase().parse::<Id>().unwrap(), id);
+    }
+    let log = memory(&clock());
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    assert_eq!(topic.id().to_string().parse::<Id>().unwrap(), topic.id());
+    let digits = "0123456789abcdef0123456789abcdef";
+    for wrong in [
+        "",
+        &digits[1..],
+        &format!("{digits}0"),
+        &format!("+{}", &digits[1..]),
+        &format!("{}g", &digits[1..]),
+        &format!(" {}", &digits[1..]),
+        "01234567-89ab-cdef-0123-456789abcdef",
+    ] {
+        let text = refused(wrong.parse::<Id>(), ErrorKind::InvalidInput);
+        assert!(text.contains("32 hexadecimal digits"), "{text}");
+    }
+}
+
+/// So that they go into a log line, a metric's label or a table's column as they are.
+#[test]
+fn a_kind_of_error_and_a_durability_are_shown_in_small_words() {
+    let log = memory(&clock());
+    let error = log.topic("none").unwrap_err();
+    assert_eq!(error.kind().to_string(), "not found");
+    assert_eq!(
+        ErrorKind::OffsetOutOfRange.to_string(),
+        "offset out of range"
+    );
+    assert_eq!(format!("[{:>5}]", ErrorKind::Busy), "[ busy]");
+    let levels = [Durability::Memory, Durability::Os, Durability::Disk];
+    let shown: Vec<_> = levels.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["memory", "os", "disk"]);
+    assert_eq!(format!("[{:<6}]", Durability::Disk), "[disk  ]");
+}
+
+/// So that topics or consumers are gathered by what they are set to.
+#[test]
+fn settings_are_keys_of_maps() {
+    fn distinct<T: Eq + std::hash::Hash>(values: impl IntoIterator<Item = T>) -> usize {
+        values.into_iter().collect::<HashSet<_>>().len()
+    }
+    let topic = TopicOptions::new;
+    assert_eq!(distinct([topic(), topic(), topic().partitions(2)]), 2);
+    let consumer = ConsumerOptions::new;
+    assert_eq!(distinct([consumer(), consumer(), manual()]), 2);
+    assert_eq!(distinct([OffsetReset::Latest, OffsetReset::None]), 2);
+    let shift = OffsetTarget::Shift;
+    assert_eq!(distinct([shift(1), shift(2), shift(1)]), 2);
+    assert_eq!(distinct([Departure::Leave, Departure::Leave]), 1);
+    let keeping = [Housekeeping::Manual, Housekeeping::Thread];
+    assert_eq!(distinct(keeping), 2);
 }
 
 #[test]
@@ -129,6 +205,7 @@ fn an_error_tells_the_partition_in_one_piece_and_a_refused_send_its_kind() {
     let log = memory(&clock());
     let topic = log.create_topic("t", TopicOptions::new()).unwrap();
     assert_eq!(topic.producer().topic(), topic.name());
+    assert_eq!(topic.partition(0).unwrap().topic(), topic.name());
     let refused = topic.producer().send(Record::new(vec![0; 2_000_000]));
     let refused = refused.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::RecordTooLarge);

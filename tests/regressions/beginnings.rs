@@ -24,7 +24,7 @@ fn send(topic: &Topic, partition: u32, count: u64) {
     topic.producer().send_all(records).unwrap().wait().unwrap();
 }
 
-/// Has the group go on, in the second partition, from an offset that was deleted.
+/// Makes the group go on, in the second partition, from an offset that was deleted.
 fn commit_deleted(group: &ConsumerGroup, topic: &Topic) {
     let partition = topic.partition(1).unwrap();
     let place = partition.topic_partition();

@@ -417,7 +417,7 @@ impl World {
         }
     }
 
-    /// Has the checker look at what is new.
+    /// Lets the checker look at what is new.
     pub(crate) fn check(&mut self) {
         let recorder = self.shared.lock().unwrap();
         let new = recorder.events[self.checked..].to_vec();

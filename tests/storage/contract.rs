@@ -10,7 +10,7 @@ use topiclog::storage::{
     DiskStorage, MemoryStorage, OpenMode, SimulatedStorage, Storage, conformance,
 };
 
-use topiclog::{ErrorKind, EventLog, TopicOptions};
+use topiclog::{ErrorKind, EventLog, OffsetTarget, Record, TopicOptions};
 
 use super::{kind, path};
 
@@ -63,6 +63,44 @@ fn a_storage_made_by_a_crash_keeps_the_contract() {
         Arc::new(storage.crash(topiclog::storage::Survival::Everything, 0))
     };
     conformance::check(make).unwrap();
+}
+
+/// Other users of the machine read no records: a log is as private as the directory above lets it be.
+#[cfg(unix)]
+#[test]
+fn files_and_directories_are_made_for_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    fn modes(directory: &std::path::Path, into: &mut Vec<(PathBuf, bool, u32)>) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let metadata = fs::symlink_metadata(&path).unwrap();
+            let mode = metadata.permissions().mode() & 0o7777;
+            into.push((path.clone(), metadata.is_dir(), mode));
+            if metadata.is_dir() {
+                modes(&path, into);
+            }
+        }
+    }
+    let directory = Directory::new("modes");
+    fs::create_dir(&directory.0).unwrap();
+    let log = EventLog::open(directory.0.join("made/too")).unwrap();
+    let options = TopicOptions::new().segment_bytes(1024);
+    let topic = log.create_topic("t", options).unwrap();
+    for _ in 0..3 {
+        let record = Record::new(vec![0; 600]);
+        topic.producer().send_and_wait(record).unwrap();
+    }
+    let group = log.consumer_group("g").unwrap();
+    group.reset(&topic, OffsetTarget::Earliest).unwrap();
+    log.close().unwrap();
+    let mut made = Vec::new();
+    modes(&directory.0, &mut made);
+    let files = made.iter().filter(|(_, is_directory, _)| !is_directory);
+    assert!(files.count() > 5, "{made:?}");
+    for (path, is_directory, mode) in made {
+        let wanted = if is_directory { 0o700 } else { 0o600 };
+        assert_eq!(mode, wanted, "{} is {mode:o}", path.display());
+    }
 }
 
 /// Where its parent belongs to somebody else (not for root, who may open it all the same).

@@ -109,6 +109,64 @@ pub trait Assignor: fmt::Debug + Send + Sync {
     }
 }
 
+/// So that which one it is can be decided at run time.
+impl<T: Assignor + ?Sized> Assignor for Box<T> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn protocol(&self) -> RebalanceProtocol {
+        (**self).protocol()
+    }
+
+    fn user_data(&self) -> Vec<u8> {
+        (**self).user_data()
+    }
+
+    fn assign(&self, request: &AssignmentRequest) -> Assignment {
+        (**self).assign(request)
+    }
+
+    fn on_assignment(
+        &self,
+        request: &AssignmentRequest,
+        member: usize,
+        partitions: &[PartitionIndex],
+        generation: Generation,
+    ) {
+        (**self).on_assignment(request, member, partitions, generation);
+    }
+}
+
+/// So that several members can share one.
+impl<T: Assignor + ?Sized> Assignor for Arc<T> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn protocol(&self) -> RebalanceProtocol {
+        (**self).protocol()
+    }
+
+    fn user_data(&self) -> Vec<u8> {
+        (**self).user_data()
+    }
+
+    fn assign(&self, request: &AssignmentRequest) -> Assignment {
+        (**self).assign(request)
+    }
+
+    fn on_assignment(
+        &self,
+        request: &AssignmentRequest,
+        member: usize,
+        partitions: &[PartitionIndex],
+        generation: Generation,
+    ) {
+        (**self).on_assignment(request, member, partitions, generation);
+    }
+}
+
 /// A partition in an [`AssignmentRequest`].
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[expect(

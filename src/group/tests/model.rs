@@ -64,7 +64,8 @@ pub(super) struct Client {
     pub(super) id: MemberId,
     pub(super) instance: Option<Arc<str>>,
     pub(super) fate: Fate,
-    /// Has joined or was woken, and no poll since had nothing: the flag that spares a real client the lock.
+    /// Whether it joined or was woken, and no poll since had nothing: the flag that spares a real client the
+    /// lock.
     pub(super) flag: bool,
     pub(super) generation: Generation,
     pub(super) topics: Vec<TopicName>,
