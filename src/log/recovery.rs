@@ -27,7 +27,7 @@ use super::offsets::LogOffsets;
 use super::report::Recovery;
 use super::scan::{ScanFrom, Scanner, Step, out_of_order};
 use super::segment::{START, Segment, Summary, missing};
-use crate::convert::saturating_usize;
+use crate::convert::{saturating_usize, to_u64};
 use crate::error::{Error, ErrorKind, FormatError};
 use crate::format::{
     BATCH_HEADER_BYTES, BatchHeader, Checkpoint, SEGMENT_HEADER_BYTES, SegmentHeader,
@@ -72,6 +72,18 @@ pub(super) struct Found {
 impl Found {
     pub(super) fn open(&self, storage: &dyn Storage) -> io::Result<Arc<dyn StorageFile>> {
         storage.open(&self.path, OpenMode::Read)
+    }
+
+    /// Where a scan of it may begin, by the word of a checkpoint: at its beginning if that offset is not the
+    /// one of that position.
+    fn believed(&self, place: &Place, from: ScanFrom) -> Result<ScanFrom, Error> {
+        let fail = |error| Error::storage("scan a segment", &self.path, error);
+        let file = self.open(&*place.storage).map_err(fail)?;
+        let seed = place.identity.segment_seed(self.base);
+        if from.is_of_batches(&*file, seed).map_err(fail)? {
+            return Ok(from);
+        }
+        Ok(ScanFrom::beginning_of(self.base))
     }
 }
 
@@ -348,8 +360,8 @@ pub(super) fn open_active(
         .open(segment.path(), OpenMode::ReadWrite)
         .map_err(fail)?;
     let mut first_timestamp = None;
-    if segment.length() > START {
-        let mut head = [0; BATCH_HEADER_BYTES];
+    let mut head = [0; BATCH_HEADER_BYTES];
+    if segment.length() >= START + to_u64(head.len()) {
         read_exact_at(&*file, &mut head, START).map_err(fail)?;
         first_timestamp = Some(BatchHeader::decode(&head).max_timestamp);
     }
@@ -385,11 +397,13 @@ fn scan_and_mend(
             .all(|segment| segment.header.is_ok())
             && found.first().is_some_and(|first| first.base <= start)
             && there.length >= checkpoint.position
-            && checkpoint.position >= START;
-        sound.then(|| (index, checkpoint.into()))
+            && checkpoint.position >= START
+            && checkpoint.recovery_point >= checkpoint.segment;
+        sound.then(|| (index, there, checkpoint.into()))
     });
-    let (index, scan_from) = from.unwrap_or_else(|| {
-        (
+    let (index, scan_from) = match from {
+        Some((index, there, from)) => (index, there.believed(place, from)?),
+        None => (
             0,
             ScanFrom {
                 segment: found.first().map_or(start, |first| first.base),
@@ -397,8 +411,8 @@ fn scan_and_mend(
                 offset: found.first().map_or(start, |first| first.base.min(start)),
                 max_timestamp: Timestamp::MIN,
             },
-        )
-    });
+        ),
+    };
     let mut scan = scan(place, found, index, &scan_from, proof)?;
     if let Some(stop) = scan.stop.take_if(|stop| stop.is_final(scan.proof)) {
         return Ok(damaged(place, found, start, &scan, stop, start_error));

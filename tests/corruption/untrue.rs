@@ -1,0 +1,219 @@
+//! Files whose checksums are right, and that say one thing that is not so: what is believed of it, and what
+//! becomes of the records.
+
+use std::path::Path;
+
+use topiclog::storage::SimulatedStorage;
+use topiclog::{Durability, Error, ErrorKind, EventLog, Offset, Record, Timestamp, TopicOptions};
+
+use super::common::{self, NOON, clock};
+use super::forged::{batches, checksum};
+
+const RECORDS: u64 = 10;
+const SEGMENT: &str = "topics/t/0/00000000000000000000.log";
+const CHECKPOINT: &str = "topics/t/0/checkpoint";
+const CLEAN_CLOSE: &str = "clean-close";
+
+/// A log of one partition, with a batch for each record, a millisecond apart.
+fn filled(records: u64) -> (SimulatedStorage, EventLog) {
+    let storage = SimulatedStorage::new();
+    let log = common::open(&storage, &clock());
+    let options = TopicOptions::new().durability(Durability::Os);
+    let options = options.segment_bytes(1400).index_interval_bytes(200);
+    let topic = log.create_topic("t", options.retention(None)).unwrap();
+    for offset in 0..records {
+        let record = Record::new(format!("{offset:030}")).timestamp(time(offset));
+        topic.producer().send_and_wait(record).unwrap();
+    }
+    (storage, log)
+}
+
+fn time(offset: u64) -> Timestamp {
+    Timestamp::from_millis(NOON + i64::try_from(offset).unwrap())
+}
+
+fn killed(records: u64) -> SimulatedStorage {
+    filled(records).0.kill()
+}
+
+fn closed(records: u64) -> SimulatedStorage {
+    let (storage, log) = filled(records);
+    log.close().unwrap();
+    storage
+}
+
+/// What the checksums of a partition's small files begin with.
+fn identity(storage: &SimulatedStorage) -> Vec<u8> {
+    let segment = storage.read_file(SEGMENT).unwrap();
+    [&segment[16..48], &segment[72..76]].concat()
+}
+
+fn numbers(values: &[u64]) -> Vec<u8> {
+    values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect()
+}
+
+fn write_checkpoint(storage: &SimulatedStorage, recovery_point: u64, position: usize, end: u64) {
+    let youngest = NOON.cast_unsigned() + end;
+    let covered = numbers(&[recovery_point, 0, position as u64, end, youngest]);
+    let sum = checksum(&identity(storage), &covered);
+    let head = [&b"topicckp"[..], &1_u32.to_le_bytes(), &sum].concat();
+    storage
+        .write_file(CHECKPOINT, [head, covered].concat())
+        .unwrap();
+}
+
+fn write_document(
+    storage: &SimulatedStorage,
+    path: &str,
+    kind: u16,
+    identity: &[u8],
+    value: &[u8],
+) {
+    let kind = kind.to_le_bytes();
+    let head = [&b"topicdoc"[..], &1_u16.to_le_bytes(), &kind].concat();
+    let sum = checksum(&[identity, &head].concat(), value);
+    let bytes = [&head, &sum[..], value].concat();
+    storage.write_file(path, bytes).unwrap();
+}
+
+/// A number of a document.
+fn encoded(value: u64) -> Vec<u8> {
+    let mut bytes = vec![253];
+    bytes.extend(value.to_le_bytes());
+    bytes
+}
+
+/// The mark of a close: where it says that the partition ends, and its only segment.
+fn write_clean_close(storage: &SimulatedStorage, end: u64, length: usize) {
+    let identity = identity(storage);
+    let mut value = vec![1];
+    value.extend(&identity[16..32]);
+    value.extend([0, 0]);
+    value.extend(encoded(end));
+    value.extend([1, 0]);
+    value.extend(encoded(length as u64));
+    write_document(storage, CLEAN_CLOSE, 4, &identity[..16], &value);
+}
+
+fn damage(log: &EventLog) -> Option<Error> {
+    let report = log.recovery_report();
+    report.damaged().next().map(|(_, error)| error.clone())
+}
+
+fn count(log: &EventLog) -> u64 {
+    let partition = log.topic("t").unwrap().partition(0).unwrap();
+    let mut next = 0;
+    for (offset, record) in common::contents(&partition).unwrap() {
+        let value = format!("{offset:030}");
+        assert_eq!(
+            (offset, record.value_bytes()),
+            (next, Some(value.as_bytes()))
+        );
+        next += 1;
+    }
+    next
+}
+
+/// The opening began its scan in the middle of a batch and cut the log off there, or gave offsets a second
+/// time, or let the log end where no record was.
+#[test]
+fn a_checkpoint_is_believed_where_its_offset_is_that_of_its_position() {
+    let storage = killed(RECORDS);
+    let all = batches(&storage.read_file(SEGMENT).unwrap());
+    let (fifth, end) = (all[5].start, all[9].end);
+    for (recovery_point, position, scanned) in [
+        (0, 80, end - 80),
+        (5, fifth, end - fifth),
+        (10, end, 0),
+        // Not so, and all is read.
+        (5, 80, end - 80),
+        (10, fifth, end - 80),
+        (3, fifth, end - 80),
+        (3, end, end - 80),
+        (5, fifth + 7, end - 80),
+        (2, 100, end - 80),
+        (5, 40, end - 80),
+        (0, 0, end - 80),
+        (5, end + 1_000_000, end - 80),
+    ] {
+        let storage = storage.deep_copy();
+        write_checkpoint(&storage, recovery_point, position, 10);
+        let context = format!("recovery point {recovery_point} at {position}");
+        for opening in 0..2 {
+            let log = common::open(&storage, &clock());
+            assert!(damage(&log).is_none(), "{context}");
+            if opening == 0 {
+                let recovered = format!("{:?}", log.recovery_report());
+                let scanned = format!("scanned_bytes: {scanned},");
+                assert!(recovered.contains(&scanned), "{context}: {recovered}");
+            }
+            let records = RECORDS + opening;
+            assert_eq!(count(&log), records, "{context}");
+            assert!(log.verify().unwrap().is_sound(), "{context}");
+            let next = Record::new(format!("{records:030}"));
+            let sent = log.topic("t").unwrap().producer().send_and_wait(next);
+            assert_eq!(sent.unwrap().offset, Offset::new(records), "{context}");
+            log.close().unwrap();
+        }
+    }
+}
+
+/// What is at its position may be torn: then the batch before tells.
+#[test]
+fn a_checkpoint_before_a_torn_tail_is_believed_by_the_batch_before_it() {
+    for (recovery_point, scanned) in [(5, false), (4, true)] {
+        let storage = killed(RECORDS);
+        let fifth = batches(&storage.read_file(SEGMENT).unwrap())[5].clone();
+        write_checkpoint(&storage, recovery_point, fifth.start, 10);
+        for bit in [8 * (fifth.start + 8), 8 * (fifth.end - 1)] {
+            storage.flip_bit(SEGMENT, bit as u64).unwrap();
+        }
+        let log = common::open(&storage, &clock());
+        let recovered = format!("{:?}", log.recovery_report());
+        assert!(damage(&log).is_none(), "{recovered}");
+        assert_eq!(count(&log), 5);
+        assert_eq!(
+            !recovered.contains("scanned_bytes: 0,"),
+            scanned,
+            "{recovered}"
+        );
+    }
+}
+
+/// The log ended at the recovery point, with no record before it, and the next one went behind the gap.
+#[test]
+fn a_recovery_point_beyond_the_end_is_damage() {
+    let storage = killed(RECORDS);
+    let end = batches(&storage.read_file(SEGMENT).unwrap())[9].end;
+    write_checkpoint(&storage, 20, end, 10);
+    for _opening in 0..2 {
+        let log = common::open(&storage, &clock());
+        let error = damage(&log).unwrap();
+        assert_eq!(
+            (error.kind(), error.offset(), error.path()),
+            (
+                ErrorKind::Corrupt,
+                Some(Offset::new(10)),
+                Some(Path::new(SEGMENT))
+            )
+        );
+        assert_eq!(count(&log), RECORDS);
+    }
+}
+
+/// No other partition could be read either: the opening of the log failed.
+#[test]
+fn a_close_that_ends_inside_a_batch_is_no_end_of_the_log() {
+    let storage = closed(1);
+    let bytes = storage.read_file(SEGMENT).unwrap();
+    storage.write_file(SEGMENT, &bytes[..100]).unwrap();
+    write_checkpoint(&storage, 1, 100, 1);
+    write_clean_close(&storage, 1, 100);
+    let log = common::open(&storage, &clock());
+    let partition = log.topic("t").unwrap().partition(0).unwrap();
+    let error = partition.read(Offset::ZERO).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+}
