@@ -220,7 +220,7 @@ impl<'a> Batch<'a> {
         }
         let (_, payload) = whole.split_at(BATCH_HEADER_BYTES);
         let batch = Self { head, payload };
-        if batch.header().end_offset() > Offset::MAX {
+        if !batch.header().end_offset().is_possible() {
             return damaged("its offsets are larger than any can be");
         }
         Frame::Batch(batch)

@@ -12,6 +12,7 @@ use super::forged::{batches, checksum};
 const RECORDS: u64 = 10;
 const SEGMENT: &str = "topics/t/0/00000000000000000000.log";
 const CHECKPOINT: &str = "topics/t/0/checkpoint";
+const START_OFFSET: &str = "topics/t/0/start-offset";
 const CLEAN_CLOSE: &str = "clean-close";
 
 /// A log of one partition, with a batch for each record, a millisecond apart.
@@ -216,4 +217,41 @@ fn a_close_that_ends_inside_a_batch_is_no_end_of_the_log() {
     let partition = log.topic("t").unwrap().partition(0).unwrap();
     let error = partition.read(Offset::ZERO).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
+}
+
+/// Readers counted up to an offset that no record can have, one by one.
+#[test]
+fn an_offset_larger_than_any_can_be_is_as_a_wrong_checksum() {
+    let impossible = Offset::MAX.value() + 1;
+    let beside = |storage: &SimulatedStorage| {
+        let builder = EventLog::builder().storage(storage.clone());
+        builder.clock(clock()).read_only().open().unwrap()
+    };
+
+    let storage = killed(RECORDS);
+    let end = batches(&storage.read_file(SEGMENT).unwrap())[9].end;
+    write_checkpoint(&storage, 10, end, impossible);
+    let partition = beside(&storage).topic("t").unwrap().partition(0).unwrap();
+    assert_eq!(partition.offsets().high_watermark, Offset::ZERO);
+    assert_eq!(count(&common::open(&storage, &clock())), RECORDS);
+
+    let storage = closed(RECORDS);
+    let length = storage.read_file(SEGMENT).unwrap().len();
+    write_checkpoint(&storage, 10, length, 10);
+    write_clean_close(&storage, impossible, length);
+    let log = common::open(&storage, &clock());
+    assert!(!log.recovery_report().closed_cleanly && damage(&log).is_none());
+    assert_eq!(count(&log), RECORDS);
+
+    for (path, kind, value) in [(START_OFFSET, 1, encoded(impossible))] {
+        let storage = killed(RECORDS);
+        write_document(&storage, path, kind, &identity(&storage), &value);
+        let log = common::open(&storage, &clock());
+        let error = damage(&log).unwrap();
+        assert_eq!(
+            (error.kind(), error.path()),
+            (ErrorKind::Corrupt, Some(Path::new(path)))
+        );
+        assert_eq!(count(&log), RECORDS);
+    }
 }
