@@ -11,6 +11,7 @@ use super::forged::{batches, checksum};
 
 const RECORDS: u64 = 10;
 const SEGMENT: &str = "topics/t/0/00000000000000000000.log";
+const INDEX: &str = "topics/t/0/00000000000000000000.index";
 const CHECKPOINT: &str = "topics/t/0/checkpoint";
 const START_OFFSET: &str = "topics/t/0/start-offset";
 const CLEAN_CLOSE: &str = "clean-close";
@@ -97,6 +98,22 @@ fn write_clean_close(storage: &SimulatedStorage, end: u64, length: usize) {
     value.extend([1, 0]);
     value.extend(encoded(length as u64));
     write_document(storage, CLEAN_CLOSE, 4, &identity[..16], &value);
+}
+
+/// An index of the first segment, with entries of relative offset, position, and youngest before.
+fn write_index(storage: &SimulatedStorage, end: u64, entries: &[(u32, usize, u64)]) {
+    let length = storage.read_file(SEGMENT).unwrap().len();
+    let mut covered = numbers(&[end, length as u64, NOON.cast_unsigned() + 10]);
+    covered.extend((entries.len() as u32).to_le_bytes());
+    covered.extend([0; 4]);
+    for (offset, position, youngest) in entries {
+        covered.extend(offset.to_le_bytes());
+        covered.extend((*position as u32).to_le_bytes());
+        covered.extend((NOON.cast_unsigned() + youngest).to_le_bytes());
+    }
+    let sum = checksum(&[identity(storage), numbers(&[0])].concat(), &covered);
+    let head = [&b"topicidx"[..], &1_u32.to_le_bytes(), &sum].concat();
+    storage.write_file(INDEX, [head, covered].concat()).unwrap();
 }
 
 fn damage(log: &EventLog) -> Option<Error> {
@@ -253,5 +270,46 @@ fn an_offset_larger_than_any_can_be_is_as_a_wrong_checksum() {
             (ErrorKind::Corrupt, Some(Path::new(path)))
         );
         assert_eq!(count(&log), RECORDS);
+    }
+}
+
+/// Reads by offset believed an entry that reads from the file alone did not, and a sound log was `Corrupt`.
+#[test]
+fn an_index_whose_entries_are_not_its_batches_hides_no_record() {
+    for records in [15, RECORDS] {
+        // The first segment is sealed, or the last one.
+        let closed = closed(records);
+        let all = batches(&closed.read_file(SEGMENT).unwrap());
+        let at = |batch: usize| all[batch].start;
+        let end = all.len() as u64;
+        assert!((8..=records).contains(&end) && (end < records) == (records > RECORDS));
+        let cases: [(u64, &[(u32, usize, u64)]); 8] = [
+            (end, &[(3, at(3), 2), (6, at(6), 5)]),
+            (end, &[(3, at(3) + 7, 2), (6, at(6), 5)]),
+            (end, &[(3, at(6), 2)]),
+            (end, &[(0, at(6), 0)]),
+            (end, &[(6, at(6), 5), (3, at(3), 2)]),
+            (end, &[(3, at(3), 2), (6, 1_000_000, 5)]),
+            (end, &[(0, 0, 0), (3, 7, 0)]),
+            (end - 3, &[]),
+        ];
+        for (end, entries) in cases {
+            let storage = closed.deep_copy();
+            write_index(&storage, end, entries);
+            let log = common::open(&storage, &clock());
+            assert_eq!(count(&log), records, "{entries:?}");
+            let partition = log.topic("t").unwrap().partition(0).unwrap();
+            for offset in 0..records {
+                let wanted = (Offset::new(offset), time(offset));
+                let read = partition.read(wanted.0).unwrap();
+                let first = read.iter().next().map(|record| record.offset());
+                assert_eq!(first, Some(wanted.0), "{entries:?}");
+                let found = partition.offset_for_time(wanted.1).unwrap();
+                assert_eq!(found, Some(wanted), "{entries:?}");
+            }
+            let youngest = partition.offset_of_max_timestamp().unwrap();
+            let last = (Offset::new(records - 1), time(records - 1));
+            assert_eq!(youngest, Some(last), "{entries:?}");
+        }
     }
 }
