@@ -113,11 +113,13 @@ pub(super) fn recover(place: &Place, mark: Option<CleanMark>) -> Result<Recovere
     }
     let listed = list(place)?;
     let bases = listed.segments;
-    let known = match mark {
-        Some(CleanMark { start, end, .. }) => Closed { start, end },
+    let (known, close_error) = match mark {
+        Some(CleanMark { start, end, .. }) => (Closed { start, end }, None),
         None => kept_close(place)?,
     };
     let (start, start_error) = find_start(place, &bases, known.start)?;
+    // A file that should say what there was is damage enough.
+    let start_error = start_error.or(close_error);
     let bases = if start_error.is_none() {
         drop_deleted(place, bases, start)?
     } else {
@@ -196,12 +198,13 @@ fn check_high_watermark(
     replace_checkpoint(place, checkpoint.as_ref())
 }
 
-/// What the close had after which the partition was found damaged. Nothing has been written since.
-fn kept_close(place: &Place) -> Result<Closed, Error> {
+/// What the close had after which the partition was found damaged, and what is wrong with the file that
+/// should say so. Nothing has been written since.
+fn kept_close(place: &Place) -> Result<(Closed, Option<Error>), Error> {
     match read_last_close(place) {
-        // Then there is only what the other files say.
-        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(Closed::default()),
-        kept => Ok(kept?.unwrap_or_default()),
+        // What it proves is not known: nothing may be taken for a torn tail.
+        Err(error) if is_damage(&error) => Ok((Closed::default(), Some(error))),
+        kept => Ok((kept?.unwrap_or_default(), None)),
     }
 }
 

@@ -81,6 +81,12 @@ impl Log {
             check.checked.problems.push(error);
             Offset::ZERO
         });
+        if all_files {
+            check
+                .checked
+                .problems
+                .extend(read_last_close(&self.place).err());
+        }
         let following = segments.iter().skip(1);
         let deleted = following.take_while(|(base, _)| *base <= start).count();
         let mut end_is_known = false;

@@ -14,6 +14,7 @@ const SEGMENT: &str = "topics/t/0/00000000000000000000.log";
 const INDEX: &str = "topics/t/0/00000000000000000000.index";
 const CHECKPOINT: &str = "topics/t/0/checkpoint";
 const START_OFFSET: &str = "topics/t/0/start-offset";
+const LAST_CLOSE: &str = "topics/t/0/last-close";
 const CLEAN_CLOSE: &str = "clean-close";
 
 /// A log of one partition, with a batch for each record, a millisecond apart.
@@ -260,7 +261,11 @@ fn an_offset_larger_than_any_can_be_is_as_a_wrong_checksum() {
     assert!(!log.recovery_report().closed_cleanly && damage(&log).is_none());
     assert_eq!(count(&log), RECORDS);
 
-    for (path, kind, value) in [(START_OFFSET, 1, encoded(impossible))] {
+    for (path, kind, value) in [
+        (START_OFFSET, 1, encoded(impossible)),
+        (LAST_CLOSE, 5, [encoded(0), encoded(impossible)].concat()),
+        (LAST_CLOSE, 5, [encoded(impossible), encoded(10)].concat()),
+    ] {
         let storage = killed(RECORDS);
         write_document(&storage, path, kind, &identity(&storage), &value);
         let log = common::open(&storage, &clock());
@@ -311,5 +316,28 @@ fn an_index_whose_entries_are_not_its_batches_hides_no_record() {
             let last = (Offset::new(records - 1), time(records - 1));
             assert_eq!(youngest, Some(last), "{entries:?}");
         }
+    }
+}
+
+/// It counted as absent: records that it proved were cut off, and nobody was told.
+#[test]
+fn a_damaged_last_close_is_damage_of_its_partition() {
+    let storage = killed(RECORDS);
+    let length = storage.read_file(SEGMENT).unwrap().len() - 30;
+    let bytes = storage.read_file(SEGMENT).unwrap();
+    storage.write_file(SEGMENT, &bytes[..length]).unwrap();
+    storage.write_file(LAST_CLOSE, b"zz").unwrap();
+    for _opening in 0..2 {
+        let log = common::open(&storage, &clock());
+        let error = damage(&log).unwrap();
+        assert_eq!(
+            (error.kind(), error.path()),
+            (ErrorKind::Corrupt, Some(Path::new(LAST_CLOSE)))
+        );
+        let problems = log.verify().unwrap().problems;
+        let is_named = |error: &Error| error.path() == Some(Path::new(LAST_CLOSE));
+        assert!(problems.iter().any(is_named), "{problems:?}");
+        log.close().unwrap();
+        assert_eq!(storage.read_file(SEGMENT).unwrap().len(), length);
     }
 }
