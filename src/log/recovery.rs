@@ -289,7 +289,12 @@ fn take_as_closed(
     mark: &CleanMark,
     checkpoint: Option<Checkpoint>,
 ) -> Result<Option<Recovered>, Error> {
-    let segments = segments(place, found);
+    let first = found.first().filter(|first| first.base > start);
+    let segments = if first.is_some() {
+        unchanged_segments(place, found)
+    } else {
+        segments(place, found)
+    };
     let active = match segments.last() {
         Some(last) => {
             // The close has left it in a few bytes; else the index tells, or the batches themselves.
@@ -333,7 +338,7 @@ fn take_as_closed(
         refusal: None,
         outcome: Recovery::Clean,
     };
-    if let Some(first) = found.first().filter(|first| first.base > start) {
+    if let Some(first) = first {
         let error = Error::from(missing()).at_offset(start);
         recovered.refuse(error.at_path(&segment_path(&place.directory, first.base)));
     }
@@ -341,15 +346,17 @@ fn take_as_closed(
 }
 
 pub(super) fn segments(place: &Place, found: &[Found]) -> Vec<Arc<Segment>> {
-    let segment = |found: &Found| {
-        Arc::new(Segment::new(
-            &place.directory,
-            &place.identity,
-            found.base,
-            found.length,
-        ))
-    };
-    found.iter().map(segment).collect()
+    let (directory, identity) = (&place.directory, &place.identity);
+    let segment = |found: &Found| Segment::new(directory, identity, found.base, found.length);
+    found.iter().map(segment).map(Arc::new).collect()
+}
+
+/// Those of a partition that is damaged: nothing is changed there, not by readers either.
+fn unchanged_segments(place: &Place, found: &[Found]) -> Vec<Arc<Segment>> {
+    let (directory, identity) = (&place.directory, &place.identity);
+    let segment =
+        |found: &Found| Segment::new_unchanged(directory, identity, found.base, found.length);
+    found.iter().map(segment).map(Arc::new).collect()
 }
 
 pub(super) fn open_active(
@@ -576,7 +583,7 @@ fn damaged(
     stop: Stop,
     start_error: Option<Error>,
 ) -> Recovered {
-    let segments = segments(place, found.get(..stop.kept()).unwrap_or(found));
+    let segments = unchanged_segments(place, found.get(..stop.kept()).unwrap_or(found));
     for (index, end, summary) in &scan.scanned {
         if let Some(segment) = segments.get(*index) {
             segment.set_end(*end, *summary);

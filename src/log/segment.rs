@@ -115,8 +115,8 @@ impl Segment {
         }
     }
 
-    /// One of a log that somebody else owns: nothing is written there.
-    pub(super) fn of_another(
+    /// One of a log that somebody else owns, or that is damaged: nothing is written there.
+    pub(super) fn new_unchanged(
         directory: &Path,
         identity: &Identity,
         base_offset: Offset,

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use topiclog::storage::SimulatedStorage;
+use topiclog::storage::{SimulatedStorage, Storage};
 use topiclog::{Durability, Error, ErrorKind, EventLog, Offset, Record, Timestamp, TopicOptions};
 
 use super::common::{self, NOON, clock};
@@ -134,6 +134,12 @@ fn count(log: &EventLog) -> u64 {
         next += 1;
     }
     next
+}
+
+fn indexes(storage: &SimulatedStorage) -> usize {
+    let files = storage.files().into_iter();
+    let is_index = |path: &Path| path.extension().is_some_and(|end| end == "index");
+    files.filter(|(path, _)| is_index(path)).count()
 }
 
 /// The opening began its scan in the middle of a batch and cut the log off there, or gave offsets a second
@@ -339,5 +345,39 @@ fn a_damaged_last_close_is_damage_of_its_partition() {
         assert!(problems.iter().any(is_named), "{problems:?}");
         log.close().unwrap();
         assert_eq!(storage.read_file(SEGMENT).unwrap().len(), length);
+    }
+}
+
+/// A reader left an index behind in a partition of which nothing was to be changed.
+#[test]
+fn no_index_is_written_into_a_partition_that_is_damaged() {
+    let start_lost = || {
+        let storage = killed(25);
+        storage.write_file(START_OFFSET, b"zz").unwrap();
+        storage
+    };
+    let first_segment_lost = || {
+        let storage = closed(25);
+        storage.remove_file(Path::new(SEGMENT)).unwrap();
+        storage
+    };
+    for storage in [start_lost(), first_segment_lost()] {
+        for (path, _) in storage.files() {
+            if path.extension().is_some_and(|end| end == "index") || path.ends_with("checkpoint") {
+                storage.remove_file(&path).unwrap();
+            }
+        }
+        let log = common::open(&storage, &clock());
+        assert!(damage(&log).is_some());
+        let partition = log.topic("t").unwrap().partition(0).unwrap();
+        assert!(partition.segment_count() > 1);
+        for offset in 0..25 {
+            let _any = partition.offset_for_time(time(offset));
+            let _any = partition.read(Offset::new(offset));
+        }
+        let _any = partition.offset_of_max_timestamp();
+        assert_eq!(indexes(&storage), 0);
+        log.close().unwrap();
+        assert_eq!(indexes(&storage), 0);
     }
 }
