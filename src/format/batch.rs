@@ -269,6 +269,19 @@ impl<'a> Batch<'a> {
         RawRecords::new(self.payload)
     }
 
+    /// Whether its maximum timestamp is that of its records: readers go by it and do not look.
+    pub(crate) fn check_max_timestamp(&self) -> Result<(), FormatError> {
+        let header = self.header();
+        let times = self.records().map(|it| header.timestamp(it.time_delta));
+        match times.max() {
+            Some(youngest) if youngest != header.max_timestamp => {
+                let problem = "its maximum timestamp is not that of its records";
+                Err(FormatError::damaged(WHAT, problem))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The records behind so many bytes of records.
     #[inline]
     pub(crate) fn records_behind(&self, bytes: usize) -> RawRecords<'a> {

@@ -161,6 +161,11 @@ impl<'f> Scanner<'f> {
 
     /// The next batch, or why there is none. After anything but a batch the answer stays the same.
     pub(super) fn step(&mut self) -> io::Result<Step> {
+        self.step_and_show(|_| ())
+    }
+
+    /// The same, and shows the batch if it is a good one.
+    pub(super) fn step_and_show(&mut self, show: impl FnOnce(&Batch<'_>)) -> io::Result<Step> {
         let mut wanted = 1;
         loop {
             self.fill(wanted)?;
@@ -171,6 +176,7 @@ impl<'f> Scanner<'f> {
             }
             match Batch::parse(bytes, self.seed) {
                 Frame::Batch(batch) => {
+                    show(&batch);
                     let header = batch.header();
                     let length = saturating_usize(header.length.into());
                     self.ready.start += length;

@@ -232,10 +232,15 @@ impl Log {
         let mut scanner = Scanner::new(file, self.seed(base), check.position)?;
         scanner.end_at(length);
         loop {
-            match scanner.step()? {
+            let mut times = Ok(());
+            match scanner.step_and_show(|batch| times = batch.check_max_timestamp())? {
                 Step::Batch { header, .. } => {
                     if !header.follows(check.next) {
                         return Err(out_of_order().into());
+                    }
+                    if let Err(error) = times {
+                        check.next = header.base_offset;
+                        check.note(error, &segment_path(&self.place.directory, base));
                     }
                     check.next = header.end_offset();
                     check.position += u64::from(header.length);

@@ -117,6 +117,18 @@ fn write_index(storage: &SimulatedStorage, end: u64, entries: &[(u32, usize, u64
     storage.write_file(INDEX, [head, covered].concat()).unwrap();
 }
 
+/// Changes the header of a batch, and its checksum with it.
+fn forge_batch(storage: &SimulatedStorage, number: usize, change: impl Fn(&mut [u8])) {
+    let mut bytes = storage.read_file(SEGMENT).unwrap();
+    let range = batches(&bytes)[number].clone();
+    let identity = [identity(storage), numbers(&[0])].concat();
+    let batch = &mut bytes[range];
+    change(batch);
+    let sum = checksum(&identity, &batch[4..]);
+    batch[..4].copy_from_slice(&sum);
+    storage.write_file(SEGMENT, bytes).unwrap();
+}
+
 fn damage(log: &EventLog) -> Option<Error> {
     let report = log.recovery_report();
     report.damaged().next().map(|(_, error)| error.clone())
@@ -380,4 +392,39 @@ fn no_index_is_written_into_a_partition_that_is_damaged() {
         log.close().unwrap();
         assert_eq!(indexes(&storage), 0);
     }
+}
+
+/// A look-up by time passed over the records, and no check told of it.
+#[test]
+fn verify_tells_of_a_maximum_timestamp_that_is_not_that_of_the_records() {
+    for wrong in [time(2), time(4)] {
+        let storage = closed(RECORDS);
+        let third = batches(&storage.read_file(SEGMENT).unwrap())[3].clone();
+        forge_batch(&storage, 3, |batch| {
+            batch[40..48].copy_from_slice(&wrong.as_millis().to_le_bytes());
+        });
+        let log = common::open(&storage, &clock());
+        let report = log.verify().unwrap();
+        assert_eq!(report.records, RECORDS);
+        let problems: Vec<_> = report.problems.iter().collect();
+        let [problem] = problems.as_slice() else {
+            panic!("{problems:?}");
+        };
+        assert_eq!(problem.kind(), ErrorKind::Corrupt);
+        assert_eq!(problem.offset(), Some(Offset::new(3)));
+        assert_eq!(problem.path(), Some(Path::new(SEGMENT)));
+        assert_eq!(problem.position(), Some(third.start as u64));
+    }
+}
+
+/// With log append time the records have that, and what the senders gave is kept beside it.
+#[test]
+fn verify_asks_nothing_of_the_times_of_senders() {
+    let storage = closed(RECORDS);
+    forge_batch(&storage, 3, |batch| {
+        batch[12] |= 8;
+        batch[40..48].copy_from_slice(&time(7).as_millis().to_le_bytes());
+    });
+    let log = common::open(&storage, &clock());
+    assert!(log.verify().unwrap().is_sound());
 }
