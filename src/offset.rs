@@ -57,8 +57,8 @@ impl Offset {
     }
 
     /// Whether a record may have it, or end there: what a file says need not be so.
-    pub(crate) fn is_possible(&self) -> bool {
-        *self <= Self::MAX
+    pub(crate) fn is_possible(self) -> bool {
+        self <= Self::MAX
     }
 
     /// The offset after this one: what to commit when this record has been handled.

@@ -160,7 +160,10 @@ impl OffsetStore {
             let mut records = Records::default();
             records.push(part);
             for record in &records {
-                let at_record = |error: Error| error.at_offset(record.offset());
+                let at_record = |error: Error| {
+                    let offset = record.offset();
+                    error.at_offset(offset).at_path(&log.file_of(offset))
+                };
                 let (group, entry) = entry_of(&record).map_err(at_record)?;
                 apply(&group, entry);
             }

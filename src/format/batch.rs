@@ -210,13 +210,18 @@ impl<'a> Batch<'a> {
             return Frame::Bad(error);
         }
         let [version, reserved] = u16_at(head, 10).to_le_bytes();
-        let unknown = u16_at(head, 12) & !KNOWN_ATTRIBUTES;
-        if version != VERSION || reserved != 0 || unknown != 0 {
+        if version != VERSION {
             return Frame::Bad(FormatError::UnsupportedVersion {
                 what: WHAT,
                 version: version.into(),
                 supported: VERSION.into(),
             });
+        }
+        let unknown = u16_at(head, 12) & !KNOWN_ATTRIBUTES;
+        let known = FormatError::check_bits(WHAT, "attributes", unknown.into());
+        let reserved = FormatError::check_bits(WHAT, "a reserved byte", reserved.into());
+        if let Err(error) = known.and(reserved) {
+            return Frame::Bad(error);
         }
         let (_, payload) = whole.split_at(BATCH_HEADER_BYTES);
         let batch = Self { head, payload };
@@ -611,5 +616,17 @@ mod tests {
             frame,
             Frame::Bad(FormatError::UnsupportedVersion { version: 2, .. })
         ));
+        // Of version 1, and with something in it that this one does not know.
+        for (byte, named) in [(11, "reserved"), (13, "attributes")] {
+            let mut newer = sample();
+            newer[byte] = 2;
+            let crc = checksum(7, &newer[4..]);
+            newer[..4].copy_from_slice(&crc.to_le_bytes());
+            let Frame::Bad(error) = Batch::parse(&newer, 7) else {
+                panic!("byte {byte}");
+            };
+            assert!(error.to_string().contains(named), "{error}");
+            assert!(!error.to_string().contains("version=1"), "{error}");
+        }
     }
 }

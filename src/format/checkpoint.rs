@@ -60,7 +60,8 @@ impl Checkpoint {
         {
             return None;
         }
-        let offset_at = |at| Some(Offset::new(u64_at(bytes, at))).filter(Offset::is_possible);
+        let offset_at =
+            |at| Some(Offset::new(u64_at(bytes, at))).filter(|offset| offset.is_possible());
         Some(Self {
             recovery_point: offset_at(16)?,
             segment: offset_at(24)?,

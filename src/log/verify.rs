@@ -170,7 +170,9 @@ impl Log {
             };
             let is_ours = !matches!(
                 error,
-                FormatError::Foreign { .. } | FormatError::UnsupportedVersion { .. }
+                FormatError::Foreign { .. }
+                    | FormatError::UnknownBits { .. }
+                    | FormatError::UnsupportedVersion { .. }
             );
             check.note(error, &path);
             if check.position < START && !is_ours {

@@ -306,19 +306,19 @@ fn an_index_whose_entries_are_not_its_batches_hides_no_record() {
         let at = |batch: usize| all[batch].start;
         let end = all.len() as u64;
         assert!((8..=records).contains(&end) && (end < records) == (records > RECORDS));
-        let cases: [(u64, &[(u32, usize, u64)]); 8] = [
-            (end, &[(3, at(3), 2), (6, at(6), 5)]),
-            (end, &[(3, at(3) + 7, 2), (6, at(6), 5)]),
-            (end, &[(3, at(6), 2)]),
-            (end, &[(0, at(6), 0)]),
-            (end, &[(6, at(6), 5), (3, at(3), 2)]),
-            (end, &[(3, at(3), 2), (6, 1_000_000, 5)]),
-            (end, &[(0, 0, 0), (3, 7, 0)]),
-            (end - 3, &[]),
+        let cases = [
+            (end, vec![(3, at(3), 2), (6, at(6), 5)]),
+            (end, vec![(3, at(3) + 7, 2), (6, at(6), 5)]),
+            (end, vec![(3, at(6), 2)]),
+            (end, vec![(0, at(6), 0)]),
+            (end, vec![(6, at(6), 5), (3, at(3), 2)]),
+            (end, vec![(3, at(3), 2), (6, 1_000_000, 5)]),
+            (end, vec![(0, 0, 0), (3, 7, 0)]),
+            (end - 3, vec![]),
         ];
         for (end, entries) in cases {
             let storage = closed.deep_copy();
-            write_index(&storage, end, entries);
+            write_index(&storage, end, &entries);
             let log = common::open(&storage, &clock());
             assert_eq!(count(&log), records, "{entries:?}");
             let partition = log.topic("t").unwrap().partition(0).unwrap();
@@ -427,4 +427,21 @@ fn verify_asks_nothing_of_the_times_of_senders() {
     });
     let log = common::open(&storage, &clock());
     assert!(log.verify().unwrap().is_sound());
+}
+
+/// The error named the partition's directory.
+#[test]
+fn a_gap_names_the_segment_behind_which_it_is() {
+    let storage = closed(25);
+    let files = storage.files().into_iter().map(|(path, _)| path);
+    let segments = files.filter(|path| path.extension().is_some_and(|end| end == "log"));
+    let mut segments: Vec<_> = segments.collect();
+    segments.sort();
+    assert_eq!(segments.len(), 3);
+    storage.remove_file(&segments[1]).unwrap();
+    let log = common::open(&storage, &clock());
+    let partition = log.topic("t").unwrap().partition(0).unwrap();
+    let error = partition.scan(Offset::ZERO).find_map(Result::err).unwrap();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert_eq!(error.path(), Some(segments[0].as_path()));
 }

@@ -119,6 +119,9 @@ fn a_record_that_is_no_commit_stops_the_groups_and_nothing_else() {
     assert_eq!(partition.to_string(), "__consumer_offsets-0");
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert_eq!(error.offset(), Some(at));
+    let path = error.path().unwrap();
+    assert!(path.starts_with("topics/__consumer_offsets/0"));
+    assert!(path.extension().is_some_and(|end| end == "log"));
     let old = cell(&groups, "old");
     let committed = groups.committed(&old, &place()).unwrap_err();
     assert_eq!(committed.kind(), ErrorKind::Corrupt);
