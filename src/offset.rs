@@ -56,6 +56,11 @@ impl Offset {
         self.0
     }
 
+    /// Whether a record may have it, or end there: what a file says need not be so.
+    pub(crate) fn is_possible(self) -> bool {
+        self <= Self::MAX
+    }
+
     /// The offset after this one: what to commit when this record has been handled.
     #[must_use]
     pub const fn next(self) -> Self {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::groups::{CellState, GroupCell, Groups};
+use super::store::live_bytes;
 use crate::error::Error;
 use crate::group::{Committed, Committer, Group, OffsetCommit};
 use crate::log::Queued;
@@ -252,9 +253,14 @@ impl Groups {
         self.store.check()?;
         // Where that failed another copy would not help.
         self.store.drop_rewritten()?;
-        let live = |cell: &Arc<GroupCell>| cell.state.lock().group.all_committed().count();
+        let live = |cell: &Arc<GroupCell>| {
+            let state = cell.state.lock();
+            let kept = state.group.all_committed();
+            kept.map(|(place, kept)| live_bytes(&cell.id, place, kept))
+                .sum::<u64>()
+        };
         let live = self.all().iter().map(live).sum();
-        if !self.store.wants_rewrite(crate::convert::to_u64(live)) {
+        if !self.store.wants_rewrite(live) {
             return Ok(());
         }
         // First the place, then the groups, those with nothing to keep too. What lies before the place was

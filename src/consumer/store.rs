@@ -36,8 +36,8 @@ const SEGMENT_BYTES: u32 = 4 * 1024 * 1024;
 const REWRITE_BYTES_MIN: u64 = 2 * to_u64(to_usize(SEGMENT_BYTES));
 const REWRITE_RATIO: u64 = 4;
 
-/// About what one live commit takes.
-const COMMIT_BYTES: u64 = 160;
+/// About what one live commit takes beside its names and its note.
+const COMMIT_BYTES: u64 = 100;
 
 /// How much of the log is read at once.
 const READ_BYTES: usize = 256 * 1024;
@@ -80,6 +80,12 @@ fn entry_of(record: &RecordRef<'_>) -> Result<(GroupId, Entry), Error> {
         CommitRecord::EmptySince(since) => Entry::EmptySince(since),
     };
     Ok((group, entry))
+}
+
+/// About what a commit takes that is still true.
+pub(super) fn live_bytes(group: &GroupId, place: &TopicPartition, committed: &Committed) -> u64 {
+    let names = group.as_str().len() + place.topic().as_str().len();
+    COMMIT_BYTES + to_u64(names + committed.metadata.len())
 }
 
 impl OffsetStore {
@@ -154,7 +160,10 @@ impl OffsetStore {
             let mut records = Records::default();
             records.push(part);
             for record in &records {
-                let at_record = |error: Error| error.at_offset(record.offset());
+                let at_record = |error: Error| {
+                    let offset = record.offset();
+                    error.at_offset(offset).at_path(&log.file_of(offset))
+                };
                 let (group, entry) = entry_of(&record).map_err(at_record)?;
                 apply(&group, entry);
             }
@@ -220,11 +229,11 @@ impl OffsetStore {
         }
     }
 
-    /// Whether the topic is much longer than what is still true.
-    pub(super) fn wants_rewrite(&self, live: u64) -> bool {
+    /// Whether the topic is much longer than what is still true, which takes so many bytes.
+    pub(super) fn wants_rewrite(&self, live_bytes: u64) -> bool {
         self.existing().is_some_and(|log| {
             let bytes = log.size_bytes();
-            bytes > REWRITE_BYTES_MIN && bytes > live * COMMIT_BYTES * REWRITE_RATIO
+            bytes > REWRITE_BYTES_MIN && bytes > live_bytes.saturating_mul(REWRITE_RATIO)
         })
     }
 

@@ -105,6 +105,14 @@ pub(crate) enum FormatError {
         what: &'static str,
         field: &'static str,
     },
+    #[error(
+        "{what} is of a newer format, with {field} that this version does not know value={value:#x}"
+    )]
+    UnknownBits {
+        what: &'static str,
+        field: &'static str,
+        value: u32,
+    },
     #[error("{what} is of a newer format version={version} supported={supported}")]
     UnsupportedVersion {
         what: &'static str,
@@ -134,12 +142,26 @@ impl FormatError {
         Ok(())
     }
 
+    /// Says that a newer version has written something, unless these bits are all zero.
+    pub(crate) const fn check_bits(
+        what: &'static str,
+        field: &'static str,
+        value: u32,
+    ) -> Result<(), Self> {
+        if value == 0 {
+            return Ok(());
+        }
+        Err(Self::UnknownBits { what, field, value })
+    }
+
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Checksum { .. } | Self::Damaged { .. } | Self::Foreign { .. } => {
                 ErrorKind::Corrupt
             }
-            Self::UnsupportedVersion { .. } => ErrorKind::UnsupportedVersion,
+            Self::UnknownBits { .. } | Self::UnsupportedVersion { .. } => {
+                ErrorKind::UnsupportedVersion
+            }
         }
     }
 }

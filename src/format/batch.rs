@@ -210,17 +210,22 @@ impl<'a> Batch<'a> {
             return Frame::Bad(error);
         }
         let [version, reserved] = u16_at(head, 10).to_le_bytes();
-        let unknown = u16_at(head, 12) & !KNOWN_ATTRIBUTES;
-        if version != VERSION || reserved != 0 || unknown != 0 {
+        if version != VERSION {
             return Frame::Bad(FormatError::UnsupportedVersion {
                 what: WHAT,
                 version: version.into(),
                 supported: VERSION.into(),
             });
         }
+        let unknown = u16_at(head, 12) & !KNOWN_ATTRIBUTES;
+        let known = FormatError::check_bits(WHAT, "attributes", unknown.into());
+        let reserved = FormatError::check_bits(WHAT, "a reserved byte", reserved.into());
+        if let Err(error) = known.and(reserved) {
+            return Frame::Bad(error);
+        }
         let (_, payload) = whole.split_at(BATCH_HEADER_BYTES);
         let batch = Self { head, payload };
-        if batch.header().end_offset() > Offset::MAX {
+        if !batch.header().end_offset().is_possible() {
             return damaged("its offsets are larger than any can be");
         }
         Frame::Batch(batch)
@@ -267,6 +272,19 @@ impl<'a> Batch<'a> {
     #[inline]
     pub(crate) fn records(&self) -> RawRecords<'a> {
         RawRecords::new(self.payload)
+    }
+
+    /// Whether its maximum timestamp is that of its records: readers go by it and do not look.
+    pub(crate) fn check_max_timestamp(&self) -> Result<(), FormatError> {
+        let header = self.header();
+        let times = self.records().map(|it| header.timestamp(it.time_delta));
+        match times.max() {
+            Some(youngest) if youngest != header.max_timestamp => {
+                let problem = "its maximum timestamp is not that of its records";
+                Err(FormatError::damaged(WHAT, problem))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The records behind so many bytes of records.
@@ -598,5 +616,17 @@ mod tests {
             frame,
             Frame::Bad(FormatError::UnsupportedVersion { version: 2, .. })
         ));
+        // Of version 1, and with something in it that this one does not know.
+        for (byte, named) in [(11, "reserved"), (13, "attributes")] {
+            let mut newer = sample();
+            newer[byte] = 2;
+            let crc = checksum(7, &newer[4..]);
+            newer[..4].copy_from_slice(&crc.to_le_bytes());
+            let Frame::Bad(error) = Batch::parse(&newer, 7) else {
+                panic!("byte {byte}");
+            };
+            assert!(error.to_string().contains(named), "{error}");
+            assert!(!error.to_string().contains("version=1"), "{error}");
+        }
     }
 }

@@ -1,4 +1,8 @@
-//! Numbers in and out of byte arrays, without a way to panic.
+//! Numbers in and out of byte arrays, without a way to panic; and out of documents, if they can be so.
+
+use serde::{Deserialize, Deserializer, de};
+
+use crate::offset::Offset;
 
 /// The bytes of a field; zeros if it lies outside, which a constant position never does.
 fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
@@ -41,5 +45,15 @@ pub(super) fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
 pub(super) fn put<const N: usize>(bytes: &mut [u8], at: usize, field: [u8; N]) {
     if let Some(to) = bytes.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
         *to = field;
+    }
+}
+
+/// Reads an offset of a document: one that is larger than any can be is as damaged as a wrong checksum.
+pub(crate) fn possible_offset<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    let offset = u64::deserialize(from)?;
+    if Offset::new(offset).is_possible() {
+        Ok(offset)
+    } else {
+        Err(de::Error::custom("an offset is larger than any can be"))
     }
 }

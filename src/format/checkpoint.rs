@@ -50,7 +50,7 @@ impl Checkpoint {
         bytes
     }
 
-    /// Reads a checkpoint; `None` if it is not whole and ours.
+    /// Reads a checkpoint; `None` if it is not whole and ours, or names an offset that there cannot be.
     pub(crate) fn decode(bytes: &[u8], seed: u32) -> Option<Self> {
         let bytes = bytes.first_chunk::<CHECKPOINT_BYTES>()?;
         let covered = bytes.split_at(16).1;
@@ -60,11 +60,13 @@ impl Checkpoint {
         {
             return None;
         }
+        let offset_at =
+            |at| Some(Offset::new(u64_at(bytes, at))).filter(|offset| offset.is_possible());
         Some(Self {
-            recovery_point: Offset::new(u64_at(bytes, 16)),
-            segment: Offset::new(u64_at(bytes, 24)),
+            recovery_point: offset_at(16)?,
+            segment: offset_at(24)?,
             position: u64_at(bytes, 32),
-            high_watermark: Offset::new(u64_at(bytes, 40)),
+            high_watermark: offset_at(40)?,
             max_timestamp: Timestamp::from_millis(i64_at(bytes, 48)),
         })
     }
@@ -90,6 +92,15 @@ mod tests {
             let mut bad = good;
             bad[at] ^= 1;
             assert_eq!(Checkpoint::decode(&bad, 3), None, "byte {at}");
+        }
+        for field in [16, 24, 40] {
+            for (number, is_one) in [(Offset::MAX.value(), true), (1 << 63, false)] {
+                let mut bytes = good;
+                put(&mut bytes, field, number.to_le_bytes());
+                let crc = checksum(3, bytes.split_at(16).1);
+                put(&mut bytes, 12, crc.to_le_bytes());
+                assert_eq!(Checkpoint::decode(&bytes, 3).is_some(), is_one, "{field}");
+            }
         }
     }
 }

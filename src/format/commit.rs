@@ -120,8 +120,8 @@ impl<'a> CommitValue<'a> {
     }
 
     fn decode(value: &'a [u8]) -> Result<Self, FormatError> {
+        check_version(value)?;
         let value: EncodedCommit<'_> = decode(value)?;
-        check_version(value.version)?;
         Ok(Self {
             topic_id: value.topic_id,
             offset: Offset::new(value.offset),
@@ -157,8 +157,8 @@ pub(crate) fn decode_commit_record<'a>(
 }
 
 fn decode_empty_since(value: &[u8]) -> Result<Timestamp, FormatError> {
+    check_version(value)?;
     let value: EncodedGroup = decode(value)?;
-    check_version(value.version)?;
     Ok(Timestamp::from_millis(value.empty_since))
 }
 
@@ -191,11 +191,12 @@ fn unsupported(version: u8, supported: u8) -> FormatError {
     }
 }
 
-fn check_version(version: u8) -> Result<(), FormatError> {
-    if version == VERSION {
-        Ok(())
-    } else {
-        Err(unsupported(version, VERSION))
+/// Looks at the version before anything else: what follows it in a newer value is not known.
+fn check_version(value: &[u8]) -> Result<(), FormatError> {
+    match value.first() {
+        Some(&VERSION) => Ok(()),
+        Some(&version) => Err(unsupported(version, VERSION)),
+        None => Err(damaged("its value is empty")),
     }
 }
 
@@ -267,6 +268,13 @@ mod tests {
         value[0] = 2;
         let found = decode_commit_record(&key, Some(&value));
         assert!(newer(found.unwrap_err()));
+        // What a newer one holds is not ours to decode.
+        value.push(7);
+        let group_key = encode_group_key(&group()).unwrap();
+        for key in [key, group_key] {
+            let found = decode_commit_record(&key, Some(&value));
+            assert!(newer(found.unwrap_err()));
+        }
         let blank = decode_commit_record(b"\x02\x01 ", None);
         assert!(damage(blank.unwrap_err()));
         let slash = decode_commit_record(b"\x01\x01g\x01/\x00", None);

@@ -106,8 +106,12 @@ pub(crate) fn decode_index(bytes: &[u8], seed: u32) -> Result<IndexFile, FormatE
     if entries.len() != to_usize(u32_at(head, 40)) || !rest.is_empty() {
         return damaged("the number of entries is not the one announced");
     }
+    let end_offset = Offset::new(u64_at(head, 16));
+    if !end_offset.is_possible() {
+        return damaged("its end offset is larger than any can be");
+    }
     Ok(IndexFile {
-        end_offset: Offset::new(u64_at(head, 16)),
+        end_offset,
         length: u64_at(head, 24),
         max_timestamp: Timestamp::from_millis(i64_at(head, 32)),
         entries: entries.iter().map(IndexEntry::decode).collect(),
@@ -139,6 +143,13 @@ mod tests {
             bad[at] ^= 4;
             assert!(decode_index(&bad, 5).is_err(), "byte {at}");
             assert!(decode_index(&good[..at], 5).is_err(), "cut at {at}");
+        }
+        for (end_offset, is_one) in [(Offset::MAX, true), (Offset::new(1 << 63), false)] {
+            let index = IndexFile {
+                end_offset,
+                ..index.clone()
+            };
+            assert_eq!(decode_index(&encode_index(&index, 5), 5).is_ok(), is_one);
         }
     }
 }

@@ -24,6 +24,7 @@ mod segment;
 pub(crate) use batch::{
     BATCH_HEADER_BYTES, Batch, BatchBuilder, BatchHeader, Batches, Frame, Stamp,
 };
+pub(crate) use bytes::possible_offset;
 pub(crate) use checkpoint::{CHECKPOINT_BYTES, Checkpoint};
 pub(crate) use commit::{
     CommitRecord, CommitValue, decode_commit_record, encode_commit_key, encode_empty_since,

@@ -65,13 +65,14 @@ impl SegmentHeader {
         let (covered, _) = bytes.split_at(76);
         FormatError::match_checksums(WHAT, u32_at(bytes, 76), checksum(0, covered))?;
         let (version, features) = (u32_at(bytes, 8), u32_at(bytes, 12));
-        if version != VERSION || features != 0 {
+        if version != VERSION {
             return Err(FormatError::UnsupportedVersion {
                 what: WHAT,
                 version,
                 supported: VERSION,
             });
         }
+        FormatError::check_bits(WHAT, "features", features)?;
         Ok(Self {
             identity: Identity {
                 log: Id::from_bytes(array_at(bytes, 16)),

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::Place;
 use super::document::{read_document, write_document};
 use crate::error::{Error, ErrorKind};
-use crate::format::{CHECKPOINT_BYTES, Checkpoint, Document, DocumentKind};
+use crate::format::{CHECKPOINT_BYTES, Checkpoint, Document, DocumentKind, possible_offset};
 use crate::offset::Offset;
 use crate::storage::{EntryKind, OpenMode, Storage, read_up_to_at, write_all_at};
 
@@ -33,6 +33,7 @@ const UNFINISHED_INDEX: &str = ".index.tmp";
 /// The log start offset, as kept in its file.
 #[derive(Serialize, Deserialize)]
 struct StartOffset {
+    #[serde(deserialize_with = "possible_offset")]
     offset: u64,
 }
 
@@ -51,7 +52,9 @@ pub(super) struct Closed {
 /// The same, as kept in its file.
 #[derive(Serialize, Deserialize)]
 struct LastClose {
+    #[serde(deserialize_with = "possible_offset")]
     start: u64,
+    #[serde(deserialize_with = "possible_offset")]
     end: u64,
 }
 

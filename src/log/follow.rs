@@ -144,7 +144,7 @@ impl Log {
         };
         let Some(segment) = same else {
             let identity = &self.place.identity;
-            let segment = Segment::of_another(directory, identity, base, length);
+            let segment = Segment::new_unchanged(directory, identity, base, length);
             return Ok(Some(Arc::new(segment)));
         };
         // One with another behind it takes no more, but for zeros that are cut off.

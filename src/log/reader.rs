@@ -2,6 +2,7 @@
 
 use std::io;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Log;
@@ -221,7 +222,17 @@ impl Log {
     pub(super) fn gap(&self, offset: Offset) -> Error {
         self.in_partition(missing().into())
             .at_offset(offset)
-            .at_path(&self.place.directory)
+            .at_path(&self.file_of(offset))
+    }
+
+    /// The file in which an offset is, or should be; the partition's directory if it begins behind that.
+    pub(crate) fn file_of(&self, offset: Offset) -> PathBuf {
+        let segments = self.segments();
+        let segment = segment_for(&segments, offset).and_then(|index| segments.get(index));
+        segment.map_or_else(
+            || self.place.directory.clone(),
+            |segment| segment.path().to_path_buf(),
+        )
     }
 
     fn fetch_at(

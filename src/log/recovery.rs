@@ -27,7 +27,7 @@ use super::offsets::LogOffsets;
 use super::report::Recovery;
 use super::scan::{ScanFrom, Scanner, Step, out_of_order};
 use super::segment::{START, Segment, Summary, missing};
-use crate::convert::saturating_usize;
+use crate::convert::{saturating_usize, to_u64};
 use crate::error::{Error, ErrorKind, FormatError};
 use crate::format::{
     BATCH_HEADER_BYTES, BatchHeader, Checkpoint, SEGMENT_HEADER_BYTES, SegmentHeader,
@@ -73,6 +73,18 @@ impl Found {
     pub(super) fn open(&self, storage: &dyn Storage) -> io::Result<Arc<dyn StorageFile>> {
         storage.open(&self.path, OpenMode::Read)
     }
+
+    /// Where a scan of it may begin, by the word of a checkpoint: at its beginning if that offset is not the
+    /// one of that position.
+    fn believed(&self, place: &Place, from: ScanFrom) -> Result<ScanFrom, Error> {
+        let fail = |error| Error::storage("scan a segment", &self.path, error);
+        let file = self.open(&*place.storage).map_err(fail)?;
+        let seed = place.identity.segment_seed(self.base);
+        if from.is_of_batches(&*file, seed).map_err(fail)? {
+            return Ok(from);
+        }
+        Ok(ScanFrom::beginning_of(self.base))
+    }
 }
 
 /// Where the good part ends before the files do.
@@ -104,11 +116,13 @@ pub(super) fn recover(place: &Place, mark: Option<CleanMark>) -> Result<Recovere
     if mark.is_some() && !bases.is_empty() {
         place.note_made();
     }
-    let known = match mark {
-        Some(CleanMark { start, end, .. }) => Closed { start, end },
+    let (known, close_error) = match mark {
+        Some(CleanMark { start, end, .. }) => (Closed { start, end }, None),
         None => kept_close(place)?,
     };
     let (start, start_error) = find_start(place, &bases, known.start)?;
+    // A file that should say what there was is damage enough.
+    let start_error = start_error.or(close_error);
     let bases = if start_error.is_none() {
         drop_deleted(place, bases, start)?
     } else {
@@ -187,12 +201,13 @@ fn check_high_watermark(
     replace_checkpoint(place, checkpoint.as_ref())
 }
 
-/// What the close had after which the partition was found damaged. Nothing has been written since.
-fn kept_close(place: &Place) -> Result<Closed, Error> {
+/// What the close had after which the partition was found damaged, and what is wrong with the file that
+/// should say so. Nothing has been written since.
+fn kept_close(place: &Place) -> Result<(Closed, Option<Error>), Error> {
     match read_last_close(place) {
-        // Then there is only what the other files say.
-        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(Closed::default()),
-        kept => Ok(kept?.unwrap_or_default()),
+        // What it proves is not known: nothing may be taken for a torn tail.
+        Err(error) if is_damage(&error) => Ok((Closed::default(), Some(error))),
+        kept => Ok((kept?.unwrap_or_default(), None)),
     }
 }
 
@@ -277,7 +292,12 @@ fn take_as_closed(
     mark: &CleanMark,
     checkpoint: Option<Checkpoint>,
 ) -> Result<Option<Recovered>, Error> {
-    let segments = segments(place, found);
+    let first = found.first().filter(|first| first.base > start);
+    let segments = if first.is_some() {
+        unchanged_segments(place, found)
+    } else {
+        segments(place, found)
+    };
     let active = match segments.last() {
         Some(last) => {
             // The close has left it in a few bytes; else the index tells, or the batches themselves.
@@ -321,7 +341,7 @@ fn take_as_closed(
         refusal: None,
         outcome: Recovery::Clean,
     };
-    if let Some(first) = found.first().filter(|first| first.base > start) {
+    if let Some(first) = first {
         let error = Error::from(missing()).at_offset(start);
         recovered.refuse(error.at_path(&segment_path(&place.directory, first.base)));
     }
@@ -329,15 +349,17 @@ fn take_as_closed(
 }
 
 pub(super) fn segments(place: &Place, found: &[Found]) -> Vec<Arc<Segment>> {
-    let segment = |found: &Found| {
-        Arc::new(Segment::new(
-            &place.directory,
-            &place.identity,
-            found.base,
-            found.length,
-        ))
-    };
-    found.iter().map(segment).collect()
+    let (directory, identity) = (&place.directory, &place.identity);
+    let segment = |found: &Found| Segment::new(directory, identity, found.base, found.length);
+    found.iter().map(segment).map(Arc::new).collect()
+}
+
+/// Those of a partition that is damaged: nothing is changed there, not by readers either.
+fn unchanged_segments(place: &Place, found: &[Found]) -> Vec<Arc<Segment>> {
+    let (directory, identity) = (&place.directory, &place.identity);
+    let segment =
+        |found: &Found| Segment::new_unchanged(directory, identity, found.base, found.length);
+    found.iter().map(segment).map(Arc::new).collect()
 }
 
 pub(super) fn open_active(
@@ -351,8 +373,8 @@ pub(super) fn open_active(
         .open(segment.path(), OpenMode::ReadWrite)
         .map_err(fail)?;
     let mut first_timestamp = None;
-    if segment.length() > START {
-        let mut head = [0; BATCH_HEADER_BYTES];
+    let mut head = [0; BATCH_HEADER_BYTES];
+    if segment.length() >= START + to_u64(head.len()) {
         read_exact_at(&*file, &mut head, START).map_err(fail)?;
         first_timestamp = Some(BatchHeader::decode(&head).max_timestamp);
     }
@@ -388,11 +410,13 @@ fn scan_and_mend(
             .all(|segment| segment.header.is_ok())
             && found.first().is_some_and(|first| first.base <= start)
             && there.length >= checkpoint.position
-            && checkpoint.position >= START;
-        sound.then(|| (index, checkpoint.into()))
+            && checkpoint.position >= START
+            && checkpoint.recovery_point >= checkpoint.segment;
+        sound.then(|| (index, there, checkpoint.into()))
     });
-    let (index, scan_from) = from.unwrap_or_else(|| {
-        (
+    let (index, scan_from) = match from {
+        Some((index, there, from)) => (index, there.believed(place, from)?),
+        None => (
             0,
             ScanFrom {
                 segment: found.first().map_or(start, |first| first.base),
@@ -400,8 +424,8 @@ fn scan_and_mend(
                 offset: found.first().map_or(start, |first| first.base.min(start)),
                 max_timestamp: Timestamp::MIN,
             },
-        )
-    });
+        ),
+    };
     let mut scan = scan(place, found, index, &scan_from, proof)?;
     if let Some(stop) = scan.stop.take_if(|stop| stop.is_final(scan.proof)) {
         return Ok(damaged(place, found, start, &scan, stop, start_error));
@@ -562,7 +586,7 @@ fn damaged(
     stop: Stop,
     start_error: Option<Error>,
 ) -> Recovered {
-    let segments = segments(place, found.get(..stop.kept()).unwrap_or(found));
+    let segments = unchanged_segments(place, found.get(..stop.kept()).unwrap_or(found));
     for (index, end, summary) in &scan.scanned {
         if let Some(segment) = segments.get(*index) {
             segment.set_end(*end, *summary);

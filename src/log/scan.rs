@@ -10,7 +10,7 @@ use crate::error::FormatError;
 use crate::format::{BATCH_HEADER_BYTES, Batch, BatchHeader, Checkpoint, Frame};
 use crate::limits::BATCH_BYTES_LIMIT;
 use crate::offset::Offset;
-use crate::storage::{StorageFile, read_exact_at};
+use crate::storage::{StorageFile, read_exact_at, read_up_to_at};
 use crate::timestamp::Timestamp;
 
 /// Where a scan after a crash may begin: everything before is on disk.
@@ -22,7 +22,52 @@ pub(super) struct ScanFrom {
     pub(super) max_timestamp: Timestamp,
 }
 
+/// So much is read to find a batch by its end. A longer one costs another read.
+const LOOK_BACK_BYTES: u64 = 32 * 1024;
+
 impl ScanFrom {
+    /// The beginning of a segment, before which everything is on disk.
+    pub(super) fn beginning_of(segment: Offset) -> Self {
+        Self {
+            segment,
+            position: START,
+            offset: segment,
+            max_timestamp: Timestamp::MIN,
+        }
+    }
+
+    /// Whether the batches of the segment say as well that its offset is the one of its position: that which
+    /// begins there or, where it is torn or there is none, that which ends there. Another offset or position
+    /// would take a piece of a batch for a torn tail, or give offsets a second time.
+    pub(super) fn is_of_batches(&self, file: &dyn StorageFile, seed: u32) -> io::Result<bool> {
+        if self.position <= START {
+            return Ok(self.offset == self.segment);
+        }
+        let mut head = [0; BATCH_HEADER_BYTES];
+        let filled = read_up_to_at(file, &mut head, self.position)?;
+        // Whether it is whole is for the scan to find out.
+        if filled == head.len()
+            && Batch::may_begin(&head)
+            && BatchHeader::decode(&head).follows(self.offset)
+        {
+            return Ok(true);
+        }
+        let mut back = LOOK_BACK_BYTES;
+        loop {
+            let from = self.position.saturating_sub(back).max(START);
+            let mut scanner = Scanner::new(file, seed, from)?;
+            scanner.end_at(self.position);
+            let ends = |header: &BatchHeader| header.end_offset() == self.offset;
+            if let Some((begin, header)) = scanner.find_batch(from, self.segment, ends)? {
+                return Ok(begin + u64::from(header.length) == self.position);
+            }
+            if from == START {
+                return Ok(false);
+            }
+            back *= 8;
+        }
+    }
+
     /// The same for who opens the log next.
     pub(super) fn checkpoint(self, high_watermark: Offset) -> Checkpoint {
         let Self {
@@ -116,6 +161,11 @@ impl<'f> Scanner<'f> {
 
     /// The next batch, or why there is none. After anything but a batch the answer stays the same.
     pub(super) fn step(&mut self) -> io::Result<Step> {
+        self.step_and_show(|_| ())
+    }
+
+    /// The same, and shows the batch if it is a good one.
+    pub(super) fn step_and_show(&mut self, show: impl FnOnce(&Batch<'_>)) -> io::Result<Step> {
         let mut wanted = 1;
         loop {
             self.fill(wanted)?;
@@ -126,6 +176,7 @@ impl<'f> Scanner<'f> {
             }
             match Batch::parse(bytes, self.seed) {
                 Frame::Batch(batch) => {
+                    show(&batch);
                     let header = batch.header();
                     let length = saturating_usize(header.length.into());
                     self.ready.start += length;

@@ -15,7 +15,9 @@ use crate::format::{
 };
 use crate::limits::SEGMENT_BYTES_MAX;
 use crate::offset::Offset;
-use crate::storage::{OpenMode, Storage, StorageFile, read_all, read_exact_at, write_all_at};
+use crate::storage::{
+    OpenMode, Storage, StorageFile, read_all, read_exact_at, read_up_to_at, write_all_at,
+};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use crate::timestamp::Timestamp;
@@ -113,8 +115,8 @@ impl Segment {
         }
     }
 
-    /// One of a log that somebody else owns: nothing is written there.
-    pub(super) fn of_another(
+    /// One of a log that somebody else owns, or that is damaged: nothing is written there.
+    pub(super) fn new_unchanged(
         directory: &Path,
         identity: &Identity,
         base_offset: Offset,
@@ -235,6 +237,17 @@ impl Segment {
         }
         let looks = self.state.lock().looks;
         let index = self.load_index(storage, self.length())?;
+        Ok(self.summarise(&index, looks))
+    }
+
+    /// The same from the batches, whatever an index says.
+    pub(super) fn summary_anew(&self, storage: &dyn Storage) -> Result<Summary, Error> {
+        let looks = self.state.lock().looks;
+        let index = self.rebuild_index(storage, self.length())?;
+        Ok(self.summarise(&index, looks))
+    }
+
+    fn summarise(&self, index: &IndexFile, looks: u64) -> Summary {
         let summary = Summary {
             end_offset: index.end_offset,
             max_timestamp: index.max_timestamp,
@@ -244,7 +257,7 @@ impl Segment {
             self.set_summary(summary);
         }
         drop(state);
-        Ok(summary)
+        summary
     }
 
     /// The position of a batch at or before the one that holds `offset`.
@@ -299,11 +312,37 @@ impl Segment {
             return Ok(Some(START));
         };
         let segment = storage.open(&self.path, OpenMode::Read)?;
-        let mut head = [0; BATCH_HEADER_BYTES];
-        read_exact_at(&*segment, &mut head, entry.position.into())?;
-        let offset = self.base_offset + u64::from(entry.relative_offset);
-        let is_there = Batch::may_begin(&head) && BatchHeader::decode(&head).base_offset == offset;
+        let is_there = self.is_there(&*segment, &entry)?;
         Ok(is_there.then(|| entry.position.into()))
+    }
+
+    /// Whether the batch that an entry names is there. The index is never evidence.
+    fn is_there(&self, file: &dyn StorageFile, entry: &IndexEntry) -> io::Result<bool> {
+        let mut head = [0; BATCH_HEADER_BYTES];
+        let filled = read_up_to_at(file, &mut head, entry.position.into())?;
+        let offset = self.base_offset + u64::from(entry.relative_offset);
+        let begins = filled == head.len() && Batch::may_begin(&head);
+        Ok(begins && BatchHeader::decode(&head).base_offset == offset)
+    }
+
+    /// The position of the last of so many entries whose batch is there; the beginning if there is none.
+    fn last_there(
+        &self,
+        storage: &dyn Storage,
+        count: usize,
+        entry: impl Fn(usize) -> Option<IndexEntry>,
+    ) -> Result<u64, Error> {
+        if count == 0 {
+            return Ok(START);
+        }
+        let file = self.file(storage)?;
+        for entry in (0..count).rev().filter_map(entry) {
+            let is_there = self.is_there(&*file, &entry);
+            if is_there.map_err(|error| Error::storage("read a segment", &self.path, error))? {
+                return Ok(entry.position.into());
+            }
+        }
+        Ok(START)
     }
 
     /// The position of a batch before which every record is older than `timestamp`.
@@ -315,30 +354,27 @@ impl Segment {
         self.look_up(storage, |entry| entry.max_timestamp_before < timestamp)
     }
 
-    /// The position of the last entry for which `before` holds; it holds for a prefix of the entries.
+    /// The position of the last entry for which `before` holds, and whose batch is there; it holds for a prefix
+    /// of the entries.
     fn look_up(
         &self,
         storage: &dyn Storage,
         before: impl Fn(&IndexEntry) -> bool,
     ) -> Result<u64, Error> {
-        let last = |entries: &[IndexEntry]| {
-            let count = entries.partition_point(|entry| before(entry));
-            entries
-                .get(count.checked_sub(1)?)
-                .map(|entry| u64::from(entry.position))
-        };
-        let (indexed_from, active) = {
+        let count = |entries: &[IndexEntry]| entries.partition_point(|entry| before(entry));
+        let (known, indexed_from, active) = {
             let state = self.state.lock();
-            if let Some(position) = last(&state.entries) {
-                return Ok(position);
-            }
-            (state.indexed_from, state.file.is_some())
+            let known = count(&state.entries);
+            (known, state.indexed_from, state.file.is_some())
         };
-        if indexed_from <= START {
-            return Ok(START);
+        if known > 0 || indexed_from <= START {
+            // Older ones may come before them meanwhile: then it is one of those.
+            let entry = |at| self.state.lock().entries.get(at).copied();
+            return self.last_there(storage, known, entry);
         }
         let older = self.load_index(storage, indexed_from)?;
-        let position = last(&older.entries).unwrap_or(START);
+        let entries = &older.entries;
+        let position = self.last_there(storage, count(entries), |at| entries.get(at).copied())?;
         if active {
             // Only the active segment's index is kept: a sealed one is read again when it is asked.
             self.take_older(older, indexed_from);
@@ -369,9 +405,14 @@ impl Segment {
 
     /// The index up to `length`: from its file if that is good, else from the batches themselves.
     fn load_index(&self, storage: &dyn Storage, length: u64) -> Result<IndexFile, Error> {
-        if let Some(index) = self.read_index(storage, length) {
-            return Ok(index);
+        match self.read_index(storage, length) {
+            Some(index) => Ok(index),
+            None => self.rebuild_index(storage, length),
         }
+    }
+
+    /// The index up to `length` from the batches, and its file with it if that is all of the segment.
+    fn rebuild_index(&self, storage: &dyn Storage, length: u64) -> Result<IndexFile, Error> {
         let looks = self.state.lock().looks;
         let file = self.file(storage)?;
         let index = self

@@ -127,7 +127,14 @@ impl Log {
         index: usize,
         segment: &Segment,
     ) -> Result<Summary, Error> {
-        let summary = segment.summary(&*self.place.storage);
+        let storage = &*self.place.storage;
+        let mut summary = segment.summary(storage);
+        if let Ok(known) = &summary
+            && is_cut_short(segments, index, known)
+        {
+            // An index says so: the batches may not.
+            summary = segment.summary_anew(storage);
+        }
         let summary = summary.map_err(|error| self.in_partition(error))?;
         if is_cut_short(segments, index, &summary) {
             return Err(self.gap(summary.end_offset));

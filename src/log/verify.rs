@@ -81,6 +81,12 @@ impl Log {
             check.checked.problems.push(error);
             Offset::ZERO
         });
+        if all_files {
+            check
+                .checked
+                .problems
+                .extend(read_last_close(&self.place).err());
+        }
         let following = segments.iter().skip(1);
         let deleted = following.take_while(|(base, _)| *base <= start).count();
         let mut end_is_known = false;
@@ -164,7 +170,9 @@ impl Log {
             };
             let is_ours = !matches!(
                 error,
-                FormatError::Foreign { .. } | FormatError::UnsupportedVersion { .. }
+                FormatError::Foreign { .. }
+                    | FormatError::UnknownBits { .. }
+                    | FormatError::UnsupportedVersion { .. }
             );
             check.note(error, &path);
             if check.position < START && !is_ours {
@@ -226,10 +234,15 @@ impl Log {
         let mut scanner = Scanner::new(file, self.seed(base), check.position)?;
         scanner.end_at(length);
         loop {
-            match scanner.step()? {
+            let mut times = Ok(());
+            match scanner.step_and_show(|batch| times = batch.check_max_timestamp())? {
                 Step::Batch { header, .. } => {
                     if !header.follows(check.next) {
                         return Err(out_of_order().into());
+                    }
+                    if let Err(error) = times {
+                        check.next = header.base_offset;
+                        check.note(error, &segment_path(&self.place.directory, base));
                     }
                     check.next = header.end_offset();
                     check.position += u64::from(header.length);

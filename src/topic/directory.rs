@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, FormatError};
-use crate::format::{Document, DocumentKind};
+use crate::format::{Document, DocumentKind, possible_offset};
 use crate::log::{CleanMark, read_document, write_document};
 use crate::name::{Id, TopicName};
 use crate::offset::Offset;
@@ -68,7 +68,9 @@ struct CleanClose {
 struct ClosedPartition {
     topic: Id,
     partition: u32,
+    #[serde(deserialize_with = "possible_offset")]
     start: u64,
+    #[serde(deserialize_with = "possible_offset")]
     end: u64,
     segment: Option<(u64, u64)>,
 }

@@ -37,11 +37,11 @@ const BATCH_FIELDS: [(usize, usize); 14] = [
 /// More than the log has: a forged one may say that it has any number.
 const READS: usize = 200;
 
-fn word(bytes: &[u8], at: usize) -> u32 {
+pub(super) fn word(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
 }
 
-fn checksum(before: &[u8], covered: &[u8]) -> [u8; 4] {
+pub(super) fn checksum(before: &[u8], covered: &[u8]) -> [u8; 4] {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(before);
     hasher.update(covered);
@@ -49,7 +49,7 @@ fn checksum(before: &[u8], covered: &[u8]) -> [u8; 4] {
 }
 
 /// Where the batches of a segment are, up to one whose length was forged.
-fn batches(segment: &[u8]) -> Vec<Range<usize>> {
+pub(super) fn batches(segment: &[u8]) -> Vec<Range<usize>> {
     let (mut all, mut at) = (Vec::new(), SEGMENT_HEADER);
     while at + BATCH_HEADER <= segment.len() {
         let end = at.saturating_add(word(segment, at + 4) as usize);

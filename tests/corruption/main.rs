@@ -16,6 +16,7 @@
 mod common;
 mod forged;
 mod offsets;
+mod untrue;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

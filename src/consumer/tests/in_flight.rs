@@ -119,6 +119,9 @@ fn a_record_that_is_no_commit_stops_the_groups_and_nothing_else() {
     assert_eq!(partition.to_string(), "__consumer_offsets-0");
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert_eq!(error.offset(), Some(at));
+    let path = error.path().unwrap();
+    assert!(path.starts_with("topics/__consumer_offsets/0"));
+    assert!(path.extension().is_some_and(|end| end == "log"));
     let old = cell(&groups, "old");
     let committed = groups.committed(&old, &place()).unwrap_err();
     assert_eq!(committed.kind(), ErrorKind::Corrupt);
@@ -159,6 +162,41 @@ fn offsets_that_cannot_be_read_are_not_rewritten() {
         (offsets.log_start.value(), offsets.log_end.value()),
         (0, 2200)
     );
+}
+
+/// Notes counted for nothing: where there were many long ones, all of them were written once more every few
+/// seconds, for ever.
+#[test]
+fn what_is_long_and_true_is_not_rewritten() {
+    let storage = MemoryStorage::new();
+    let (catalog, groups) = open(&storage);
+    let t = TopicName::new("t").unwrap();
+    let options = TopicOptions::new().partitions(2200);
+    catalog.create(t.clone(), options).unwrap();
+    let group = cell(&groups, "g");
+    let commits = |times: usize| {
+        for partition in (0..2200).cycle().take(2200 * times) {
+            let commit = OffsetCommit {
+                partition: TopicPartition::new(t.clone(), partition),
+                topic_id: None,
+                offset: Offset::new(7),
+                metadata: "n".repeat(4000).into(),
+            };
+            let staged = groups.stage(&group, Committer::Outsider, vec![commit]);
+            staged.unwrap().finish().unwrap();
+        }
+    };
+    commits(1);
+    let log = offsets_log(&catalog);
+    assert!(log.size_bytes() > 8 * 1024 * 1024);
+    groups.rewrite().unwrap();
+    assert_eq!(log.offsets().log_start, Offset::ZERO);
+    commits(4);
+    groups.rewrite().unwrap();
+    let start = log.offsets().log_start;
+    assert!(start > Offset::ZERO);
+    groups.rewrite().unwrap();
+    assert_eq!(log.offsets().log_start, start);
 }
 
 /// A group was deleted while a commit for it was on its way: the commit was acknowledged, and went to

@@ -1,0 +1,447 @@
+//! Files whose checksums are right, and that say one thing that is not so: what is believed of it, and what
+//! becomes of the records.
+
+use std::path::Path;
+
+use topiclog::storage::{SimulatedStorage, Storage};
+use topiclog::{Durability, Error, ErrorKind, EventLog, Offset, Record, Timestamp, TopicOptions};
+
+use super::common::{self, NOON, clock};
+use super::forged::{batches, checksum};
+
+const RECORDS: u64 = 10;
+const SEGMENT: &str = "topics/t/0/00000000000000000000.log";
+const INDEX: &str = "topics/t/0/00000000000000000000.index";
+const CHECKPOINT: &str = "topics/t/0/checkpoint";
+const START_OFFSET: &str = "topics/t/0/start-offset";
+const LAST_CLOSE: &str = "topics/t/0/last-close";
+const CLEAN_CLOSE: &str = "clean-close";
+
+/// A log of one partition, with a batch for each record, a millisecond apart.
+fn filled(records: u64) -> (SimulatedStorage, EventLog) {
+    let storage = SimulatedStorage::new();
+    let log = common::open(&storage, &clock());
+    let options = TopicOptions::new().durability(Durability::Os);
+    let options = options.segment_bytes(1400).index_interval_bytes(200);
+    let topic = log.create_topic("t", options.retention(None)).unwrap();
+    for offset in 0..records {
+        let record = Record::new(format!("{offset:030}")).timestamp(time(offset));
+        topic.producer().send_and_wait(record).unwrap();
+    }
+    (storage, log)
+}
+
+fn time(offset: u64) -> Timestamp {
+    Timestamp::from_millis(NOON + i64::try_from(offset).unwrap())
+}
+
+fn killed(records: u64) -> SimulatedStorage {
+    filled(records).0.kill()
+}
+
+fn closed(records: u64) -> SimulatedStorage {
+    let (storage, log) = filled(records);
+    log.close().unwrap();
+    storage
+}
+
+/// What the checksums of a partition's small files begin with.
+fn identity(storage: &SimulatedStorage) -> Vec<u8> {
+    let segment = storage.read_file(SEGMENT).unwrap();
+    [&segment[16..48], &segment[72..76]].concat()
+}
+
+fn numbers(values: &[u64]) -> Vec<u8> {
+    values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect()
+}
+
+fn write_checkpoint(storage: &SimulatedStorage, recovery_point: u64, position: usize, end: u64) {
+    let youngest = NOON.cast_unsigned() + end;
+    let covered = numbers(&[recovery_point, 0, position as u64, end, youngest]);
+    let sum = checksum(&identity(storage), &covered);
+    let head = [&b"topicckp"[..], &1_u32.to_le_bytes(), &sum].concat();
+    storage
+        .write_file(CHECKPOINT, [head, covered].concat())
+        .unwrap();
+}
+
+fn write_document(
+    storage: &SimulatedStorage,
+    path: &str,
+    kind: u16,
+    identity: &[u8],
+    value: &[u8],
+) {
+    let kind = kind.to_le_bytes();
+    let head = [&b"topicdoc"[..], &1_u16.to_le_bytes(), &kind].concat();
+    let sum = checksum(&[identity, &head].concat(), value);
+    let bytes = [&head, &sum[..], value].concat();
+    storage.write_file(path, bytes).unwrap();
+}
+
+/// A number of a document.
+fn encoded(value: u64) -> Vec<u8> {
+    let mut bytes = vec![253];
+    bytes.extend(value.to_le_bytes());
+    bytes
+}
+
+/// The mark of a close: where it says that the partition ends, and its only segment.
+fn write_clean_close(storage: &SimulatedStorage, end: u64, length: usize) {
+    let identity = identity(storage);
+    let mut value = vec![1];
+    value.extend(&identity[16..32]);
+    value.extend([0, 0]);
+    value.extend(encoded(end));
+    value.extend([1, 0]);
+    value.extend(encoded(length as u64));
+    write_document(storage, CLEAN_CLOSE, 4, &identity[..16], &value);
+}
+
+/// An index of the first segment, with entries of relative offset, position, and youngest before.
+fn write_index(storage: &SimulatedStorage, end: u64, entries: &[(u32, usize, u64)]) {
+    let length = storage.read_file(SEGMENT).unwrap().len();
+    let mut covered = numbers(&[end, length as u64, NOON.cast_unsigned() + 10]);
+    covered.extend((entries.len() as u32).to_le_bytes());
+    covered.extend([0; 4]);
+    for (offset, position, youngest) in entries {
+        covered.extend(offset.to_le_bytes());
+        covered.extend((*position as u32).to_le_bytes());
+        covered.extend((NOON.cast_unsigned() + youngest).to_le_bytes());
+    }
+    let sum = checksum(&[identity(storage), numbers(&[0])].concat(), &covered);
+    let head = [&b"topicidx"[..], &1_u32.to_le_bytes(), &sum].concat();
+    storage.write_file(INDEX, [head, covered].concat()).unwrap();
+}
+
+/// Changes the header of a batch, and its checksum with it.
+fn forge_batch(storage: &SimulatedStorage, number: usize, change: impl Fn(&mut [u8])) {
+    let mut bytes = storage.read_file(SEGMENT).unwrap();
+    let range = batches(&bytes)[number].clone();
+    let identity = [identity(storage), numbers(&[0])].concat();
+    let batch = &mut bytes[range];
+    change(batch);
+    let sum = checksum(&identity, &batch[4..]);
+    batch[..4].copy_from_slice(&sum);
+    storage.write_file(SEGMENT, bytes).unwrap();
+}
+
+fn damage(log: &EventLog) -> Option<Error> {
+    let report = log.recovery_report();
+    report.damaged().next().map(|(_, error)| error.clone())
+}
+
+fn count(log: &EventLog) -> u64 {
+    let partition = log.topic("t").unwrap().partition(0).unwrap();
+    let mut next = 0;
+    for (offset, record) in common::contents(&partition).unwrap() {
+        let value = format!("{offset:030}");
+        assert_eq!(
+            (offset, record.value_bytes()),
+            (next, Some(value.as_bytes()))
+        );
+        next += 1;
+    }
+    next
+}
+
+fn indexes(storage: &SimulatedStorage) -> usize {
+    let files = storage.files().into_iter();
+    let is_index = |path: &Path| path.extension().is_some_and(|end| end == "index");
+    files.filter(|(path, _)| is_index(path)).count()
+}
+
+/// The opening began its scan in the middle of a batch and cut the log off there, or gave offsets a second
+/// time, or let the log end where no record was.
+#[test]
+fn a_checkpoint_is_believed_where_its_offset_is_that_of_its_position() {
+    let storage = killed(RECORDS);
+    let all = batches(&storage.read_file(SEGMENT).unwrap());
+    let (fifth, end) = (all[5].start, all[9].end);
+    for (recovery_point, position, scanned) in [
+        (0, 80, end - 80),
+        (5, fifth, end - fifth),
+        (10, end, 0),
+        // Not so, and all is read.
+        (5, 80, end - 80),
+        (10, fifth, end - 80),
+        (3, fifth, end - 80),
+        (3, end, end - 80),
+        (5, fifth + 7, end - 80),
+        (2, 100, end - 80),
+        (5, 40, end - 80),
+        (0, 0, end - 80),
+        (5, end + 1_000_000, end - 80),
+    ] {
+        let storage = storage.deep_copy();
+        write_checkpoint(&storage, recovery_point, position, 10);
+        let context = format!("recovery point {recovery_point} at {position}");
+        for opening in 0..2 {
+            let log = common::open(&storage, &clock());
+            assert!(damage(&log).is_none(), "{context}");
+            if opening == 0 {
+                let recovered = format!("{:?}", log.recovery_report());
+                let scanned = format!("scanned_bytes: {scanned},");
+                assert!(recovered.contains(&scanned), "{context}: {recovered}");
+            }
+            let records = RECORDS + opening;
+            assert_eq!(count(&log), records, "{context}");
+            assert!(log.verify().unwrap().is_sound(), "{context}");
+            let next = Record::new(format!("{records:030}"));
+            let sent = log.topic("t").unwrap().producer().send_and_wait(next);
+            assert_eq!(sent.unwrap().offset, Offset::new(records), "{context}");
+            log.close().unwrap();
+        }
+    }
+}
+
+/// What is at its position may be torn: then the batch before tells.
+#[test]
+fn a_checkpoint_before_a_torn_tail_is_believed_by_the_batch_before_it() {
+    for (recovery_point, scanned) in [(5, false), (4, true)] {
+        let storage = killed(RECORDS);
+        let fifth = batches(&storage.read_file(SEGMENT).unwrap())[5].clone();
+        write_checkpoint(&storage, recovery_point, fifth.start, 10);
+        for bit in [8 * (fifth.start + 8), 8 * (fifth.end - 1)] {
+            storage.flip_bit(SEGMENT, bit as u64).unwrap();
+        }
+        let log = common::open(&storage, &clock());
+        let recovered = format!("{:?}", log.recovery_report());
+        assert!(damage(&log).is_none(), "{recovered}");
+        assert_eq!(count(&log), 5);
+        assert_eq!(
+            !recovered.contains("scanned_bytes: 0,"),
+            scanned,
+            "{recovered}"
+        );
+    }
+}
+
+/// The log ended at the recovery point, with no record before it, and the next one went behind the gap.
+#[test]
+fn a_recovery_point_beyond_the_end_is_damage() {
+    let storage = killed(RECORDS);
+    let end = batches(&storage.read_file(SEGMENT).unwrap())[9].end;
+    write_checkpoint(&storage, 20, end, 10);
+    for _opening in 0..2 {
+        let log = common::open(&storage, &clock());
+        let error = damage(&log).unwrap();
+        assert_eq!(
+            (error.kind(), error.offset(), error.path()),
+            (
+                ErrorKind::Corrupt,
+                Some(Offset::new(10)),
+                Some(Path::new(SEGMENT))
+            )
+        );
+        assert_eq!(count(&log), RECORDS);
+    }
+}
+
+/// No other partition could be read either: the opening of the log failed.
+#[test]
+fn a_close_that_ends_inside_a_batch_is_no_end_of_the_log() {
+    let storage = closed(1);
+    let bytes = storage.read_file(SEGMENT).unwrap();
+    storage.write_file(SEGMENT, &bytes[..100]).unwrap();
+    write_checkpoint(&storage, 1, 100, 1);
+    write_clean_close(&storage, 1, 100);
+    let log = common::open(&storage, &clock());
+    let partition = log.topic("t").unwrap().partition(0).unwrap();
+    let error = partition.read(Offset::ZERO).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+}
+
+/// Readers counted up to an offset that no record can have, one by one.
+#[test]
+fn an_offset_larger_than_any_can_be_is_as_a_wrong_checksum() {
+    let impossible = Offset::MAX.value() + 1;
+    let beside = |storage: &SimulatedStorage| {
+        let builder = EventLog::builder().storage(storage.clone());
+        builder.clock(clock()).read_only().open().unwrap()
+    };
+
+    let storage = killed(RECORDS);
+    let end = batches(&storage.read_file(SEGMENT).unwrap())[9].end;
+    write_checkpoint(&storage, 10, end, impossible);
+    let partition = beside(&storage).topic("t").unwrap().partition(0).unwrap();
+    assert_eq!(partition.offsets().high_watermark, Offset::ZERO);
+    assert_eq!(count(&common::open(&storage, &clock())), RECORDS);
+
+    let storage = closed(RECORDS);
+    let length = storage.read_file(SEGMENT).unwrap().len();
+    write_checkpoint(&storage, 10, length, 10);
+    write_clean_close(&storage, impossible, length);
+    let log = common::open(&storage, &clock());
+    assert!(!log.recovery_report().closed_cleanly && damage(&log).is_none());
+    assert_eq!(count(&log), RECORDS);
+
+    for (path, kind, value) in [
+        (START_OFFSET, 1, encoded(impossible)),
+        (LAST_CLOSE, 5, [encoded(0), encoded(impossible)].concat()),
+        (LAST_CLOSE, 5, [encoded(impossible), encoded(10)].concat()),
+    ] {
+        let storage = killed(RECORDS);
+        write_document(&storage, path, kind, &identity(&storage), &value);
+        let log = common::open(&storage, &clock());
+        let error = damage(&log).unwrap();
+        assert_eq!(
+            (error.kind(), error.path()),
+            (ErrorKind::Corrupt, Some(Path::new(path)))
+        );
+        assert_eq!(count(&log), RECORDS);
+    }
+}
+
+/// Reads by offset believed an entry that reads from the file alone did not, and a sound log was `Corrupt`.
+#[test]
+fn an_index_whose_entries_are_not_its_batches_hides_no_record() {
+    for records in [15, RECORDS] {
+        // The first segment is sealed, or the last one.
+        let closed = closed(records);
+        let all = batches(&closed.read_file(SEGMENT).unwrap());
+        let at = |batch: usize| all[batch].start;
+        let end = all.len() as u64;
+        assert!((8..=records).contains(&end) && (end < records) == (records > RECORDS));
+        let cases = [
+            (end, vec![(3, at(3), 2), (6, at(6), 5)]),
+            (end, vec![(3, at(3) + 7, 2), (6, at(6), 5)]),
+            (end, vec![(3, at(6), 2)]),
+            (end, vec![(0, at(6), 0)]),
+            (end, vec![(6, at(6), 5), (3, at(3), 2)]),
+            (end, vec![(3, at(3), 2), (6, 1_000_000, 5)]),
+            (end, vec![(0, 0, 0), (3, 7, 0)]),
+            (end - 3, vec![]),
+        ];
+        for (end, entries) in cases {
+            let storage = closed.deep_copy();
+            write_index(&storage, end, &entries);
+            let log = common::open(&storage, &clock());
+            assert_eq!(count(&log), records, "{entries:?}");
+            let partition = log.topic("t").unwrap().partition(0).unwrap();
+            for offset in 0..records {
+                let wanted = (Offset::new(offset), time(offset));
+                let read = partition.read(wanted.0).unwrap();
+                let first = read.iter().next().map(|record| record.offset());
+                assert_eq!(first, Some(wanted.0), "{entries:?}");
+                let found = partition.offset_for_time(wanted.1).unwrap();
+                assert_eq!(found, Some(wanted), "{entries:?}");
+            }
+            let youngest = partition.offset_of_max_timestamp().unwrap();
+            let last = (Offset::new(records - 1), time(records - 1));
+            assert_eq!(youngest, Some(last), "{entries:?}");
+        }
+    }
+}
+
+/// It counted as absent: records that it proved were cut off, and nobody was told.
+#[test]
+fn a_damaged_last_close_is_damage_of_its_partition() {
+    let storage = killed(RECORDS);
+    let length = storage.read_file(SEGMENT).unwrap().len() - 30;
+    let bytes = storage.read_file(SEGMENT).unwrap();
+    storage.write_file(SEGMENT, &bytes[..length]).unwrap();
+    storage.write_file(LAST_CLOSE, b"zz").unwrap();
+    for _opening in 0..2 {
+        let log = common::open(&storage, &clock());
+        let error = damage(&log).unwrap();
+        assert_eq!(
+            (error.kind(), error.path()),
+            (ErrorKind::Corrupt, Some(Path::new(LAST_CLOSE)))
+        );
+        let problems = log.verify().unwrap().problems;
+        let is_named = |error: &Error| error.path() == Some(Path::new(LAST_CLOSE));
+        assert!(problems.iter().any(is_named), "{problems:?}");
+        log.close().unwrap();
+        assert_eq!(storage.read_file(SEGMENT).unwrap().len(), length);
+    }
+}
+
+/// A reader left an index behind in a partition of which nothing was to be changed.
+#[test]
+fn no_index_is_written_into_a_partition_that_is_damaged() {
+    let start_lost = || {
+        let storage = killed(25);
+        storage.write_file(START_OFFSET, b"zz").unwrap();
+        storage
+    };
+    let first_segment_lost = || {
+        let storage = closed(25);
+        storage.remove_file(Path::new(SEGMENT)).unwrap();
+        storage
+    };
+    for storage in [start_lost(), first_segment_lost()] {
+        for (path, _) in storage.files() {
+            if path.extension().is_some_and(|end| end == "index") || path.ends_with("checkpoint") {
+                storage.remove_file(&path).unwrap();
+            }
+        }
+        let log = common::open(&storage, &clock());
+        assert!(damage(&log).is_some());
+        let partition = log.topic("t").unwrap().partition(0).unwrap();
+        assert!(partition.segment_count() > 1);
+        for offset in 0..25 {
+            let _any = partition.offset_for_time(time(offset));
+            let _any = partition.read(Offset::new(offset));
+        }
+        let _any = partition.offset_of_max_timestamp();
+        assert_eq!(indexes(&storage), 0);
+        log.close().unwrap();
+        assert_eq!(indexes(&storage), 0);
+    }
+}
+
+/// A look-up by time passed over the records, and no check told of it.
+#[test]
+fn verify_tells_of_a_maximum_timestamp_that_is_not_that_of_the_records() {
+    for wrong in [time(2), time(4)] {
+        let storage = closed(RECORDS);
+        let third = batches(&storage.read_file(SEGMENT).unwrap())[3].clone();
+        forge_batch(&storage, 3, |batch| {
+            batch[40..48].copy_from_slice(&wrong.as_millis().to_le_bytes());
+        });
+        let log = common::open(&storage, &clock());
+        let report = log.verify().unwrap();
+        assert_eq!(report.records, RECORDS);
+        let problems: Vec<_> = report.problems.iter().collect();
+        let [problem] = problems.as_slice() else {
+            panic!("{problems:?}");
+        };
+        assert_eq!(problem.kind(), ErrorKind::Corrupt);
+        assert_eq!(problem.offset(), Some(Offset::new(3)));
+        assert_eq!(problem.path(), Some(Path::new(SEGMENT)));
+        assert_eq!(problem.position(), Some(third.start as u64));
+    }
+}
+
+/// With log append time the records have that, and what the senders gave is kept beside it.
+#[test]
+fn verify_asks_nothing_of_the_times_of_senders() {
+    let storage = closed(RECORDS);
+    forge_batch(&storage, 3, |batch| {
+        batch[12] |= 8;
+        batch[40..48].copy_from_slice(&time(7).as_millis().to_le_bytes());
+    });
+    let log = common::open(&storage, &clock());
+    assert!(log.verify().unwrap().is_sound());
+}
+
+/// The error named the partition's directory.
+#[test]
+fn a_gap_names_the_segment_behind_which_it_is() {
+    let storage = closed(25);
+    let files = storage.files().into_iter().map(|(path, _)| path);
+    let segments = files.filter(|path| path.extension().is_some_and(|end| end == "log"));
+    let mut segments: Vec<_> = segments.collect();
+    segments.sort();
+    assert_eq!(segments.len(), 3);
+    storage.remove_file(&segments[1]).unwrap();
+    let log = common::open(&storage, &clock());
+    let partition = log.topic("t").unwrap().partition(0).unwrap();
+    let error = partition.scan(Offset::ZERO).find_map(Result::err).unwrap();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert_eq!(error.path(), Some(segments[0].as_path()));
+}
