@@ -28,7 +28,7 @@ use crate::options::TopicOptions;
 use crate::storage::{Entry, EntryKind, Storage};
 
 pub(super) const LOCK: &str = "LOCK";
-const TOPICS: &str = "topics";
+pub(super) const TOPICS: &str = "topics";
 const LOG_META: &str = "log.meta";
 const CLEAN_CLOSE: &str = "clean-close";
 const TOPIC_META: &str = "topic.meta";

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::catalog::{Catalog, CloseMarks, Environment, marks};
+use super::catalog::{Catalog, CloseMarks, Environment, lost, marks};
 use super::directory::{is_topic, list_topics, read_clean_close, read_log_id};
 use super::owner::Owner;
 use super::state::TopicState;
@@ -66,6 +66,23 @@ impl Catalog {
             }
         }
         Ok(())
+    }
+
+    /// What the last clean close knew of and is gone: of a log opened read-only.
+    pub(super) fn lost_beside_owner(&self) -> Result<Vec<Error>, Error> {
+        let storage = &*self.environment.storage;
+        let close = || {
+            let close = read_clean_close(storage, self.log_id);
+            close.ok().flatten().unwrap_or_default()
+        };
+        let before = close();
+        let (topics, _) = list_topics(storage, self.log_id)?;
+        let mut lost = lost(&before, &topics);
+        if !lost.is_empty() && close() != before {
+            // An owner has opened it, and may have deleted them.
+            lost.clear();
+        }
+        Ok(lost.into_iter().map(|(_, error)| error).collect())
     }
 
     /// Whether a topic is not there any more, which may be why something has failed. Waits for a deletion

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use topiclog::storage::{Fault, OpenMode, OperationKind, SimulatedStorage, Storage, Survival};
-use topiclog::{Durability, ErrorKind, EventLog, Offset, Partition};
+use topiclog::{Durability, ErrorKind, EventLog, Offset, OffsetTarget, Partition};
 
 use super::acts::Acts;
 use super::common::{self, clock};
@@ -178,4 +178,90 @@ fn a_checkpoint_that_is_replaced_leaves_what_it_has_proven() {
         let end = partition.offsets().log_end;
         assert_eq!(end, 2, "opened between: {opened_between}");
     }
+}
+
+/// The directory of a topic, or all of them, had been removed after a clean close, which names each partition:
+/// the log was opened as if there had never been one.
+#[test]
+fn a_topic_that_is_gone_after_a_clean_close_is_told_of_once() {
+    for removed in ["topics/t", "topics/__consumer_offsets", "topics"] {
+        let (storage, log, topic) = log_with(Durability::Disk, 5);
+        log.create_topic("empty", options(Durability::Disk))
+            .unwrap();
+        let group = log.consumer_group("g").unwrap();
+        group.reset(&topic, OffsetTarget::Latest).unwrap();
+        let internal = log.topic("__consumer_offsets").unwrap();
+        let gone: Vec<_> = [&topic, &internal]
+            .into_iter()
+            .filter(|it| format!("topics/{}", it.name()).starts_with(removed))
+            .map(|it| it.id().to_string())
+            .collect();
+        log.close().unwrap();
+        storage
+            .rename(Path::new(removed), Path::new("moved"))
+            .unwrap();
+        let beside = EventLog::builder().storage(storage.clone()).read_only();
+        let beside = beside.open().unwrap();
+        let log = common::open(&storage, &clock());
+        let report = log.recovery_report();
+        assert!(report.closed_cleanly);
+        let damaged: Vec<_> = report.damaged().collect();
+        let mut named: Vec<_> = damaged.iter().map(|it| it.0.topic().to_string()).collect();
+        named.sort();
+        let mut expected = gone.clone();
+        expected.sort();
+        assert_eq!(named, expected, "{removed}");
+        for (_, error) in damaged {
+            assert_eq!(error.kind(), ErrorKind::Corrupt);
+            assert_eq!(error.path(), Some(Path::new("topics")));
+        }
+        // The owner has taken the mark away, and may have deleted what is missing.
+        assert!(beside.verify().unwrap().is_sound());
+        assert_eq!(log.verify().unwrap().problems.len(), gone.len());
+        // Everything else goes on.
+        let topic = log.open_or_create_topic("t", options(Durability::Disk));
+        let topic = topic.unwrap();
+        send(&topic, 1);
+        log.consumer_group("g")
+            .unwrap()
+            .reset(&topic, OffsetTarget::Latest)
+            .unwrap();
+        log.close().unwrap();
+        let log = common::open(&storage, &clock());
+        assert!(!is_damaged(&log));
+        assert!(log.verify().unwrap().is_sound());
+    }
+}
+
+/// The same where nobody has opened it since, as a check beside the owner finds it; and where the topic is
+/// there and says that it has fewer partitions.
+#[test]
+fn a_partition_that_is_gone_after_a_clean_close_is_found_by_a_check() {
+    let (storage, log, topic) = log_with(Durability::Disk, 5);
+    let meta = "topics/t/topic.meta";
+    let older = storage.read_file(meta).unwrap();
+    topic.increase_partitions_to(2).unwrap();
+    common::send_next(&topic, 1, 1).unwrap();
+    log.create_topic("u", options(Durability::Disk)).unwrap();
+    log.close().unwrap();
+    let verify = || {
+        let log = EventLog::builder().storage(storage.clone()).read_only();
+        log.open().unwrap().verify().unwrap().problems
+    };
+    assert!(verify().is_empty());
+    storage.write_file(meta, older).unwrap();
+    let [problem] = &verify()[..] else {
+        panic!("one partition");
+    };
+    assert_eq!(
+        problem.to_string().matches("topic=t partition=1").count(),
+        1
+    );
+    storage
+        .rename(Path::new("topics/t"), Path::new("moved"))
+        .unwrap();
+    let [zero, one] = &verify()[..] else {
+        panic!("two partitions");
+    };
+    assert_eq!((zero.partition(), one.partition()), (Some(0), Some(1)));
 }
