@@ -267,27 +267,42 @@ impl EventLogBuilder {
         let has_thread = environment.has_thread;
         let bell = Bell::new();
         let accumulator = Arc::new(Accumulator::new(self.buffer_bytes, Box::new(bell.ringer())));
-        let (catalog, mut report) = if self.read_only {
+        let (catalog, report) = if self.read_only {
             let catalog = Catalog::open_read_only(environment, accumulator).map_err(place)?;
             (catalog, RecoveryReport::default())
         } else {
             let note = std::process::id().to_string();
             Catalog::open(environment, accumulator, &note).map_err(place)?
         };
-        let groups =
-            Groups::open(&catalog, self.offsets_durability, self.group_options).map_err(place)?;
+        // What was queued holds the catalog, and with it the lock, until it is closed.
+        let opened = self.assemble(&catalog, report, has_thread, &bell);
+        opened.map_err(|error| {
+            let _the_first_counts = catalog.close();
+            place(error)
+        })
+    }
+
+    /// Puts together what there is once the topics are open.
+    fn assemble(
+        &self,
+        catalog: &Arc<Catalog>,
+        mut report: RecoveryReport,
+        has_thread: bool,
+        bell: &Bell,
+    ) -> Result<EventLog, Error> {
+        let groups = Groups::open(catalog, self.offsets_durability, self.group_options)?;
         let groups = Arc::new(groups);
         if let Some((partition, error)) = groups.damage() {
             report.note_damage(&partition, error);
         }
-        let housekeeper = Arc::new(Housekeeper::new(&catalog, self.retention_check_interval));
-        connect(&groups, &housekeeper, &catalog);
-        let thread = has_thread.then(|| HousekeepingThread::start(Arc::clone(&housekeeper), &bell));
+        let housekeeper = Arc::new(Housekeeper::new(catalog, self.retention_check_interval));
+        connect(&groups, &housekeeper, catalog);
+        let thread = has_thread.then(|| HousekeepingThread::start(Arc::clone(&housekeeper), bell));
         let thread = thread
             .transpose()
             .map_err(|error| Error::system("start the housekeeping thread", error))?;
         Ok(EventLog::assemble(
-            catalog,
+            Arc::clone(catalog),
             groups,
             report,
             housekeeper,

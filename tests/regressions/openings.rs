@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use topiclog::storage::{Fault, OpenMode, OperationKind, SimulatedStorage, Storage, Survival};
-use topiclog::{Durability, ErrorKind, EventLog, Offset, OffsetTarget, Partition};
+use topiclog::{Durability, ErrorKind, EventLog, Housekeeping, Offset, OffsetTarget, Partition};
 
 use super::acts::Acts;
 use super::common::{self, clock};
@@ -233,8 +233,48 @@ fn a_topic_that_is_gone_after_a_clean_close_is_told_of_once() {
     }
 }
 
-/// The same where nobody has opened it since, as a check beside the owner finds it; and where the topic is
-/// there and says that it has fewer partitions.
+/// An opening that could not start its thread kept the directory locked as long as the process lived, where it
+/// had something to write by then: that a member which was there to the last is not there any more.
+#[test]
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+fn an_opening_that_cannot_start_its_thread_gives_the_lock_back() {
+    const CHILD: &str = "TOPICLOG_TEST_THREADLESS_CHILD";
+    // In a process of its own, whose threads would need more memory than there is.
+    if std::env::var_os(CHILD).is_none() {
+        let name = "openings::an_opening_that_cannot_start_its_thread_gives_the_lock_back";
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([name, "--exact", "--test-threads=1"])
+            .env("RUST_MIN_STACK", (1_u64 << 60).to_string())
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&child.stdout);
+        assert!(
+            child.status.success() && told.contains("1 passed"),
+            "{told}"
+        );
+        return;
+    }
+    let (storage, log, topic) = log_with(Durability::Disk, 1);
+    let group = log.consumer_group("g").unwrap();
+    let mut member = group.subscribe([&topic]).unwrap();
+    drop(member.poll(Duration::ZERO).unwrap());
+    member.commit().unwrap();
+    let killed = storage.kill();
+    for _again in 0..2 {
+        let builder = EventLog::builder().storage(killed.clone());
+        let error = builder
+            .housekeeping(Housekeeping::Thread)
+            .open()
+            .unwrap_err();
+        assert!(error.to_string().contains("thread"), "{error}");
+    }
+    let log = common::open(&killed, &clock());
+    assert_eq!(log.consumer_groups().len(), 1);
+}
+
+/// Where nobody has opened such a log since, a check beside the owner finds it; also where the topic is there
+/// and says that it has fewer partitions.
 #[test]
 fn a_partition_that_is_gone_after_a_clean_close_is_found_by_a_check() {
     let (storage, log, topic) = log_with(Durability::Disk, 5);
