@@ -229,8 +229,8 @@ pub(super) fn has_checkpoint(place: &Place) -> bool {
     place.storage.open(&path, OpenMode::Read).is_ok()
 }
 
-/// Writes the checkpoint in place. A failure costs only time at the next open, so it is not an error.
-pub(super) fn write_checkpoint(place: &Place, checkpoint: &Checkpoint) {
+/// Writes the checkpoint in place.
+pub(super) fn write_checkpoint(place: &Place, checkpoint: &Checkpoint) -> io::Result<()> {
     let (storage, path) = (&*place.storage, place.directory.join(CHECKPOINT));
     let file = match storage.open(&path, OpenMode::ReadWrite) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -238,9 +238,7 @@ pub(super) fn write_checkpoint(place: &Place, checkpoint: &Checkpoint) {
         }
         other => other,
     };
-    if let Ok(file) = file {
-        let _written = write_all_at(&*file, &checkpoint.encode(place.identity.seed()), 0);
-    }
+    write_all_at(&*file?, &checkpoint.encode(place.identity.seed()), 0)
 }
 
 /// Puts another checkpoint, or none, in the place of the one that is there, so that no power cut brings that
