@@ -67,7 +67,7 @@ impl Log {
     fn follow_to(&self, mark: Option<CleanMark>, anew: bool) -> Result<Seen, Error> {
         // One at a time, so that none puts an older list in the place of a younger one.
         let _retention = self.retention.lock();
-        let checkpoint = read_checkpoint(&self.place);
+        let checkpoint = read_checkpoint(&self.place).map_err(|error| self.in_partition(error))?;
         let is_new = self.marks.high_watermark() == Offset::ZERO;
         let mut seen = if checkpoint.is_some() {
             Seen::Ours

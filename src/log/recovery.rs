@@ -112,7 +112,7 @@ pub(super) fn recover(place: &Place, mark: Option<CleanMark>) -> Result<Recovere
         bases
     };
     let found = open_segments(place, &bases)?;
-    let checkpoint = read_checkpoint(place);
+    let checkpoint = read_checkpoint(place)?;
     let as_marked = mark.filter(|mark| is_as_marked(&found, mark) && start_error.is_none());
     let as_closed = match &as_marked {
         Some(mark) => take_as_closed(place, &found, start, mark, checkpoint)?,
