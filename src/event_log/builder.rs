@@ -220,6 +220,9 @@ impl EventLogBuilder {
     /// on, and a topic gets the partitions that the owner adds; a consumer reads those it was given. Whoever
     /// reads a topic that the owner has deleted, or made again, is told that it is not found. Groups, and
     /// what they have committed, are those that could be seen at the opening.
+    ///
+    /// What cannot be looked at, for want of a permission or of file descriptors, is an error to whoever asks
+    /// for it, and keeps nobody from other topics and partitions. It is looked for again at the next call.
     pub fn read_only(mut self) -> Self {
         self.read_only = true;
         self

@@ -160,7 +160,7 @@ fn find_start(
             let path = place.directory.join(START_OFFSET);
             Ok((closed, Some(Error::from(error).at_path(&path))))
         }
-        Err(error) if is_damage(&error) => {
+        Err(error) if error.is_damage() => {
             let first = bases.first().copied().unwrap_or_default();
             Ok((first.max(closed), Some(error)))
         }
@@ -211,13 +211,6 @@ impl Recovered {
         self.refusal.get_or_insert(error);
         self.active = None;
     }
-}
-
-pub(super) fn is_damage(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::Corrupt | ErrorKind::UnsupportedVersion
-    )
 }
 
 /// Removes segments that retention or delete records had given up before it was interrupted.

@@ -7,9 +7,10 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use super::directory::{
-    PartitionMark, TOPICS, TopicMeta, create_topic_directory, list_topics, make_topics_directory,
-    read_clean_close, read_log_id, remove_clean_close, remove_tree, retire_topic_directory,
-    sync_names, topic_directory, write_clean_close, write_log_id, write_topic_meta,
+    Listed, PartitionMark, TOPICS, TopicMeta, create_topic_directory, list_topics,
+    make_topics_directory, read_clean_close, read_log_id, remove_clean_close, remove_tree,
+    retire_topic_directory, sync_names, topic_directory, write_clean_close, write_log_id,
+    write_topic_meta,
 };
 use super::owner::Owner;
 use super::report::{PartitionRecovery, RecoveryReport, VerifyReport};
@@ -124,7 +125,8 @@ impl Catalog {
             Err(error) if error.path().is_some() && error.kind() == ErrorKind::Corrupt => None,
             Err(error) => return Err(error),
         };
-        let (topics, leftovers) = list_topics(&*storage, log_id)?;
+        let listed = list_topics(&*storage, log_id)?.whole()?;
+        let topics = listed.topics;
         // A test opens a log with the same seed again and again; a new topic is none of those all the same.
         for topic in &topics {
             environment.random.stir(topic.id);
@@ -144,7 +146,7 @@ impl Catalog {
         }
         let catalog = Arc::new(catalog);
         let marks = marks(close);
-        for leftover in leftovers {
+        for leftover in listed.leftovers {
             remove_tree(&*storage, &leftover);
         }
         for meta in topics {
@@ -298,6 +300,17 @@ impl Catalog {
         self.check_open()?;
         self.find(name)
             .ok_or_else(|| Error::from(TopicError::NotFound).in_topic(name))
+    }
+
+    /// The same, after a look at what the owner of a log opened read-only has. Of a topic that is there and
+    /// cannot be read, the reason.
+    pub(crate) fn look_up(&self, name: &TopicName) -> Result<Arc<TopicState>, Error> {
+        let unread = self.follow()?;
+        let directory = topic_directory(name);
+        match unread.into_iter().find(|(of, _)| *of == directory) {
+            Some((_, error)) => Err(error.in_topic(name)),
+            None => self.topic(name),
+        }
     }
 
     pub(crate) fn find(&self, name: &TopicName) -> Option<Arc<TopicState>> {
@@ -483,7 +496,7 @@ impl Catalog {
     pub(crate) fn verify(&self) -> Result<VerifyReport, Error> {
         self.check_open()?;
         let problems = if self.read_only {
-            self.lost_beside_owner()?
+            self.look_for_problems()?
         } else {
             self.lost.clone()
         };
@@ -554,7 +567,8 @@ impl Catalog {
             // What the next open finds after a clean close is on disk, half-made topics too.
             let names = if changes.failed {
                 list_topics(storage, self.log_id)
-                    .and_then(|(topics, _)| sync_names(storage, &topics))
+                    .and_then(Listed::whole)
+                    .and_then(|listed| sync_names(storage, &listed.topics))
             } else {
                 Ok(())
             };

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use topiclog::storage::{Fault, OperationKind, SimulatedStorage};
-use topiclog::{Consumer, Durability, ErrorKind, EventLog, Offset, Topic};
+use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Storage};
+use topiclog::{Consumer, Durability, ErrorKind, EventLog, Offset, OffsetTarget, Topic};
 
 use super::acts::Acts;
 use super::common::{self, clock};
@@ -138,4 +138,124 @@ fn a_checkpoint_that_cannot_be_read_is_told_of() {
     acts.bar(None);
     let log = common::try_open(acts, &clock()).unwrap();
     assert!(log.recovery_report().closed_cleanly);
+}
+
+/// One topic that could not be read, or whose directory was a copy under another name, hid all others from
+/// lookups by name, and the log could not be opened read-only any more.
+#[test]
+fn a_topic_that_cannot_be_read_hides_no_other() {
+    for copied in [false, true] {
+        let storage = SimulatedStorage::new();
+        let (log, topic, tell) = owner(&storage, 2);
+        for name in ["a", "u"] {
+            send(
+                &log.create_topic(name, options(Durability::Disk)).unwrap(),
+                2,
+            );
+        }
+        send(&topic, 2);
+        tell();
+        let acts = Acts::on(&storage);
+        let before = opened_beside_by(&acts);
+        let bad = if copied {
+            storage.create_dir(Path::new("topics/b")).unwrap();
+            let meta = storage.read_file("topics/a/topic.meta").unwrap();
+            storage.write_file("topics/b/topic.meta", meta).unwrap();
+            "b"
+        } else {
+            acts.bar(Some("topics/a/0"));
+            "a"
+        };
+        send(
+            &log.create_topic("z", options(Durability::Disk)).unwrap(),
+            3,
+        );
+        topic.increase_partitions_to(3).unwrap();
+        tell();
+        let kind = if copied {
+            ErrorKind::Corrupt
+        } else {
+            ErrorKind::Io
+        };
+        for beside in [before, opened_beside_by(&acts)] {
+            assert_eq!(beside.topic("t").unwrap().partition_count(), 3);
+            for (name, records) in [("u", 2), ("z", 3)] {
+                let partition = beside.topic(name).unwrap().partition(0).unwrap();
+                assert_eq!(whole(&partition), (0, records));
+            }
+            let error = beside.topic(bad).unwrap_err();
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.path().unwrap().starts_with(format!("topics/{bad}")));
+            let listed = beside.topics();
+            assert!(
+                ["t", "u", "z"]
+                    .iter()
+                    .all(|name| listed.iter().any(|it| it.name.as_str() == *name))
+            );
+            // A check tells of what is damaged, and fails for what it cannot look at.
+            match beside.verify() {
+                Ok(report) => {
+                    assert!(copied);
+                    assert_eq!(report.problems.len(), 1);
+                }
+                Err(error) => assert!(!copied && error.kind() == ErrorKind::Io),
+            }
+        }
+        acts.bar(None);
+        let beside = opened_beside_by(&acts);
+        assert_eq!(beside.topics().len(), 4);
+        assert_eq!(
+            whole(&beside.topic("a").unwrap().partition(0).unwrap()),
+            (0, 2)
+        );
+    }
+}
+
+/// A topic that cannot be told for a while has not been deleted.
+#[test]
+fn a_topic_whose_metadata_cannot_be_read_is_not_deleted() {
+    let storage = SimulatedStorage::new();
+    let (_log, topic, tell) = owner(&storage, 1);
+    let acts = Acts::on(&storage);
+    let beside = opened_beside_by(&acts);
+    let followed = beside.topic("t").unwrap().partition(0).unwrap();
+    let mut consumer = from_the_beginning(&beside, "t");
+    for barred in ["topics/t/topic.meta", "topics/t", "topics"] {
+        acts.bar(Some(barred));
+        assert_eq!(beside.topic("t").unwrap_err().kind(), ErrorKind::Io);
+        assert_eq!(beside.topics().len(), 1);
+    }
+    acts.bar(None);
+    send(&topic, 2);
+    tell();
+    assert_eq!(whole(&followed), (0, 2));
+    assert_eq!(consumer.poll(Duration::ZERO).unwrap().len(), 2);
+}
+
+/// Where a log was opened read-only and its committed offsets could not be read, there seemed to be none.
+#[test]
+fn committed_offsets_that_cannot_be_read_beside_the_owner_are_not_none() {
+    let storage = SimulatedStorage::new();
+    let (log, topic, tell) = owner(&storage, 1);
+    send(&topic, 2);
+    let group = log.consumer_group("g").unwrap();
+    group.reset(&topic, OffsetTarget::Latest).unwrap();
+    tell();
+    let acts = Acts::on(&storage);
+    for within in ["", "/topic.meta", "/0/00000000000000000000.log"] {
+        let barred = format!("topics/__consumer_offsets{within}");
+        acts.bar(Some(&barred));
+        let beside = opened_beside_by(&acts);
+        let partitions = beside.topic("t").unwrap().partitions();
+        let group = beside.consumer_group("g").unwrap();
+        let mut member = group.member().assign(&partitions).unwrap();
+        let error = member.poll(Duration::ZERO).map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io, "{barred}");
+        assert!(
+            error
+                .path()
+                .unwrap()
+                .starts_with("topics/__consumer_offsets")
+        );
+    }
 }
