@@ -259,3 +259,30 @@ fn committed_offsets_that_cannot_be_read_beside_the_owner_are_not_none() {
         );
     }
 }
+
+/// A consumer beside the owner kept a file open for each partition that it had ever read from.
+#[test]
+fn a_partition_that_was_read_to_its_end_takes_no_file_descriptor() {
+    const PARTITIONS: u32 = 50;
+    let storage = SimulatedStorage::new();
+    let (_log, topic, tell) = owner(&storage, PARTITIONS);
+    let acts = Acts::on(&storage);
+    let beside = opened_beside_by(&acts);
+    let mut consumer = from_the_beginning(&beside, "t");
+    for records in 1..4 {
+        for partition in 0..PARTITIONS {
+            common::send_next(&topic, 1, partition).unwrap();
+        }
+        tell();
+        let (mut read, mut polls) = (0, 0);
+        while read < PARTITIONS as usize {
+            let polled = consumer.poll(Duration::ZERO).unwrap();
+            assert!(polled.iter().all(|record| record.offset() == records - 1));
+            read += polled.len();
+            polls += 1;
+            assert!(polls <= PARTITIONS);
+        }
+        let open = acts.most_open();
+        assert!(open < 5, "{open} files at once");
+    }
+}
