@@ -169,6 +169,7 @@ impl Consumer {
             self.still_alive();
         }
         self.auto_commit(now)?;
+        let is_read_only = self.groups.catalog().is_read_only();
         loop {
             self.check_undisturbed()?;
             self.reconcile(told)?;
@@ -178,13 +179,17 @@ impl Consumer {
             }
             let mut fetched = self.fetch();
             let failed = fetched.is_err();
-            if fetched.as_ref().map_or(true, Records::is_empty) && self.follow(failed) {
+            let mut followed = Ok(());
+            if fetched.as_ref().map_or(true, Records::is_empty) && is_read_only {
+                followed = self.follow(failed);
                 fetched = self.fetch();
             }
             let records = fetched?;
             if !records.is_empty() {
                 return Ok(records);
             }
+            // Where nobody could look, there may be some.
+            followed?;
             let now = self.groups.now();
             if now >= until || self.groups.is_clock_manual() {
                 return Ok(records);
@@ -233,21 +238,23 @@ impl Consumer {
     }
 
     /// Looks how far the owner of a log opened read-only has come, after a failure also which topics there
-    /// are: it may have removed what was to be read. Returns whether it is one.
-    fn follow(&self, failed: bool) -> bool {
+    /// are: it may have removed what was to be read. The first error is of a partition that is to be read, if
+    /// any is; the others are looked at all the same, and each is tried again at the next turn.
+    fn follow(&self, failed: bool) -> Result<(), Error> {
         let catalog = self.groups.catalog();
-        if !catalog.is_read_only() {
-            return false;
-        }
-        // What cannot be followed now is tried again at the next turn.
         if failed {
             let _next_turn = catalog.follow();
         }
+        let mut result = Ok(());
         for slot in self.slots.iter() {
-            let _next_turn = catalog.follow_log(&slot.topic, slot.reader.log());
+            let followed = catalog.follow_log(&slot.topic, slot.reader.log());
             slot.watch.notify();
+            // That a topic is gone is told when it is the partition's turn.
+            if !slot.paused && !slot.topic.is_deleted() {
+                result = result.and(followed);
+            }
         }
-        true
+        result
     }
 
     pub(super) fn check_not_fenced(&self) -> Result<(), Error> {
@@ -319,7 +326,9 @@ impl Consumer {
             self.check_undisturbed()?;
             self.sleep(Duration::MAX, now);
         }
-        self.follow(false);
+        if self.groups.catalog().is_read_only() {
+            self.follow(false)?;
+        }
         let _told_by_the_first_poll = self.resolve_all();
         let mut ends = BTreeMap::new();
         for place in self.assignment() {

@@ -56,7 +56,7 @@ pub(super) struct OffsetStore {
     catalog: Arc<Catalog>,
     durability: Durability,
     log: Mutex<Option<Arc<Log>>>,
-    /// Why not all of it could be read.
+    /// Why not all of it could be read: damage, in a log opened read-only whatever it was.
     damage: OnceLock<Error>,
     /// What lies before this offset is written once more behind it, and has still to be dropped.
     rewritten: Mutex<Option<Offset>>,
@@ -133,18 +133,20 @@ impl OffsetStore {
     /// Reads everything that was committed, in order, up to the damage if there is any: that is for
     /// [`check`](Self::check) to tell.
     pub(super) fn replay(&self, apply: impl FnMut(&GroupId, Entry)) -> Result<(), Error> {
+        // In a log opened read-only it may be there, and not to be read.
+        match self.catalog.look_up(&TopicName::new(TOPIC)?) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                let _only_once = self.damage.set(error);
+                return Ok(());
+            }
+            _ => {}
+        }
         let Some(log) = self.existing() else {
             return Ok(());
         };
-        let is_damage = |error: &Error| {
-            matches!(
-                error.kind(),
-                ErrorKind::Corrupt | ErrorKind::UnsupportedVersion
-            )
-        };
         let damage = match Self::read(&log, apply) {
-            Ok(()) => log.refusal().filter(is_damage),
-            Err(error) if is_damage(&error) => Some(error),
+            Ok(()) => log.refusal().filter(Error::is_damage),
+            Err(error) if error.is_damage() || self.catalog.is_read_only() => Some(error),
             Err(error) => return Err(error),
         };
         if let Some(damage) = damage {

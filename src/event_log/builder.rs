@@ -236,6 +236,9 @@ impl EventLogBuilder {
     /// on, and a topic gets the partitions that the owner adds; a consumer reads those it was given. Whoever
     /// reads a topic that the owner has deleted, or made again, is told that it is not found. Groups, and
     /// what they have committed, are those that could be seen at the opening.
+    ///
+    /// What cannot be looked at, for want of a permission or of file descriptors, is an error to whoever asks
+    /// for it, and keeps nobody from other topics and partitions. It is looked for again at the next call.
     pub fn read_only(mut self) -> Self {
         self.read_only = true;
         self
@@ -283,27 +286,42 @@ impl EventLogBuilder {
         let has_thread = environment.has_thread;
         let bell = Bell::new();
         let accumulator = Arc::new(Accumulator::new(self.buffer_bytes, Box::new(bell.ringer())));
-        let (catalog, mut report) = if self.read_only {
+        let (catalog, report) = if self.read_only {
             let catalog = Catalog::open_read_only(environment, accumulator).map_err(place)?;
             (catalog, RecoveryReport::default())
         } else {
             let note = std::process::id().to_string();
             Catalog::open(environment, accumulator, &note).map_err(place)?
         };
-        let groups =
-            Groups::open(&catalog, self.offsets_durability, self.group_options).map_err(place)?;
+        // What was queued holds the catalog, and with it the lock, until it is closed.
+        let opened = self.assemble(&catalog, report, has_thread, &bell);
+        opened.map_err(|error| {
+            let _the_first_counts = catalog.close();
+            place(error)
+        })
+    }
+
+    /// Puts together what there is once the topics are open.
+    fn assemble(
+        &self,
+        catalog: &Arc<Catalog>,
+        mut report: RecoveryReport,
+        has_thread: bool,
+        bell: &Bell,
+    ) -> Result<EventLog, Error> {
+        let groups = Groups::open(catalog, self.offsets_durability, self.group_options)?;
         let groups = Arc::new(groups);
         if let Some((partition, error)) = groups.damage() {
             report.note_damage(&partition, error);
         }
-        let housekeeper = Arc::new(Housekeeper::new(&catalog, self.retention_check_interval));
-        connect(&groups, &housekeeper, &catalog);
-        let thread = has_thread.then(|| HousekeepingThread::start(Arc::clone(&housekeeper), &bell));
+        let housekeeper = Arc::new(Housekeeper::new(catalog, self.retention_check_interval));
+        connect(&groups, &housekeeper, catalog);
+        let thread = has_thread.then(|| HousekeepingThread::start(Arc::clone(&housekeeper), bell));
         let thread = thread
             .transpose()
             .map_err(|error| Error::system("start the housekeeping thread", error))?;
         Ok(EventLog::assemble(
-            catalog,
+            Arc::clone(catalog),
             groups,
             report,
             housekeeper,

@@ -296,14 +296,12 @@ impl EventLog {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound); [`InvalidInput`](ErrorKind::InvalidInput) for a bad name.
+    /// [`NotFound`](ErrorKind::NotFound); [`InvalidInput`](ErrorKind::InvalidInput) for a bad name. In a log
+    /// opened read-only also why it cannot be read, though it is there.
     pub fn topic(&self, name: impl AsRef<str>) -> Result<Topic, Error> {
         let name = TopicName::new(name)?;
-        self.owned.catalog.follow()?;
-        Ok(Topic::new(
-            &self.owned.catalog,
-            self.owned.catalog.topic(&name)?,
-        ))
+        let found = self.owned.catalog.look_up(&name)?;
+        Ok(Topic::new(&self.owned.catalog, found))
     }
 
     /// The topic of this name, made with `options` if it is not there.
@@ -345,7 +343,8 @@ impl EventLog {
         }
     }
 
-    /// The topics there are, by name, without the internal ones.
+    /// The topics there are, by name, without the internal ones. In a log opened read-only without those that
+    /// could never be read: [`topic`](Self::topic) says why of each.
     pub fn topics(&self) -> Vec<TopicDescription> {
         let mut topics = self.topics_with_internal();
         topics.retain(|topic| !topic.internal);

@@ -218,22 +218,27 @@ pub(super) fn remove_last_close(place: &Place) {
 }
 
 /// The last checkpoint; `None` if it is absent, torn or of another partition.
-pub(super) fn read_checkpoint(place: &Place) -> Option<Checkpoint> {
+pub(super) fn read_checkpoint(place: &Place) -> Result<Option<Checkpoint>, Error> {
     let path = place.directory.join(CHECKPOINT);
-    let file = place.storage.open(&path, OpenMode::Read).ok()?;
+    let fail = |error| Error::storage("read a checkpoint", &path, error);
+    let file = match place.storage.open(&path, OpenMode::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(fail)?,
+    };
     let mut bytes = [0; CHECKPOINT_BYTES];
-    read_up_to_at(&*file, &mut bytes, 0).ok()?;
-    Checkpoint::decode(&bytes, place.identity.seed())
+    read_up_to_at(&*file, &mut bytes, 0).map_err(fail)?;
+    Ok(Checkpoint::decode(&bytes, place.identity.seed()))
 }
 
 /// Whether there is one, be it torn or of another partition.
 pub(super) fn has_checkpoint(place: &Place) -> bool {
     let path = place.directory.join(CHECKPOINT);
-    place.storage.open(&path, OpenMode::Read).is_ok()
+    let opened = place.storage.open(&path, OpenMode::Read);
+    !opened.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
-/// Writes the checkpoint in place. A failure costs only time at the next open, so it is not an error.
-pub(super) fn write_checkpoint(place: &Place, checkpoint: &Checkpoint) {
+/// Writes the checkpoint in place.
+pub(super) fn write_checkpoint(place: &Place, checkpoint: &Checkpoint) -> io::Result<()> {
     let (storage, path) = (&*place.storage, place.directory.join(CHECKPOINT));
     let file = match storage.open(&path, OpenMode::ReadWrite) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -241,9 +246,7 @@ pub(super) fn write_checkpoint(place: &Place, checkpoint: &Checkpoint) {
         }
         other => other,
     };
-    if let Ok(file) = file {
-        let _written = write_all_at(&*file, &checkpoint.encode(place.identity.seed()), 0);
-    }
+    write_all_at(&*file?, &checkpoint.encode(place.identity.seed()), 0)
 }
 
 /// Puts another checkpoint, or none, in the place of the one that is there, so that no power cut brings that

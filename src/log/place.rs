@@ -97,10 +97,11 @@ impl Place {
 
     /// Writes how far the log is durable and may be read. Does not look whether the directory is still this
     /// process's, which would cost about as much as the writing.
-    pub(super) fn write_checkpoint(&self, checkpoint: &Checkpoint) {
-        if self.check_there().is_ok() {
-            write_checkpoint(self, checkpoint);
-        }
+    ///
+    /// Returns whether there is nothing more to be written. That it could not be costs the next open some time,
+    /// and readers in other processes what is new until it is tried again; so it is not an error.
+    pub(super) fn write_checkpoint(&self, checkpoint: &Checkpoint) -> bool {
+        self.check_there().is_err() || write_checkpoint(self, checkpoint).is_ok()
     }
 
     /// Makes the names in the partition's directory durable, and its own.

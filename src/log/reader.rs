@@ -23,6 +23,8 @@ const CACHE_LINE_BYTES: usize = 64;
 pub(crate) struct ReadPosition {
     offset: Offset,
     at: Option<At>,
+    /// The same, in a file that is closed until there is more.
+    resting: Option<(Arc<Segment>, u64)>,
 }
 
 /// A place in a segment.
@@ -37,7 +39,12 @@ pub(super) struct At {
 impl ReadPosition {
     /// A place from which `offset` is the next to read.
     pub(crate) fn new(offset: Offset) -> Self {
-        Self { offset, at: None }
+        let (at, resting) = (None, None);
+        Self {
+            offset,
+            at,
+            resting,
+        }
     }
 }
 
@@ -161,15 +168,22 @@ impl Log {
         bytes_max: usize,
     ) -> Result<Fetched, Error> {
         let from = place.offset;
-        let mut at = match place.at.take() {
-            Some(at) => at,
-            None => self.find(from)?,
+        let mut at = match (place.at.take(), place.resting.take()) {
+            (Some(at), _) => at,
+            (None, Some((segment, position))) => self.open_at(&segment, position)?,
+            (None, None) => self.find(from)?,
         };
         loop {
             match self.fetch_at(&mut at, from, high_watermark, buffer, bytes_max)? {
                 Read::Batches { range, next } => {
                     place.offset = next;
-                    place.at = Some(at);
+                    // At the end an owner reads the file that it writes to and has open anyway. Beside it each
+                    // partition would take a file descriptor, for as long as nothing comes.
+                    if self.is_read_only() && next >= high_watermark {
+                        place.resting = Some((at.segment, at.position));
+                    } else {
+                        place.at = Some(at);
+                    }
                     return Ok(Fetched { range, from });
                 }
                 Read::SegmentEnd => at = self.next_segment(&at, from)?,
@@ -184,12 +198,15 @@ impl Log {
         let Some(segment) = segment else {
             return Err(self.gap(offset));
         };
-        let storage = &*self.place.storage;
         let position = segment
-            .position_of(storage, offset)
+            .position_of(&*self.place.storage, offset)
             .map_err(|error| self.in_partition(error))?;
+        self.open_at(segment, position)
+    }
+
+    fn open_at(&self, segment: &Arc<Segment>, position: u64) -> Result<At, Error> {
         let file = segment
-            .file(storage)
+            .file(&*self.place.storage)
             .map_err(|error| self.in_partition(error))?;
         Ok(At {
             segment: Arc::clone(segment),
@@ -204,16 +221,7 @@ impl Log {
         let next = segments.partition_point(|segment| segment.base_offset() <= base);
         match segments.get(next) {
             // One that begins later follows another: offsets are given up only inside a segment.
-            Some(segment) if segment.base_offset() <= offset => {
-                let file = segment
-                    .file(&*self.place.storage)
-                    .map_err(|error| self.in_partition(error))?;
-                Ok(At {
-                    segment: Arc::clone(segment),
-                    file,
-                    position: START,
-                })
-            }
+            Some(segment) if segment.base_offset() <= offset => self.open_at(segment, START),
             _ => Err(self.gap(offset)),
         }
     }

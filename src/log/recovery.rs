@@ -28,7 +28,7 @@ use super::report::Recovery;
 use super::scan::{ScanFrom, Scanner, Step, out_of_order};
 use super::segment::{START, Segment, Summary, missing};
 use crate::convert::{saturating_usize, to_u64};
-use crate::error::{Error, ErrorKind, FormatError};
+use crate::error::{Error, FormatError};
 use crate::format::{
     BATCH_HEADER_BYTES, BatchHeader, Checkpoint, SEGMENT_HEADER_BYTES, SegmentHeader,
 };
@@ -129,7 +129,7 @@ pub(super) fn recover(place: &Place, mark: Option<CleanMark>) -> Result<Recovere
         bases
     };
     let found = open_segments(place, &bases)?;
-    let checkpoint = read_checkpoint(place);
+    let checkpoint = read_checkpoint(place)?;
     let as_marked = mark.filter(|mark| is_as_marked(&found, mark) && start_error.is_none());
     let as_closed = match &as_marked {
         Some(mark) => take_as_closed(place, &found, start, mark, checkpoint)?,
@@ -177,7 +177,7 @@ fn find_start(
             let path = place.directory.join(START_OFFSET);
             Ok((closed, Some(Error::from(error).at_path(&path))))
         }
-        Err(error) if is_damage(&error) => {
+        Err(error) if error.is_damage() => {
             let first = bases.first().copied().unwrap_or_default();
             Ok((first.max(closed), Some(error)))
         }
@@ -206,7 +206,7 @@ fn check_high_watermark(
 fn kept_close(place: &Place) -> Result<(Closed, Option<Error>), Error> {
     match read_last_close(place) {
         // What it proves is not known: nothing may be taken for a torn tail.
-        Err(error) if is_damage(&error) => Ok((Closed::default(), Some(error))),
+        Err(error) if error.is_damage() => Ok((Closed::default(), Some(error))),
         kept => Ok((kept?.unwrap_or_default(), None)),
     }
 }
@@ -229,13 +229,6 @@ impl Recovered {
         self.refusal.get_or_insert(error);
         self.active = None;
     }
-}
-
-pub(super) fn is_damage(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::Corrupt | ErrorKind::UnsupportedVersion
-    )
 }
 
 /// Removes segments that retention or delete records had given up before it was interrupted.

@@ -68,8 +68,9 @@ impl Log {
         self.published.lock().high_watermark == self.marks.high_watermark()
     }
 
-    /// Writes a checkpoint if the high watermark has moved since the last. Returns whether the last one
-    /// is up to date. No sender waits for the file.
+    /// Writes a checkpoint if the high watermark has moved since the last. One that could not be written is
+    /// tried again when the interval has passed. Returns whether the last one is up to date. No sender waits for
+    /// the file.
     fn publish(&self, now: Duration, interval: Duration) -> bool {
         let high_watermark = self.marks.high_watermark();
         let mut published = self.published.lock();
@@ -86,10 +87,11 @@ impl Log {
             // Not the recovery point: a roll that failed has synced what was written, and told nobody.
             writer.checkpoint(self.marks.log_end(), high_watermark)
         };
-        if let Some(checkpoint) = checkpoint {
-            self.place.write_checkpoint(&checkpoint);
+        published.at = now;
+        let written = checkpoint.is_none_or(|it| self.place.write_checkpoint(&it));
+        if written {
+            published.high_watermark = high_watermark;
         }
-        (published.high_watermark, published.at) = (high_watermark, now);
-        true
+        written
     }
 }

@@ -55,7 +55,7 @@ impl Log {
         let directory = &self.place.directory;
         let all_files = self.is_read_only() || self.refusal().is_some();
         // Looked up before the segments, so that they go as far.
-        let end = self.known_end(all_files);
+        let end = self.known_end(all_files)?;
         let segments: Vec<_> = if all_files {
             let last = list_segments(&self.place)?.pop();
             // Of files that are made while a directory is listed it may have the later and not the earlier.
@@ -111,20 +111,20 @@ impl Log {
 
     /// Up to where the log must go: to its end, or as far as it is known to be on disk if what comes behind
     /// that may be on its way, or torn.
-    fn known_end(&self, all_files: bool) -> Offset {
+    fn known_end(&self, all_files: bool) -> Result<Offset, Error> {
         if self.is_read_only() {
             let _older_at_worst = self.follow(None);
         }
         let offsets = self.offsets();
         if !all_files {
-            return offsets.log_end;
+            return Ok(offsets.log_end);
         }
         // Of a log that is damaged its own offsets end at the damage.
-        let checkpoint = read_checkpoint(&self.place).map(|it| it.recovery_point);
+        let checkpoint = read_checkpoint(&self.place)?.map(|it| it.recovery_point);
         let closed = read_last_close(&self.place).ok().flatten();
         let closed = closed.map(|closed| closed.end);
         let known = checkpoint.max(closed).unwrap_or_default();
-        known.max(offsets.recovery_point).max(offsets.log_start)
+        Ok(known.max(offsets.recovery_point).max(offsets.log_start))
     }
 
     /// Checks one segment. Returns whether it is known where the next begins: not behind damage that goes on
@@ -207,7 +207,7 @@ impl Log {
         base: Offset,
         check: &Check,
     ) -> io::Result<Offset> {
-        let end = self.known_end(true);
+        let end = self.known_end(true).map_err(io::Error::other)?;
         let mut scanner = Scanner::new(file, self.seed(base), START)?;
         let durable = scanner.durable_upto(check.position.max(START), check.next)?;
         Ok(durable.max(end))

@@ -342,18 +342,37 @@ struct DiskLock {
 }
 
 impl StorageLock for DiskLock {
+    /// Where the path cannot be looked at, for want of a permission or by an error of the disk, it is not known
+    /// to name another file, and the lock is held: nobody else takes it as long as this file is open. What is
+    /// written through files that are open goes into this directory whatever its path names; whoever goes by
+    /// the path, to make or remove a file, meets the same error.
     #[cfg(unix)]
     fn still_holds(&self) -> bool {
         use std::os::unix::fs::MetadataExt as _;
-        let ours = self.file.metadata().map(|meta| (meta.dev(), meta.ino()));
-        let there = fs::symlink_metadata(&self.path).map(|meta| (meta.dev(), meta.ino()));
-        self.is_ours() && matches!((ours, there), (Ok(ours), Ok(there)) if ours == there)
+        let file = |meta: fs::Metadata| (meta.dev(), meta.ino());
+        let is_there = match fs::symlink_metadata(&self.path).map(file) {
+            Ok(there) => self
+                .file
+                .metadata()
+                .map_or(true, |ours| file(ours) == there),
+            Err(error) => !is_absent(&error),
+        };
+        self.is_ours() && is_there
     }
 
     #[cfg(not(unix))]
     fn still_holds(&self) -> bool {
-        self.is_ours() && self.path.exists()
+        let there = fs::symlink_metadata(&self.path);
+        self.is_ours() && !there.is_err_and(|error| is_absent(&error))
     }
+}
+
+/// Whether there is no such file, or no such directory any more.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }
 
 impl DiskLock {

@@ -199,6 +199,9 @@ pub trait StorageLock: Debug + Send + Sync {
     /// the directory was removed or replaced, so that a second owner may be at work there, and in a fork of
     /// the process that took the lock.
     ///
+    /// Where it cannot look, true, as long as nobody else can take the lock: an error is no sign of another
+    /// owner, and a close that takes it for one gives up what was acknowledged.
+    ///
     /// Asked before a segment is begun, before anything is removed, before topics are changed and at close:
     /// where it is false none of that is done.
     fn still_holds(&self) -> bool;

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use super::directory::{
-    PartitionMark, TopicMeta, create_topic_directory, list_topics, make_topics_directory,
+    PartitionMark, TOPICS, TopicMeta, create_topic_directory, list_topics, make_topics_directory,
     read_clean_close, read_log_id, remove_clean_close, remove_tree, retire_topic_directory,
     sync_names, topic_directory, write_clean_close, write_log_id, write_topic_meta,
 };
@@ -13,7 +14,7 @@ use super::owner::Owner;
 use super::report::{PartitionRecovery, RecoveryReport, VerifyReport};
 use super::state::TopicState;
 use crate::clock::Clock;
-use crate::error::{Error, ErrorKind, LogError, TopicError};
+use crate::error::{Error, ErrorKind, FormatError, LogError, TopicError};
 use crate::format::Identity;
 use crate::log::{Accumulator, CleanMark, Log, Place, check_held};
 use crate::name::{Id, TopicName, TopicPartition};
@@ -46,6 +47,8 @@ pub(crate) struct Catalog {
     /// Rises with every change, so that groups notice.
     version: AtomicU64,
     closed: AtomicBool,
+    /// What the last clean close knew of and the opening did not find.
+    lost: Vec<Error>,
     /// Is called after every change of the topics.
     changed: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
@@ -77,6 +80,26 @@ pub(super) fn marks(close: Vec<PartitionMark>) -> CloseMarks {
         .collect()
 }
 
+/// The partitions that had records at a clean close and are gone with their topics. Nothing is left of such a
+/// topic but its id, which stands for its name.
+pub(super) fn lost(close: &[PartitionMark], topics: &[TopicMeta]) -> Vec<(TopicPartition, Error)> {
+    let known: HashMap<_, _> = topics.iter().map(|topic| (topic.id, topic)).collect();
+    let lost = |(id, partition, mark): &PartitionMark| {
+        let topic = known.get(id);
+        let is_there = topic.is_some_and(|topic| *partition < topic.options.partitions);
+        if is_there || mark.end <= mark.start {
+            return None;
+        }
+        let name = topic.map_or_else(|| id.to_string(), |topic| topic.name.clone());
+        let partition = TopicPartition::new(TopicName::new(&name).ok()?, *partition);
+        let problem = "the partition had records at the last close and is not there any more";
+        let error = Error::from(FormatError::damaged("log", problem)).at_offset(mark.start);
+        let error = error.at_path(Path::new(TOPICS)).in_partition(&partition);
+        Some((partition, error))
+    };
+    close.iter().filter_map(lost).collect()
+}
+
 impl Catalog {
     /// Opens a log for writing; makes it if there is none.
     pub(crate) fn open(
@@ -100,12 +123,13 @@ impl Catalog {
             Err(error) if error.path().is_some() && error.kind() == ErrorKind::Corrupt => None,
             Err(error) => return Err(error),
         };
-        let (topics, leftovers) = list_topics(&*storage, log_id)?;
+        let listed = list_topics(&*storage, log_id)?.whole()?;
+        let topics = listed.topics;
         // A test opens a log with the same seed again and again; a new topic is none of those all the same.
         for topic in &topics {
             environment.random.stir(topic.id);
         }
-        let catalog = Arc::new(Self::new(environment, accumulator, log_id, owner, false));
+        let mut catalog = Self::new(environment, accumulator, log_id, owner, false);
         let mut report = RecoveryReport {
             closed_cleanly: close.is_some(),
             ..RecoveryReport::default()
@@ -113,8 +137,14 @@ impl Catalog {
         if close.is_none() {
             sync_names(&*storage, &topics)?;
         }
-        let marks = marks(close.unwrap_or_default());
-        for leftover in leftovers {
+        let close = close.unwrap_or_default();
+        for (partition, error) in lost(&close, &topics) {
+            catalog.lost.push(error.clone());
+            report.note_damage(&partition, error);
+        }
+        let catalog = Arc::new(catalog);
+        let marks = marks(close);
+        for leftover in listed.leftovers {
             remove_tree(&*storage, &leftover);
         }
         for meta in topics {
@@ -142,6 +172,7 @@ impl Catalog {
             changes: Mutex::default(),
             version: AtomicU64::new(1),
             closed: AtomicBool::new(false),
+            lost: Vec::new(),
             changed: OnceLock::new(),
         }
     }
@@ -267,6 +298,17 @@ impl Catalog {
         self.check_open()?;
         self.find(name)
             .ok_or_else(|| Error::from(TopicError::NotFound).in_topic(name))
+    }
+
+    /// The same, after a look at what the owner of a log opened read-only has. Of a topic that is there and
+    /// cannot be read, the reason.
+    pub(crate) fn look_up(&self, name: &TopicName) -> Result<Arc<TopicState>, Error> {
+        let unread = self.follow()?;
+        let directory = topic_directory(name);
+        match unread.into_iter().find(|(of, _)| *of == directory) {
+            Some((_, error)) => Err(error.in_topic(name)),
+            None => self.topic(name),
+        }
     }
 
     pub(crate) fn find(&self, name: &TopicName) -> Option<Arc<TopicState>> {
@@ -455,7 +497,15 @@ impl Catalog {
     /// Reads every byte of every partition, behind what was sent so far. Changes nothing else.
     pub(crate) fn verify(&self) -> Result<VerifyReport, Error> {
         self.check_open()?;
-        let mut report = VerifyReport::default();
+        let problems = if self.read_only {
+            self.look_for_problems()?
+        } else {
+            self.lost.clone()
+        };
+        let mut report = VerifyReport {
+            problems,
+            ..VerifyReport::default()
+        };
         for topic in self.list() {
             for log in topic.logs() {
                 log.settle_quietly();
@@ -536,8 +586,8 @@ impl Catalog {
         let storage = &*self.environment.storage;
         // What the next open finds after a clean close is on disk, half-made topics too.
         if sync_all_names {
-            let (topics, _) = list_topics(storage, self.log_id)?;
-            sync_names(storage, &topics)?;
+            let listed = list_topics(storage, self.log_id)?.whole()?;
+            sync_names(storage, &listed.topics)?;
         }
         write_clean_close(storage, self.log_id, marks)
     }

@@ -28,7 +28,7 @@ use crate::options::TopicOptions;
 use crate::storage::{Entry, EntryKind, Storage};
 
 pub(super) const LOCK: &str = "LOCK";
-const TOPICS: &str = "topics";
+pub(super) const TOPICS: &str = "topics";
 const LOG_META: &str = "log.meta";
 const CLEAN_CLOSE: &str = "clean-close";
 const TOPIC_META: &str = "topic.meta";
@@ -239,54 +239,82 @@ fn is_ours(name: &str) -> bool {
     name.bytes().all(plain)
 }
 
-/// The topics there are, and what is left of those on their way out.
-pub(super) fn list_topics(
-    storage: &dyn Storage,
-    log: Id,
-) -> Result<(Vec<TopicMeta>, Vec<PathBuf>), Error> {
-    let (mut topics, mut leftovers) = (Vec::new(), Vec::new());
+/// What there is in the directory of the topics.
+#[derive(Debug, Default)]
+pub(super) struct Listed {
+    pub(super) topics: Vec<TopicMeta>,
+    /// Directories of topics that cannot be told, and why.
+    pub(super) unread: Vec<(PathBuf, Error)>,
+    /// What is left of those on their way out.
+    pub(super) leftovers: Vec<PathBuf>,
+}
+
+impl Listed {
+    /// An error if not all topics could be told.
+    pub(super) fn whole(mut self) -> Result<Self, Error> {
+        if self.unread.is_empty() {
+            return Ok(self);
+        }
+        let (_, error) = self.unread.swap_remove(0);
+        Err(error)
+    }
+}
+
+/// The topics there are.
+pub(super) fn list_topics(storage: &dyn Storage, log: Id) -> Result<Listed, Error> {
+    let mut listed = Listed::default();
     for entry in list_directory(storage, TOPICS)? {
         let directory = Path::new(TOPICS).join(&entry.name);
-        match entry.kind {
-            EntryKind::Directory => {}
-            // A link, which would hide what is behind it as if there were no such topic.
-            EntryKind::Other if is_ours(&entry.name) => {
-                let error = io::Error::from(io::ErrorKind::NotADirectory);
-                return Err(Error::storage("list a topic", &directory, error));
-            }
-            _ => continue,
-        }
-        if entry.name.starts_with("%del-") {
-            leftovers.push(directory);
+        if entry.kind == EntryKind::Directory && entry.name.starts_with("%del-") {
+            listed.leftovers.push(directory);
             continue;
         }
-        let meta_path = directory.join(TOPIC_META);
-        let Some(meta) = read_document::<TopicMeta>(storage, &meta_path, seed(log))? else {
-            if is_ours(&entry.name) && has_partitions(storage, &directory) {
-                let problem = "it is missing, but there are partitions";
-                let error = FormatError::damaged("topic.meta", problem);
-                return Err(Error::from(error).at_path(&meta_path));
-            }
-            continue;
-        };
-        let name = TopicName::new(&meta.name).map_err(|_| {
-            let problem = "it holds an impossible name";
-            Error::from(FormatError::damaged("topic.meta", problem)).at_path(&meta_path)
-        })?;
-        meta.options.check().map_err(|_| {
-            let problem = "it holds impossible options";
-            Error::from(FormatError::damaged("topic.meta", problem)).at_path(&meta_path)
-        })?;
-        if directory_name(&name) != entry.name {
-            let error = FormatError::Foreign {
-                what: "topic.meta",
-                field: "name",
-            };
-            return Err(Error::from(error).at_path(&meta_path));
+        match read_topic(storage, log, &entry, &directory) {
+            Ok(meta) => listed.topics.extend(meta),
+            Err(error) => listed.unread.push((directory, error)),
         }
-        topics.push(meta);
     }
-    Ok((topics, leftovers))
+    Ok(listed)
+}
+
+/// The topic whose directory this is; `None` if it is no topic's.
+fn read_topic(
+    storage: &dyn Storage,
+    log: Id,
+    entry: &Entry,
+    directory: &Path,
+) -> Result<Option<TopicMeta>, Error> {
+    match entry.kind {
+        EntryKind::Directory => {}
+        // A link, which would hide what is behind it as if there were no such topic.
+        EntryKind::Other if is_ours(&entry.name) => {
+            let error = io::Error::from(io::ErrorKind::NotADirectory);
+            return Err(Error::storage("list a topic", directory, error));
+        }
+        _ => return Ok(None),
+    }
+    let meta_path = directory.join(TOPIC_META);
+    let damaged = |problem| {
+        let error = FormatError::damaged("topic.meta", problem);
+        Error::from(error).at_path(&meta_path)
+    };
+    let Some(meta) = read_document::<TopicMeta>(storage, &meta_path, seed(log))? else {
+        if is_ours(&entry.name) && has_partitions(storage, directory) {
+            return Err(damaged("it is missing, but there are partitions"));
+        }
+        return Ok(None);
+    };
+    let name = TopicName::new(&meta.name).map_err(|_| damaged("it holds an impossible name"))?;
+    let options = meta.options.check();
+    options.map_err(|_| damaged("it holds impossible options"))?;
+    if directory_name(&name) != entry.name {
+        let error = FormatError::Foreign {
+            what: "topic.meta",
+            field: "name",
+        };
+        return Err(Error::from(error).at_path(&meta_path));
+    }
+    Ok(Some(meta))
 }
 
 fn has_partitions(storage: &dyn Storage, directory: &Path) -> bool {

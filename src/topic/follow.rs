@@ -1,15 +1,18 @@
 //! The part of [`Catalog`] that follows the owner of a log opened read-only, and says of a failure whether
 //! its topic is gone.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::catalog::{Catalog, CloseMarks, Environment, marks};
-use super::directory::{is_topic, list_topics, read_clean_close, read_log_id};
+use super::catalog::{Catalog, CloseMarks, Environment, lost, marks};
+use super::directory::{
+    Listed, PartitionMark, is_topic, list_topics, read_clean_close, read_log_id, topic_directory,
+};
 use super::owner::Owner;
 use super::state::TopicState;
 use crate::error::{Error, TopicError};
 use crate::log::{Accumulator, Log, Seen};
-use crate::name::{Id, TopicName};
+use crate::name::TopicName;
 use crate::options::TopicOptions;
 
 impl Catalog {
@@ -34,38 +37,65 @@ impl Catalog {
     }
 
     /// Looks which topics and records the owner has added. For a log opened read-only; of one that is
-    /// owned there is nothing to be found.
-    pub(crate) fn follow(&self) -> Result<(), Error> {
+    /// owned there is nothing to be found. Returns the directories of topics that cannot be read, and why; the
+    /// others are followed.
+    pub(crate) fn follow(&self) -> Result<Vec<(PathBuf, Error)>, Error> {
         if !self.read_only {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let _changes = self.changes.lock();
         let storage = &*self.environment.storage;
-        let marks = marks(
-            read_clean_close(storage, self.log_id)
-                .ok()
-                .flatten()
-                .unwrap_or_default(),
-        );
-        let (metas, _) = list_topics(storage, self.log_id)?;
-        let ids: Vec<Id> = metas.iter().map(|meta| meta.id).collect();
+        let marks = marks(self.last_close());
+        let Listed {
+            topics: metas,
+            mut unread,
+            ..
+        } = list_topics(storage, self.log_id)?;
         for topic in self.list() {
-            if !ids.contains(&topic.id) {
+            let is_there = metas.iter().any(|meta| meta.id == topic.id);
+            // Of one that cannot be told nobody knows.
+            if !is_there && unread.iter().all(|(of, _)| *of != topic.directory) {
                 topic.mark_deleted();
                 self.topics.write().remove(&topic.name);
                 self.note_change();
             }
         }
         for meta in metas {
-            let known = TopicName::new(&meta.name)
-                .ok()
-                .and_then(|name| self.find(&name));
-            match known {
-                Some(topic) => self.follow_topic(&topic, meta.options, &marks)?,
-                None => self.open_topic(meta, &marks, None)?,
-            }
+            let name = TopicName::new(&meta.name)?;
+            let followed = match self.find(&name) {
+                Some(topic) => self.follow_topic(&topic, meta.options, &marks),
+                None => self.open_topic(meta, &marks, None),
+            };
+            unread.extend(followed.err().map(|error| (topic_directory(&name), error)));
         }
-        Ok(())
+        Ok(unread)
+    }
+
+    /// The marks of the last clean close, if nothing has changed since.
+    fn last_close(&self) -> Vec<PartitionMark> {
+        let close = read_clean_close(&*self.environment.storage, self.log_id);
+        close.ok().flatten().unwrap_or_default()
+    }
+
+    /// What is wrong with the topics of a log opened read-only: those that are damaged as such, and what the
+    /// last clean close knew of and is gone.
+    pub(super) fn look_for_problems(&self) -> Result<Vec<Error>, Error> {
+        let mut problems = Vec::new();
+        for (_, error) in self.follow()? {
+            if !error.is_damage() {
+                return Err(error);
+            }
+            problems.push(error);
+        }
+        let before = self.last_close();
+        let listed = list_topics(&*self.environment.storage, self.log_id)?;
+        let lost = lost(&before, &listed.topics).into_iter();
+        let lost: Vec<_> = lost.map(|(_, error)| error).collect();
+        // Else an owner has opened it, and may have deleted them; or they are what cannot be read.
+        if !lost.is_empty() && listed.unread.is_empty() && self.last_close() == before {
+            problems.extend(lost);
+        }
+        Ok(problems)
     }
 
     /// Whether a topic is not there any more, which may be why something has failed. Waits for a deletion
@@ -95,8 +125,10 @@ impl Catalog {
         marks: &CloseMarks,
     ) -> Result<(), Error> {
         let mark = |partition| marks.get(&(topic.id, partition)).copied();
+        let mut followed = Ok(());
         for log in topic.logs() {
-            log.follow(mark(log.partition().partition()))?;
+            let seen = log.follow(mark(log.partition().partition()));
+            followed = followed.and_then(|()| seen.map(drop));
         }
         let (known, count) = (topic.partition_count(), options.partitions);
         *topic.options.write() = Arc::new(options);
@@ -104,7 +136,7 @@ impl Catalog {
             self.open_partition(topic, partition, mark(partition), None)?;
             self.note_change();
         }
-        Ok(())
+        followed
     }
 
     /// Looks how far the owner has come in one partition, and whether it is there still. For a log opened

@@ -17,6 +17,10 @@ pub struct RecoveryReport {
 
 impl RecoveryReport {
     /// The partitions that are damaged: they can be read up to the damage, and take no appends.
+    ///
+    /// Among them, at the opening after a clean close and at no later one, are partitions that had records then
+    /// and are gone with their topic, as if somebody had removed its directory. Nothing can be read of those.
+    /// Where nothing is left that tells the name of the topic, its id stands there.
     pub fn damaged(&self) -> impl Iterator<Item = (&TopicPartition, &Error)> {
         self.partitions
             .iter()
@@ -71,6 +75,8 @@ pub struct VerifyReport {
     pub bytes: u64,
     /// Everything that is wrong: of damage once, up to the next whole batch, and of a segment file that is
     /// another log's or a newer version's no more than that.
+    /// Also what had records at the last clean close and is gone with its topic, as in
+    /// [`RecoveryReport::damaged`].
     ///
     /// Not what lies at the end of a log opened read-only and was never known to be on disk: the owner may be
     /// writing it, and after a crash opening for writing mends it.

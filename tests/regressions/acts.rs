@@ -21,6 +21,8 @@ pub(super) struct Acts {
     pub(super) unlisted: Arc<Mutex<Option<String>>>,
     /// Whether a listing has every name twice.
     pub(super) lists_twice: Arc<AtomicBool>,
+    /// What may not be opened or listed, nor what is in it.
+    barred: Arc<Mutex<Option<String>>>,
     largest_read: Arc<AtomicUsize>,
     holes: Arc<AtomicUsize>,
     open_files: Arc<AtomicUsize>,
@@ -35,6 +37,7 @@ impl Acts {
             act,
             unlisted: Arc::default(),
             lists_twice: Arc::default(),
+            barred: Arc::default(),
             largest_read: Arc::default(),
             holes: Arc::default(),
             open_files: Arc::default(),
@@ -58,6 +61,19 @@ impl Acts {
 
     pub(super) fn before_write(&self, act: impl FnOnce() + Send + 'static) {
         *self.act.lock().unwrap() = Some((WRITE.to_owned(), Box::new(act)));
+    }
+
+    /// Keeps everybody from a file or directory, and from no other.
+    pub(super) fn bar(&self, path: Option<&str>) {
+        *self.barred.lock().unwrap() = path.map(ToOwned::to_owned);
+    }
+
+    fn check_barred(&self, path: &Path) -> io::Result<()> {
+        let barred = self.barred.lock().unwrap();
+        if barred.as_ref().is_some_and(|it| path.starts_with(it)) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        Ok(())
     }
 
     /// How many writes began behind the end of their file.
@@ -92,6 +108,7 @@ impl Debug for Acts {
 impl Storage for Acts {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn StorageFile>> {
         self.act_if(|file| mode == OpenMode::Read && path.ends_with(file));
+        self.check_barred(path)?;
         let (file, acts) = (self.storage.open(path, mode)?, self.clone());
         let open = self.open_files.fetch_add(1, Ordering::Relaxed) + 1;
         self.most_open.fetch_max(open, Ordering::Relaxed);
@@ -115,6 +132,7 @@ impl Storage for Acts {
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        self.check_barred(path)?;
         let mut entries = self.storage.list(path)?;
         let mut unlisted = self.unlisted.lock().unwrap();
         let leaves_out = |name: &mut String| entries.iter().any(|entry| entry.name == *name);

@@ -245,3 +245,39 @@ fn a_close_leaves_alone_what_nobody_has_touched() {
         assert_eq!(first.offsets().log_end, offsets(0).log_end);
     }
 }
+
+/// A look at `LOCK` that failed counted as one that found another owner's: the close wrote nothing of what had
+/// been acknowledged from memory.
+#[test]
+#[cfg(unix)]
+fn a_close_that_cannot_look_at_the_lock_keeps_what_was_acknowledged() {
+    let name = format!("topiclog-unlooked-{}", std::process::id());
+    let base = std::env::temp_dir().join(name);
+    let (path, away) = (base.join("log"), base.join("away"));
+    let log = EventLog::builder()
+        .path(&path)
+        .clock(clock())
+        .open()
+        .unwrap();
+    let options = TopicOptions::new().durability(Durability::Memory);
+    let topic = log.create_topic("t", options).unwrap();
+    let sent = |count: u32| {
+        for _ in 0..count {
+            topic.producer().send_and_wait(Record::new("x")).unwrap();
+        }
+    };
+    sent(1);
+    topic.flush().unwrap();
+    sent(3);
+    // The path leads nowhere, which is not to say that there is another log.
+    std::fs::rename(&path, &away).unwrap();
+    std::os::unix::fs::symlink(&path, &path).unwrap();
+    assert_eq!(log.close().unwrap_err().kind(), ErrorKind::Io);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::rename(&away, &path).unwrap();
+    let log = EventLog::open(&path).unwrap();
+    let partition = log.topic("t").unwrap().partition(0).unwrap();
+    assert_eq!(partition.offsets().log_end, 4);
+    drop(log);
+    std::fs::remove_dir_all(base).unwrap();
+}

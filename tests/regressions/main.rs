@@ -10,6 +10,7 @@
 
 mod acts;
 mod beginnings;
+mod beside;
 mod closing;
 #[path = "../common/mod.rs"]
 mod common;

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use topiclog::storage::{Fault, OpenMode, OperationKind, SimulatedStorage, Storage, Survival};
-use topiclog::{Durability, ErrorKind, EventLog, Offset, Partition};
+use topiclog::{Durability, ErrorKind, EventLog, Housekeeping, Offset, OffsetTarget, Partition};
 
 use super::acts::Acts;
 use super::common::{self, clock};
@@ -178,4 +178,130 @@ fn a_checkpoint_that_is_replaced_leaves_what_it_has_proven() {
         let end = partition.offsets().log_end;
         assert_eq!(end, 2, "opened between: {opened_between}");
     }
+}
+
+/// The directory of a topic, or all of them, had been removed after a clean close, which names each partition:
+/// the log was opened as if there had never been one.
+#[test]
+fn a_topic_that_is_gone_after_a_clean_close_is_told_of_once() {
+    for removed in ["topics/t", "topics/__consumer_offsets", "topics"] {
+        let (storage, log, topic) = log_with(Durability::Disk, 5);
+        log.create_topic("empty", options(Durability::Disk))
+            .unwrap();
+        let group = log.consumer_group("g").unwrap();
+        group.reset(&topic, OffsetTarget::Latest).unwrap();
+        let internal = log.topic("__consumer_offsets").unwrap();
+        let gone: Vec<_> = [&topic, &internal]
+            .into_iter()
+            .filter(|it| format!("topics/{}", it.name()).starts_with(removed))
+            .map(|it| it.id().to_string())
+            .collect();
+        log.close().unwrap();
+        storage
+            .rename(Path::new(removed), Path::new("moved"))
+            .unwrap();
+        let beside = EventLog::builder().storage(storage.clone()).read_only();
+        let beside = beside.open().unwrap();
+        let log = common::open(&storage, &clock());
+        let report = log.recovery_report();
+        assert!(report.closed_cleanly);
+        let damaged: Vec<_> = report.damaged().collect();
+        let mut named: Vec<_> = damaged.iter().map(|it| it.0.topic().to_string()).collect();
+        named.sort();
+        let mut expected = gone.clone();
+        expected.sort();
+        assert_eq!(named, expected, "{removed}");
+        for (_, error) in damaged {
+            assert_eq!(error.kind(), ErrorKind::Corrupt);
+            assert_eq!(error.path(), Some(Path::new("topics")));
+        }
+        // The owner has taken the mark away, and may have deleted what is missing.
+        assert!(beside.verify().unwrap().is_sound());
+        assert_eq!(log.verify().unwrap().problems.len(), gone.len());
+        // Everything else goes on.
+        let topic = log.open_or_create_topic("t", options(Durability::Disk));
+        let topic = topic.unwrap();
+        send(&topic, 1);
+        log.consumer_group("g")
+            .unwrap()
+            .reset(&topic, OffsetTarget::Latest)
+            .unwrap();
+        log.close().unwrap();
+        let log = common::open(&storage, &clock());
+        assert!(!is_damaged(&log));
+        assert!(log.verify().unwrap().is_sound());
+    }
+}
+
+/// An opening that could not start its thread kept the directory locked as long as the process lived, where it
+/// had something to write by then: that a member which was there to the last is not there any more.
+#[test]
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+fn an_opening_that_cannot_start_its_thread_gives_the_lock_back() {
+    const CHILD: &str = "TOPICLOG_TEST_THREADLESS_CHILD";
+    // In a process of its own, whose threads would need more memory than there is.
+    if std::env::var_os(CHILD).is_none() {
+        let name = "openings::an_opening_that_cannot_start_its_thread_gives_the_lock_back";
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([name, "--exact", "--test-threads=1"])
+            .env("RUST_MIN_STACK", (1_u64 << 60).to_string())
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&child.stdout);
+        assert!(
+            child.status.success() && told.contains("1 passed"),
+            "{told}"
+        );
+        return;
+    }
+    let (storage, log, topic) = log_with(Durability::Disk, 1);
+    let group = log.consumer_group("g").unwrap();
+    let mut member = group.subscribe([&topic]).unwrap();
+    drop(member.poll(Duration::ZERO).unwrap());
+    member.commit().unwrap();
+    let killed = storage.kill();
+    for _again in 0..2 {
+        let builder = EventLog::builder().storage(killed.clone());
+        let error = builder
+            .housekeeping(Housekeeping::Thread)
+            .open()
+            .unwrap_err();
+        assert!(error.to_string().contains("thread"), "{error}");
+    }
+    let log = common::open(&killed, &clock());
+    assert_eq!(log.consumer_groups().len(), 1);
+}
+
+/// Where nobody has opened such a log since, a check beside the owner finds it; also where the topic is there
+/// and says that it has fewer partitions.
+#[test]
+fn a_partition_that_is_gone_after_a_clean_close_is_found_by_a_check() {
+    let (storage, log, topic) = log_with(Durability::Disk, 5);
+    let meta = "topics/t/topic.meta";
+    let older = storage.read_file(meta).unwrap();
+    topic.increase_partitions_to(2).unwrap();
+    common::send_next(&topic, 1, 1).unwrap();
+    log.create_topic("u", options(Durability::Disk)).unwrap();
+    log.close().unwrap();
+    let verify = || {
+        let log = EventLog::builder().storage(storage.clone()).read_only();
+        log.open().unwrap().verify().unwrap().problems
+    };
+    assert!(verify().is_empty());
+    storage.write_file(meta, older).unwrap();
+    let [problem] = &verify()[..] else {
+        panic!("one partition");
+    };
+    assert_eq!(
+        problem.to_string().matches("topic=t partition=1").count(),
+        1
+    );
+    storage
+        .rename(Path::new("topics/t"), Path::new("moved"))
+        .unwrap();
+    let [zero, one] = &verify()[..] else {
+        panic!("two partitions");
+    };
+    assert_eq!((zero.partition(), one.partition()), (Some(0), Some(1)));
 }
