@@ -79,8 +79,7 @@ impl Found {
     fn believed(&self, place: &Place, from: ScanFrom) -> Result<ScanFrom, Error> {
         let fail = |error| Error::storage("scan a segment", &self.path, error);
         let file = self.open(&*place.storage).map_err(fail)?;
-        let seed = place.identity.segment_seed(self.base);
-        if from.is_of_batches(&*file, seed).map_err(fail)? {
+        if from.is_of_batches(&*file).map_err(fail)? {
             return Ok(from);
         }
         Ok(ScanFrom::beginning_of(self.base))

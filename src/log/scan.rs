@@ -22,8 +22,8 @@ pub(super) struct ScanFrom {
     pub(super) max_timestamp: Timestamp,
 }
 
-/// So much is read to find a batch by its end. A longer one costs another read.
-const LOOK_BACK_BYTES: u64 = 32 * 1024;
+/// So much is read at once to find a batch by its end.
+const LOOK_BACK_BYTES: usize = 32 * 1024;
 
 impl ScanFrom {
     /// The beginning of a segment, before which everything is on disk.
@@ -39,33 +39,42 @@ impl ScanFrom {
     /// Whether the batches of the segment say as well that its offset is the one of its position: that which
     /// begins there or, where it is torn or there is none, that which ends there. Another offset or position
     /// would take a piece of a batch for a torn tail, or give offsets a second time.
-    pub(super) fn is_of_batches(&self, file: &dyn StorageFile, seed: u32) -> io::Result<bool> {
+    ///
+    /// Their headers say it: whether they are whole, the scan finds out or whoever reads them.
+    pub(super) fn is_of_batches(&self, file: &dyn StorageFile) -> io::Result<bool> {
         if self.position <= START {
             return Ok(self.offset == self.segment);
         }
         let mut head = [0; BATCH_HEADER_BYTES];
         let filled = read_up_to_at(file, &mut head, self.position)?;
-        // Whether it is whole is for the scan to find out.
-        if filled == head.len()
-            && Batch::may_begin(&head)
-            && BatchHeader::decode(&head).follows(self.offset)
-        {
+        let follows = BatchHeader::decode(&head).follows(self.offset);
+        if filled == head.len() && Batch::may_begin(&head) && follows {
             return Ok(true);
         }
-        let mut back = LOOK_BACK_BYTES;
-        loop {
-            let from = self.position.saturating_sub(back).max(START);
-            let mut scanner = Scanner::new(file, seed, from)?;
-            scanner.end_at(self.position);
-            let ends = |header: &BatchHeader| header.end_offset() == self.offset;
-            if let Some((begin, header)) = scanner.find_batch(from, self.segment, ends)? {
-                return Ok(begin + u64::from(header.length) == self.position);
+        let mut window = vec![0; LOOK_BACK_BYTES + BATCH_HEADER_BYTES];
+        let mut upto = self.position;
+        while upto > START {
+            let from = upto.saturating_sub(to_u64(LOOK_BACK_BYTES)).max(START);
+            // A header may go on behind where the last piece began.
+            let end = self.position.min(upto + to_u64(BATCH_HEADER_BYTES));
+            let piece = window.get_mut(..saturating_usize(end - from));
+            let piece = piece.unwrap_or_default();
+            read_exact_at(file, piece, from)?;
+            let ends_here = |at: usize| {
+                let begun = piece.get(at..).unwrap_or_default();
+                let header = begun.first_chunk().map(BatchHeader::decode);
+                let header = header.filter(|_| Batch::may_begin(begun));
+                header.is_some_and(|header| {
+                    let end = from + to_u64(at) + u64::from(header.length);
+                    end == self.position && header.end_offset() == self.offset
+                })
+            };
+            if (0..piece.len()).any(ends_here) {
+                return Ok(true);
             }
-            if from == START {
-                return Ok(false);
-            }
-            back *= 8;
+            upto = from;
         }
+        Ok(false)
     }
 
     /// The same for who opens the log next.

@@ -354,8 +354,8 @@ impl Segment {
         self.look_up(storage, |entry| entry.max_timestamp_before < timestamp)
     }
 
-    /// The position of the last entry for which `before` holds, and whose batch is there; it holds for a prefix
-    /// of the entries.
+    /// The position of the last entry for which `before` holds, and whose batch is there. It holds for a
+    /// prefix of the entries.
     fn look_up(
         &self,
         storage: &dyn Storage,

@@ -220,6 +220,29 @@ fn a_checkpoint_before_a_torn_tail_is_believed_by_the_batch_before_it() {
     }
 }
 
+/// However long that is, and wherever its header lies in what is read of it.
+#[test]
+fn a_checkpoint_behind_a_long_batch_is_believed() {
+    for length in (32_600..32_800).step_by(9).chain([65_460, 500_000]) {
+        let storage = SimulatedStorage::new();
+        let log = common::open(&storage, &clock());
+        let options = TopicOptions::new().durability(Durability::Os);
+        let topic = log.create_topic("t", options).unwrap();
+        for length in [length, 10, length] {
+            let sent = topic.producer().send_and_wait(Record::new(vec![7; length]));
+            sent.unwrap();
+        }
+        let storage = storage.kill();
+        let end = batches(&storage.read_file(SEGMENT).unwrap())[2].end;
+        write_checkpoint(&storage, 3, end, 3);
+        let recovered = format!("{:?}", common::open(&storage, &clock()).recovery_report());
+        assert!(
+            recovered.contains("scanned_bytes: 0,"),
+            "{length}: {recovered}"
+        );
+    }
+}
+
 /// The log ended at the recovery point, with no record before it, and the next one went behind the gap.
 #[test]
 fn a_recovery_point_beyond_the_end_is_damage() {
