@@ -286,3 +286,25 @@ fn a_partition_that_was_read_to_its_end_takes_no_file_descriptor() {
         assert!(open < 5, "{open} files at once");
     }
 }
+
+/// A consumer that waited beside the owner looked at each partition every 10 ms, while the owner has something
+/// new to tell every 50 ms at most.
+#[test]
+fn a_consumer_that_waits_looks_as_often_as_the_owner_tells() {
+    let storage = SimulatedStorage::new();
+    let (_log, topic, tell) = owner(&storage, 1);
+    send(&topic, 1);
+    tell();
+    let beside = EventLog::builder().storage(storage.clone()).read_only();
+    let beside = beside.open().unwrap();
+    let mut consumer = from_the_beginning(&beside, "t");
+    assert_eq!(consumer.poll(Duration::ZERO).unwrap().len(), 1);
+    let mut operations_in = |timeout| {
+        let before = storage.operations();
+        assert!(consumer.poll(timeout).unwrap().is_empty());
+        storage.operations() - before
+    };
+    let look = operations_in(Duration::ZERO);
+    let waiting = operations_in(Duration::from_millis(400));
+    assert!(waiting <= 10 * look, "{waiting} operations, {look} a look");
+}
