@@ -15,11 +15,8 @@ use super::options::ConsumerOptions;
 use super::slots::Slots;
 use crate::error::{Cause, Error, ErrorKind, GroupError};
 use crate::group::Assignor;
-use crate::log::Listener;
+use crate::log::{Listener, publish_interval};
 use crate::topic::{ReadBuffers, Records};
-
-/// How often a consumer of a log opened read-only looks whether its owner has come further.
-const FOLLOW_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Reads partitions and keeps its place in each: as a member of a group, which shares the partitions of
 /// its topics among its members, or by itself, on partitions it was given.
@@ -228,7 +225,8 @@ impl Consumer {
             at_most = at_most.min(until);
         }
         if self.groups.catalog().is_read_only() {
-            at_most = at_most.min(FOLLOW_INTERVAL);
+            // The owner tells no more often how far it has come.
+            at_most = at_most.min(publish_interval(self.slots.len()));
         }
         if let Some(membership) = &self.membership {
             membership.seat.note_asleep(now);

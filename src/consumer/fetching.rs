@@ -65,12 +65,13 @@ impl Consumer {
 
     fn read_slot(&mut self, number: usize, left: usize) -> Result<Option<PartitionRecords>, Error> {
         match (self.read_known(number, left), self.slots.get(number)) {
-            (Err(_), Some(slot)) if self.groups.catalog().is_gone(&slot.topic) => {
+            (Err(error), Some(slot)) => {
+                let error = self.groups.catalog().explain(&slot.topic, error);
                 // In a group the next rebalance takes it away.
-                if self.membership.is_some() {
+                if self.membership.is_some() && slot.topic.is_deleted() {
                     Ok(None)
                 } else {
-                    Err(slot.topic.gone())
+                    Err(error)
                 }
             }
             (read, _) => read,

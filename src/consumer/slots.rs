@@ -52,6 +52,10 @@ pub(super) struct Slots {
 }
 
 impl Slots {
+    pub(super) fn len(&self) -> usize {
+        self.by_place.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.by_place.is_empty()
     }

@@ -99,7 +99,8 @@ impl EventLog {
     ///
     /// Records, and what groups have committed, can be seen once the owner has declared them safe, which it
     /// does some 50 ms later, or 0.1 ms times the number of partitions that records come to. More records can
-    /// be read as they come; of the groups there is what could be seen at this opening, and no members.
+    /// be read as they come, and a consumer that waits for them looks as often; of the groups there is what
+    /// could be seen at this opening, and no members.
     ///
     /// # Examples
     ///

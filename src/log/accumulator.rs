@@ -28,6 +28,12 @@ const PUBLISH_INTERVAL: Duration = Duration::from_millis(50);
 /// The time to be had for each partition that writes some, so that they take a small part of it.
 const PUBLISH_SHARE: Duration = Duration::from_micros(100);
 
+/// How often an owner tells readers in other processes how far they may go, and these look, where so many
+/// partitions have something to tell.
+pub(crate) fn publish_interval(partitions: usize) -> Duration {
+    PUBLISH_INTERVAL.max(PUBLISH_SHARE.saturating_mul(to_u32(partitions)))
+}
+
 /// How soon the housekeeping has to look at what waits to be written.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Attention {
@@ -215,8 +221,7 @@ impl Accumulator {
     /// Visits every listed partition; one that is idle leaves the list. Returns how soon to come again.
     pub(crate) fn tick(&self, now: Duration) -> Attention {
         let logs: Vec<_> = self.listed.lock().clone();
-        let shares = PUBLISH_SHARE.saturating_mul(to_u32(logs.len()));
-        let publish_interval = PUBLISH_INTERVAL.max(shares);
+        let publish_interval = publish_interval(logs.len());
         let (mut wanted, mut panics) = (Attention::None, Panics::default());
         for log in logs {
             // What a storage of the user's does under one of them is not to keep the others waiting.

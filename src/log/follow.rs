@@ -76,6 +76,8 @@ impl Log {
         } else {
             Seen::Doubtful
         };
+        // Else the files may be another log's, where somebody has put that, and may go again.
+        let is_ours = checkpoint.is_some() || mark.is_some();
         let closed = mark.map_or(Offset::ZERO, |mark| mark.end);
         let high_watermark = checkpoint
             .map_or(Offset::ZERO, |checkpoint| checkpoint.high_watermark)
@@ -88,7 +90,11 @@ impl Log {
             Err(error) if error.is_damage() => {
                 seen = Seen::Doubtful;
                 let bases = list_segments(&self.place).map_err(|error| self.in_partition(error))?;
-                bases.first().copied().unwrap_or_default()
+                bases
+                    .first()
+                    .copied()
+                    .filter(|_| is_ours)
+                    .unwrap_or_default()
             }
             start => start.map_err(|error| self.in_partition(error))?,
         };
@@ -96,7 +102,7 @@ impl Log {
         let start = start.max(mark.map_or(Offset::ZERO, |mark| mark.start));
         self.marks.raise_recovery_point(recovery_point);
         let (known_start, known_end) = (self.marks.log_start(), self.marks.high_watermark());
-        if high_watermark <= known_end && start <= known_start && !anew {
+        if high_watermark <= known_end && start <= known_start && !(anew && is_ours) {
             return Ok(seen);
         }
         // What cannot be read now tells of less than was seen before.

@@ -50,7 +50,7 @@ mod upkeep;
 mod verify;
 mod writer;
 
-pub(crate) use accumulator::{Accumulator, Attention};
+pub(crate) use accumulator::{Accumulator, Attention, publish_interval};
 pub(crate) use appender::Queued;
 pub(crate) use document::{read_document, write_document};
 pub(crate) use follow::Seen;

@@ -98,8 +98,8 @@ impl Place {
     /// Writes how far the log is durable and may be read. Does not look whether the directory is still this
     /// process's, which would cost about as much as the writing.
     ///
-    /// Returns whether there is nothing more to be written. That it could not be costs the next open some time,
-    /// and readers in other processes what is new until it is tried again; so it is not an error.
+    /// Returns whether there is nothing more to be written. That it could not be costs the next open some
+    /// time, and readers in other processes what is new until it is tried again; so it is not an error.
     pub(super) fn write_checkpoint(&self, checkpoint: &Checkpoint) -> bool {
         self.check_there().is_err() || write_checkpoint(self, checkpoint).is_ok()
     }

@@ -177,8 +177,8 @@ impl Log {
             match self.fetch_at(&mut at, from, high_watermark, buffer, bytes_max)? {
                 Read::Batches { range, next } => {
                     place.offset = next;
-                    // At the end an owner reads the file that it writes to and has open anyway. Beside it each
-                    // partition would take a file descriptor, for as long as nothing comes.
+                    // At the end an owner reads the file that it writes to and has open anyway. Beside it
+                    // each partition would take a file descriptor, for as long as nothing comes.
                     if self.is_read_only() && next >= high_watermark {
                         place.resting = Some((at.segment, at.position));
                     } else {

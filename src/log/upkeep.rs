@@ -69,8 +69,8 @@ impl Log {
     }
 
     /// Writes a checkpoint if the high watermark has moved since the last. One that could not be written is
-    /// tried again when the interval has passed. Returns whether the last one is up to date. No sender waits for
-    /// the file.
+    /// tried again when the interval has passed. Returns whether the last one is up to date. No sender
+    /// waits for the file.
     fn publish(&self, now: Duration, interval: Duration) -> bool {
         let high_watermark = self.marks.high_watermark();
         let mut published = self.published.lock();

@@ -342,10 +342,10 @@ struct DiskLock {
 }
 
 impl StorageLock for DiskLock {
-    /// Where the path cannot be looked at, for want of a permission or by an error of the disk, it is not known
-    /// to name another file, and the lock is held: nobody else takes it as long as this file is open. What is
-    /// written through files that are open goes into this directory whatever its path names; whoever goes by
-    /// the path, to make or remove a file, meets the same error.
+    /// Where the path cannot be looked at, for want of a permission or by an error of the disk, it is not
+    /// known to name another file, and the lock is held: nobody else takes it as long as this file is open.
+    /// What is written through files that are open goes into this directory whatever its path names;
+    /// whoever goes by the path, to make or remove a file, meets the same error.
     #[cfg(unix)]
     fn still_holds(&self) -> bool {
         use std::os::unix::fs::MetadataExt as _;

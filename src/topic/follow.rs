@@ -36,8 +36,8 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// Looks which topics and records the owner has added. For a log opened read-only; of one that is
-    /// owned there is nothing to be found. Returns the directories of topics that cannot be read, and why; the
+    /// Looks which topics and records the owner has added. For a log opened read-only; of one that is owned
+    /// there is nothing to be found. Returns the directories of topics that cannot be read, and why; the
     /// others are followed.
     pub(crate) fn follow(&self) -> Result<Vec<(PathBuf, Error)>, Error> {
         if !self.read_only {
@@ -51,10 +51,18 @@ impl Catalog {
             mut unread,
             ..
         } = list_topics(storage, self.log_id)?;
-        for topic in self.list() {
-            let is_there = metas.iter().any(|meta| meta.id == topic.id);
+        let is_there = |topic: &TopicState| metas.iter().any(|meta| meta.id == topic.id);
+        let mut missing = self.list();
+        missing.retain(|topic| !is_there(topic));
+        if !(missing.is_empty() && unread.is_empty()) {
+            // Somebody may have taken the directory away, and may bring it back.
+            if !self.is_same()? {
+                return Err(TopicError::Replaced.into());
+            }
+        }
+        for topic in missing {
             // Of one that cannot be told nobody knows.
-            if !is_there && unread.iter().all(|(of, _)| *of != topic.directory) {
+            if unread.iter().all(|(of, _)| *of != topic.directory) {
                 topic.mark_deleted();
                 self.topics.write().remove(&topic.name);
                 self.note_change();
@@ -69,6 +77,12 @@ impl Catalog {
             unread.extend(followed.err().map(|error| (topic_directory(&name), error)));
         }
         Ok(unread)
+    }
+
+    /// Whether it is still this log whose directory is there.
+    fn is_same(&self) -> Result<bool, Error> {
+        let there = read_log_id(&*self.environment.storage)?;
+        Ok(there == Some(self.log_id))
     }
 
     /// The marks of the last clean close, if nothing has changed since.
@@ -109,10 +123,14 @@ impl Catalog {
         topic.is_deleted()
     }
 
-    /// What to tell of a failure: that the topic is gone or the log closed, if that may be the reason.
+    /// What to tell of a failure: that the topic is gone, the log closed, or the directory of one opened
+    /// read-only another's, if that may be the reason.
     pub(crate) fn explain(&self, topic: &TopicState, error: Error) -> Error {
         if self.is_gone(topic) {
             return topic.gone();
+        }
+        if self.read_only && matches!(self.is_same(), Ok(false)) {
+            return TopicError::Replaced.into();
         }
         self.check_open().err().unwrap_or(error)
     }
@@ -154,8 +172,12 @@ impl Catalog {
             }
             Ok(Seen::Doubtful) | Err(_) => false,
         };
-        if !is_ours && self.is_gone(topic) {
-            return Err(topic.gone());
+        if !is_ours {
+            let looked = self.follow();
+            if topic.is_deleted() {
+                return Err(topic.gone());
+            }
+            looked?;
         }
         followed.map(drop)
     }

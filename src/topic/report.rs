@@ -18,9 +18,9 @@ pub struct RecoveryReport {
 impl RecoveryReport {
     /// The partitions that are damaged: they can be read up to the damage, and take no appends.
     ///
-    /// Among them, at the opening after a clean close and at no later one, are partitions that had records then
-    /// and are gone with their topic, as if somebody had removed its directory. Nothing can be read of those.
-    /// Where nothing is left that tells the name of the topic, its id stands there.
+    /// Among them, at the opening after a clean close and at no later one, are partitions that had records
+    /// then and are gone with their topic, as if somebody had removed its directory. Nothing can be read of
+    /// those. Where nothing is left that tells the name of the topic, its id stands there.
     pub fn damaged(&self) -> impl Iterator<Item = (&TopicPartition, &Error)> {
         self.partitions
             .iter()

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Storage};
-use topiclog::{Consumer, Durability, ErrorKind, EventLog, Offset, OffsetTarget, Topic};
+use topiclog::{Consumer, Durability, ErrorKind, EventLog, Offset, OffsetTarget, Timestamp, Topic};
 
 use super::acts::Acts;
 use super::common::{self, clock};
@@ -284,5 +284,109 @@ fn a_partition_that_was_read_to_its_end_takes_no_file_descriptor() {
         }
         let open = acts.most_open();
         assert!(open < 5, "{open} files at once");
+    }
+}
+
+/// A consumer that waited beside the owner looked at each partition every 10 ms, while the owner has
+/// something new to tell every 50 ms at most.
+#[test]
+fn a_consumer_that_waits_looks_as_often_as_the_owner_tells() {
+    let storage = SimulatedStorage::new();
+    let (_log, topic, tell) = owner(&storage, 1);
+    send(&topic, 1);
+    tell();
+    let beside = EventLog::builder().storage(storage.clone()).read_only();
+    let beside = beside.open().unwrap();
+    let mut consumer = from_the_beginning(&beside, "t");
+    assert_eq!(consumer.poll(Duration::ZERO).unwrap().len(), 1);
+    let mut operations_in = |timeout| {
+        let before = storage.operations();
+        assert!(consumer.poll(timeout).unwrap().is_empty());
+        storage.operations() - before
+    };
+    let look = operations_in(Duration::ZERO);
+    let waiting = operations_in(Duration::from_millis(400));
+    assert!(waiting <= 10 * look, "{waiting} operations, {look} a look");
+}
+
+/// The directory of a log was taken away, or another log put in its place: whoever read beside the owner
+/// was told that there was no such topic, and was told so for ever, also once it was back.
+#[test]
+fn a_directory_that_is_taken_away_and_brought_back_is_followed_again() {
+    let moved = |storage: &SimulatedStorage, names: [&str; 2], to: [&str; 2]| {
+        for (name, to) in names.into_iter().zip(to) {
+            storage.rename(Path::new(name), Path::new(to)).unwrap();
+        }
+    };
+    let (here, away) = (["log.meta", "topics"], ["away.meta", "away"]);
+    for another in [false, true] {
+        let storage = SimulatedStorage::new();
+        let (log, topic, tell) = owner(&storage, 2);
+        for partition in [0, 0, 0, 0, 0, 1] {
+            common::send_next(&topic, 1, partition).unwrap();
+        }
+        let empty = log.create_topic("empty", options(Durability::Disk));
+        drop(empty.unwrap());
+        tell();
+        log.close().unwrap();
+        let beside = opened_beside(&storage);
+        let followed = beside.topic("t").unwrap().partition(0).unwrap();
+        let nothing = beside.topic("empty").unwrap().partition(0).unwrap();
+        let mut consumer = from_the_beginning(&beside, "t");
+        assert_eq!(consumer.poll(Duration::ZERO).unwrap().len(), 6);
+        let mut other = from_the_beginning(&beside, "empty");
+        moved(&storage, here, away);
+        if another {
+            let log = common::open(&storage, &clock());
+            for name in ["t", "empty"] {
+                let options = options(Durability::Disk);
+                let topic = log.create_topic(name, options).unwrap();
+                send(&topic, 20);
+                let partition = topic.partition(0).unwrap();
+                partition.delete_records(Offset::new(12)).unwrap();
+            }
+            log.close().unwrap();
+        }
+        for _again in 0..2 {
+            let told = [
+                beside.topic("t").map(drop),
+                consumer.poll(Duration::ZERO).map(drop),
+                other.poll(Duration::ZERO).map(drop),
+                followed.read(Offset::ZERO).map(drop),
+                nothing.read(Offset::ZERO).map(drop),
+                followed
+                    .offset_for_time(Timestamp::from_millis(1))
+                    .map(drop),
+            ];
+            for (call, told) in told.into_iter().enumerate() {
+                let error = told.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Io, "{call}: {error}");
+                assert!(error.to_string().contains("replaced"), "{call}: {error}");
+            }
+            assert_eq!(beside.topics().len(), 2, "what was known stands");
+        }
+        if another {
+            moved(&storage, here, ["another.meta", "another"]);
+        }
+        moved(&storage, away, here);
+        assert_eq!(whole(&followed), (0, 5));
+        assert_eq!(whole(&nothing), (0, 0));
+        assert!(consumer.poll(Duration::ZERO).unwrap().is_empty());
+        let found = followed.offset_for_time(Timestamp::from_millis(1));
+        assert_eq!(found.unwrap().unwrap().0, 0);
+        let clock = clock();
+        let log = common::open(&storage, &clock);
+        let topic = log.topic("t").unwrap();
+        common::send_next(&topic, 1, 0).unwrap();
+        send(&log.topic("empty").unwrap(), 1);
+        clock.advance(Duration::from_millis(60));
+        log.run_housekeeping();
+        for consumer in [&mut consumer, &mut other] {
+            assert_eq!(consumer.poll(Duration::ZERO).unwrap().len(), 1);
+        }
+        // What the owner deletes is gone all the same.
+        log.delete_topic("t").unwrap();
+        let gone = consumer.poll(Duration::ZERO).map(drop);
+        assert_eq!(gone.unwrap_err().kind(), ErrorKind::NotFound);
     }
 }

@@ -246,8 +246,8 @@ fn a_close_leaves_alone_what_nobody_has_touched() {
     }
 }
 
-/// A look at `LOCK` that failed counted as one that found another owner's: the close wrote nothing of what had
-/// been acknowledged from memory.
+/// A look at `LOCK` that failed counted as one that found another owner's: the close wrote nothing of what
+/// had been acknowledged from memory.
 #[test]
 #[cfg(unix)]
 fn a_close_that_cannot_look_at_the_lock_keeps_what_was_acknowledged() {

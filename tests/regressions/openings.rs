@@ -180,8 +180,8 @@ fn a_checkpoint_that_is_replaced_leaves_what_it_has_proven() {
     }
 }
 
-/// The directory of a topic, or all of them, had been removed after a clean close, which names each partition:
-/// the log was opened as if there had never been one.
+/// The directory of a topic, or all of them, had been removed after a clean close, which names each
+/// partition: the log was opened as if there had never been one.
 #[test]
 fn a_topic_that_is_gone_after_a_clean_close_is_told_of_once() {
     for removed in ["topics/t", "topics/__consumer_offsets", "topics"] {
@@ -233,8 +233,8 @@ fn a_topic_that_is_gone_after_a_clean_close_is_told_of_once() {
     }
 }
 
-/// An opening that could not start its thread kept the directory locked as long as the process lived, where it
-/// had something to write by then: that a member which was there to the last is not there any more.
+/// An opening that could not start its thread kept the directory locked as long as the process lived, where
+/// it had something to write by then: that a member which was there to the last is not there any more.
 #[test]
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 fn an_opening_that_cannot_start_its_thread_gives_the_lock_back() {
