@@ -16,6 +16,7 @@
 use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -24,8 +25,9 @@ use crate::format::{Document, DocumentKind};
 use crate::log::{CleanMark, read_document, write_document};
 use crate::name::{Id, TopicName};
 use crate::offset::Offset;
-use crate::options::TopicOptions;
+use crate::options::{Durability, TopicOptions};
 use crate::storage::{Entry, EntryKind, Storage};
+use crate::timestamp::TimestampType;
 
 pub(super) const LOCK: &str = "LOCK";
 const TOPICS: &str = "topics";
@@ -51,12 +53,52 @@ impl Document for LogMeta {
 pub(super) struct TopicMeta {
     pub(super) id: Id,
     pub(super) name: String,
+    #[serde(with = "StoredOptions")]
     pub(super) options: TopicOptions,
 }
 
 impl Document for TopicMeta {
     const KIND: DocumentKind = DocumentKind::TopicMeta;
     const WHAT: &'static str = "topic.meta";
+}
+
+/// How options are kept in `topic.meta`: in this order, without names. Any other shape is another
+/// [version](Document::VERSION), and then this one stays, to read those of the first.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "TopicOptions")]
+struct StoredOptions {
+    partitions: u32,
+    #[serde(with = "StoredDurability")]
+    durability: Durability,
+    #[serde(with = "StoredTimestampType")]
+    timestamp_type: TimestampType,
+    timestamp_before_max: Option<Duration>,
+    timestamp_after_max: Option<Duration>,
+    segment_bytes: u32,
+    segment_age: Duration,
+    index_interval_bytes: u32,
+    batch_bytes: u32,
+    batch_bytes_max: u32,
+    linger: Duration,
+    retention: Option<Duration>,
+    retention_bytes: Option<u64>,
+}
+
+/// A durability is kept as its place among these.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Durability")]
+enum StoredDurability {
+    Memory,
+    Os,
+    Disk,
+}
+
+/// A timestamp type is kept as its place among these.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "TimestampType")]
+enum StoredTimestampType {
+    CreateTime,
+    LogAppendTime,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -386,7 +428,48 @@ pub(super) fn remove_tree(storage: &dyn Storage, directory: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::seal_document;
     use crate::{ErrorKind, EventLog, Offset, Record};
+
+    /// As FORMAT.md has it; the directories of earlier versions do not have every option at every value.
+    #[test]
+    fn topic_metadata_has_the_bytes_that_the_format_says() {
+        let second = Duration::from_secs(1);
+        let options = TopicOptions::new()
+            .partitions(300)
+            .durability(Durability::Os)
+            .timestamp_type(TimestampType::LogAppendTime)
+            .timestamp_before_max(Some(2 * second))
+            .timestamp_after_max(None)
+            .segment_bytes(70_000)
+            .segment_age(3 * second)
+            .index_interval_bytes(5)
+            .batch_bytes(6)
+            .batch_bytes_max(7)
+            .linger(Duration::from_nanos(8))
+            .retention(Some(9 * second))
+            .retention_bytes(Some(1 << 40));
+        let (id, name) = (Id::from_bytes([7; 16]), "t".to_owned());
+        let bytes = seal_document(&TopicMeta { id, name, options }, 0).unwrap();
+        let value: [&[u8]; 15] = [
+            &[7; 16],
+            &[1, b't'],
+            &[251, 44, 1],
+            &[1],
+            &[1],
+            &[1, 2, 0],
+            &[0],
+            &[252, 112, 17, 1, 0],
+            &[3, 0],
+            &[5],
+            &[6],
+            &[7],
+            &[0, 8],
+            &[1, 9, 0],
+            &[1, 253, 0, 0, 0, 0, 0, 1, 0, 0],
+        ];
+        assert_eq!(bytes[16..], value.concat());
+    }
 
     #[test]
     fn a_directory_name_is_legal_everywhere_and_unique() {
