@@ -16,6 +16,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::Place;
 use super::files::{
     Closed, START_OFFSET, list, read_checkpoint, read_last_close, read_start_offset,
@@ -36,8 +38,8 @@ use crate::offset::Offset;
 use crate::storage::{OpenMode, Storage, StorageFile, read_exact_at};
 use crate::timestamp::Timestamp;
 
-/// What a clean close left of a partition.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// What a clean close left of a partition, as kept in `clean-close`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CleanMark {
     pub(crate) start: Offset,
     pub(crate) end: Offset,

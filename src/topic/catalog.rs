@@ -520,7 +520,7 @@ impl Catalog {
             } else {
                 Ok(())
             };
-            let left = names.and_then(|()| write_clean_close(storage, self.log_id, &marks));
+            let left = names.and_then(|()| write_clean_close(storage, self.log_id, marks));
             failure = failure.or_else(|| left.err());
         }
         self.owner.give_back();

@@ -24,7 +24,6 @@ use crate::error::{Error, FormatError};
 use crate::format::{Document, DocumentKind};
 use crate::log::{CleanMark, read_document, write_document};
 use crate::name::{Id, TopicName};
-use crate::offset::Offset;
 use crate::options::{Durability, TopicOptions};
 use crate::storage::{Entry, EntryKind, Storage};
 use crate::timestamp::TimestampType;
@@ -103,16 +102,7 @@ enum StoredTimestampType {
 
 #[derive(Serialize, Deserialize)]
 struct CleanClose {
-    partitions: Vec<ClosedPartition>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct ClosedPartition {
-    topic: Id,
-    partition: u32,
-    start: u64,
-    end: u64,
-    segment: Option<(u64, u64)>,
+    partitions: Vec<PartitionMark>,
 }
 
 impl Document for CleanClose {
@@ -201,21 +191,8 @@ pub(super) fn read_clean_close(
     log: Id,
 ) -> Result<Option<Vec<PartitionMark>>, Error> {
     let path = Path::new(CLEAN_CLOSE);
-    let Some(close) = read_document::<CleanClose>(storage, path, seed(log))? else {
-        return Ok(None);
-    };
-    let mark = |closed: ClosedPartition| {
-        let segment = closed
-            .segment
-            .map(|(base, length)| (Offset::new(base), length));
-        let mark = CleanMark {
-            start: Offset::new(closed.start),
-            end: Offset::new(closed.end),
-            segment,
-        };
-        (closed.topic, closed.partition, mark)
-    };
-    Ok(Some(close.partitions.into_iter().map(mark).collect()))
+    let close = read_document::<CleanClose>(storage, path, seed(log))?;
+    Ok(close.map(|close| close.partitions))
 }
 
 /// Takes the marks away: from now on the log may change.
@@ -232,18 +209,9 @@ pub(super) fn remove_clean_close(storage: &dyn Storage) -> Result<(), Error> {
 pub(super) fn write_clean_close(
     storage: &dyn Storage,
     log: Id,
-    marks: &[PartitionMark],
+    partitions: Vec<PartitionMark>,
 ) -> Result<(), Error> {
-    let partition = |(topic, partition, mark): &PartitionMark| ClosedPartition {
-        topic: *topic,
-        partition: *partition,
-        start: mark.start.value(),
-        end: mark.end.value(),
-        segment: mark.segment.map(|(base, length)| (base.value(), length)),
-    };
-    let close = CleanClose {
-        partitions: marks.iter().map(partition).collect(),
-    };
+    let close = CleanClose { partitions };
     write_document(
         storage,
         Path::new(CLEAN_CLOSE),
