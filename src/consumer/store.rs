@@ -130,15 +130,9 @@ impl OffsetStore {
         let Some(log) = self.existing() else {
             return Ok(());
         };
-        let is_damage = |error: &Error| {
-            matches!(
-                error.kind(),
-                ErrorKind::Corrupt | ErrorKind::UnsupportedVersion
-            )
-        };
         let damage = match Self::read(&log, apply) {
-            Ok(()) => log.refusal().filter(is_damage),
-            Err(error) if is_damage(&error) => Some(error),
+            Ok(()) => log.refusal().filter(Error::is_damage),
+            Err(error) if error.is_damage() => Some(error),
             Err(error) => return Err(error),
         };
         if let Some(damage) = damage {

@@ -123,6 +123,15 @@ impl Error {
         self.0.cause.kind()
     }
 
+    /// Whether bytes are not what they should be, or a newer version's: nothing is to be built on them, and
+    /// nothing written over them.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(
+            self.kind(),
+            ErrorKind::Corrupt | ErrorKind::UnsupportedVersion
+        )
+    }
+
     /// Whether the same call may succeed later without anything else being done by the program.
     pub fn is_retriable(&self) -> bool {
         self.kind().is_retriable()

@@ -8,7 +8,7 @@ use super::files::{
 };
 use super::offsets::LogOffsets;
 use super::queue::Queue;
-use super::recovery::{CleanMark, is_damage};
+use super::recovery::CleanMark;
 use super::segment::Segment;
 use super::writer::Writer;
 use super::{Accumulator, Log, Place};
@@ -85,7 +85,7 @@ impl Log {
             .max(closed);
         let start = match read_start_offset(&self.place) {
             // As for the owner: what there is can be read. `verify` tells of it.
-            Err(error) if is_damage(&error) => {
+            Err(error) if error.is_damage() => {
                 seen = Seen::Doubtful;
                 let bases = list_segments(&self.place).map_err(|error| self.in_partition(error))?;
                 bases.first().copied().unwrap_or_default()

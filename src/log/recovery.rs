@@ -103,19 +103,20 @@ pub(super) fn recover(place: &Place, mark: Option<CleanMark>) -> Result<Recovere
     }
     let listed = list(place)?;
     let bases = listed.segments;
-    let known = match mark {
-        Some(CleanMark { start, end, .. }) => Closed { start, end },
+    let (known, close_error) = match mark {
+        Some(CleanMark { start, end, .. }) => (Closed { start, end }, None),
         None => kept_close(place)?,
     };
     let (start, start_error) = find_start(place, &bases, known.start)?;
-    let bases = if start_error.is_none() {
+    let file_error = start_error.or(close_error);
+    let bases = if file_error.is_none() {
         drop_deleted(place, bases, start)?
     } else {
         bases
     };
     let found = open_segments(place, &bases)?;
     let checkpoint = read_checkpoint(place);
-    let as_marked = mark.filter(|mark| is_as_marked(&found, mark) && start_error.is_none());
+    let as_marked = mark.filter(|mark| is_as_marked(&found, mark) && file_error.is_none());
     let as_closed = match &as_marked {
         Some(mark) => take_as_closed(place, &found, start, mark, checkpoint)?,
         None => None,
@@ -124,10 +125,16 @@ pub(super) fn recover(place: &Place, mark: Option<CleanMark>) -> Result<Recovere
         recovered
     } else {
         let (indexes, end) = (&listed.indexes, known.end);
-        scan_and_mend(place, &found, indexes, checkpoint, start, end, start_error)?
+        scan_and_mend(place, &found, indexes, checkpoint, start, end, file_error)?
     };
     let damaged = recovered.refusal.is_some();
     if damaged && mark.is_some() {
+        // Of a clean close before this one. What a newer version has left is not written over.
+        if let Err(error) = read_last_close(place)
+            && error.kind() == ErrorKind::UnsupportedVersion
+        {
+            return Err(error);
+        }
         // The mark goes once the log is open; what it proves is kept beside the files, until they are whole.
         let write = || write_last_close(place, known);
         with_room_of_indexes(place, listed.indexes.iter().copied(), write)?;
@@ -162,7 +169,7 @@ fn find_start(
             let path = place.directory.join(START_OFFSET);
             Ok((closed, Some(Error::from(error).at_path(&path))))
         }
-        Err(error) if is_damage(&error) => {
+        Err(error) if error.is_damage() => {
             let first = bases.first().copied().unwrap_or_default();
             Ok((first.max(closed), Some(error)))
         }
@@ -186,12 +193,14 @@ fn check_high_watermark(
     replace_checkpoint(place, checkpoint.as_ref())
 }
 
-/// What the close had after which the partition was found damaged. Nothing has been written since.
-fn kept_close(place: &Place) -> Result<Closed, Error> {
+/// What the close had after which the partition was found damaged, and what is wrong with the file that should
+/// say so. Nothing has been written since.
+fn kept_close(place: &Place) -> Result<(Closed, Option<Error>), Error> {
     match read_last_close(place) {
-        // Then there is only what the other files say.
-        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(Closed::default()),
-        kept => Ok(kept?.unwrap_or_default()),
+        Ok(kept) => Ok((kept.unwrap_or_default(), None)),
+        // What it proves is not known, so whatever is missing may be what it tells of.
+        Err(error) if error.is_damage() => Ok((Closed::default(), Some(error))),
+        Err(error) => Err(error),
     }
 }
 
@@ -213,13 +222,6 @@ impl Recovered {
         self.refusal.get_or_insert(error);
         self.active = None;
     }
-}
-
-pub(super) fn is_damage(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::Corrupt | ErrorKind::UnsupportedVersion
-    )
 }
 
 /// Removes segments that retention or delete records had given up before it was interrupted.
@@ -370,7 +372,7 @@ fn scan_and_mend(
     checkpoint: Option<Checkpoint>,
     start: Offset,
     closed_end: Offset,
-    start_error: Option<Error>,
+    file_error: Option<Error>,
 ) -> Result<Recovered, Error> {
     let proof = start
         .max(closed_end)
@@ -403,9 +405,9 @@ fn scan_and_mend(
     });
     let mut scan = scan(place, found, index, &scan_from, proof)?;
     if let Some(stop) = scan.stop.take_if(|stop| stop.is_final(scan.proof)) {
-        return Ok(damaged(place, found, start, &scan, stop, start_error));
+        return Ok(damaged(place, found, start, &scan, stop, file_error));
     }
-    if scan.end < scan.proof || start_error.is_some() {
+    if scan.end < scan.proof || file_error.is_some() {
         let last = found.last();
         let stop = Stop {
             index: found.len().saturating_sub(1),
@@ -414,7 +416,7 @@ fn scan_and_mend(
             error: FormatError::damaged("log", "it ends before what is known to have been on disk"),
         };
         let stop = scan.stop.take().unwrap_or(stop);
-        return Ok(damaged(place, found, start, &scan, stop, start_error));
+        return Ok(damaged(place, found, start, &scan, stop, file_error));
     }
     remove_indexes(place, indexes, scan_from.segment)?;
     mend(place, found, start, index, &scan_from, &scan)
@@ -559,7 +561,7 @@ fn damaged(
     start: Offset,
     scan: &Scan,
     stop: Stop,
-    start_error: Option<Error>,
+    file_error: Option<Error>,
 ) -> Recovered {
     let segments = segments(place, found.get(..stop.kept()).unwrap_or(found));
     for (index, end, summary) in &scan.scanned {
@@ -583,7 +585,7 @@ fn damaged(
         log_end: end,
         recovery_point: end,
     };
-    let error = start_error.unwrap_or(error);
+    let error = file_error.unwrap_or(error);
     Recovered {
         segments,
         offsets,

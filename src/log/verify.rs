@@ -69,6 +69,9 @@ impl Log {
         };
         let first = segments.first().map(|(first, _)| *first);
         let mut check = Check::default();
+        if all_files && let Err(error) = read_last_close(&self.place) {
+            check.checked.problems.push(error);
+        }
         let start = read_start_offset(&self.place);
         // The first segment may begin below the log start, never above it.
         if let (Ok(start), Some(first)) = (&start, first)
