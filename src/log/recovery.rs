@@ -28,7 +28,7 @@ use super::mend::{mend, remove_indexes};
 use super::offsets::LogOffsets;
 use super::report::Recovery;
 use super::scan::{ScanFrom, Scanner, Step, out_of_order};
-use super::segment::{START, Segment, Summary, missing};
+use super::segment::{START, Segment, Summary, count_below, missing};
 use crate::convert::saturating_usize;
 use crate::error::{Error, ErrorKind, FormatError};
 use crate::format::{
@@ -226,11 +226,7 @@ impl Recovered {
 
 /// Removes segments that retention or delete records had given up before it was interrupted.
 fn drop_deleted(place: &Place, bases: Vec<Offset>, start: Offset) -> Result<Vec<Offset>, Error> {
-    let gone = bases
-        .iter()
-        .skip(1)
-        .take_while(|next| **next <= start)
-        .count();
+    let gone = count_below(bases.iter().copied(), start);
     for base in bases.iter().take(gone) {
         let segment = Segment::new(&place.directory, &place.identity, *base, 0);
         let _again_at_the_next_opening = segment.remove(&*place.storage);
