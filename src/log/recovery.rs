@@ -124,8 +124,9 @@ pub(super) fn recover(place: &Place, mark: Option<CleanMark>) -> Result<Recovere
     let recovered = if let Some(recovered) = as_closed {
         recovered
     } else {
-        let (indexes, end) = (&listed.indexes, known.end);
-        scan_and_mend(place, &found, indexes, checkpoint, start, end, file_error)?
+        let known = Closed { start, ..known };
+        let indexes = &listed.indexes;
+        scan_and_mend(place, &found, indexes, checkpoint, known, file_error)?
     };
     let damaged = recovered.refusal.is_some();
     if damaged && mark.is_some() {
@@ -193,8 +194,8 @@ fn check_high_watermark(
     replace_checkpoint(place, checkpoint.as_ref())
 }
 
-/// What the close had after which the partition was found damaged, and what is wrong with the file that should
-/// say so. Nothing has been written since.
+/// What the close had after which the partition was found damaged, and what is wrong with the file that
+/// should say so. Nothing has been written since.
 fn kept_close(place: &Place) -> Result<(Closed, Option<Error>), Error> {
     match read_last_close(place) {
         Ok(kept) => Ok((kept.unwrap_or_default(), None)),
@@ -304,16 +305,9 @@ fn take_as_closed(
         }
         None => None,
     };
-    let end = mark.end.max(start);
-    let offsets = LogOffsets {
-        log_start: start,
-        high_watermark: end,
-        log_end: end,
-        recovery_point: end,
-    };
     let mut recovered = Recovered {
         segments,
-        offsets,
+        offsets: LogOffsets::opened(start..mark.end.max(start)),
         active,
         refusal: None,
         outcome: Recovery::Clean,
@@ -360,45 +354,21 @@ pub(super) fn open_active(
     })
 }
 
-/// After anything but a clean close: finds where the log ends, and whether it should.
+/// After anything but a clean close: finds where the log ends, and whether it should. `known` is where it
+/// begins, and where it ended at the least.
 fn scan_and_mend(
     place: &Place,
     found: &[Found],
     indexes: &[Offset],
     checkpoint: Option<Checkpoint>,
-    start: Offset,
-    closed_end: Offset,
+    known: Closed,
     file_error: Option<Error>,
 ) -> Result<Recovered, Error> {
+    let start = known.start;
     let proof = start
-        .max(closed_end)
+        .max(known.end)
         .max(checkpoint.map_or(Offset::ZERO, |checkpoint| checkpoint.recovery_point));
-    // A checkpoint saves scanning what it covers, if the files are as it says.
-    let from = checkpoint.and_then(|checkpoint| {
-        let index = found
-            .iter()
-            .position(|segment| segment.base == checkpoint.segment)?;
-        let there = found.get(index)?;
-        let sound = found
-            .iter()
-            .take(index + 1)
-            .all(|segment| segment.header.is_ok())
-            && found.first().is_some_and(|first| first.base <= start)
-            && there.length >= checkpoint.position
-            && checkpoint.position >= START;
-        sound.then(|| (index, checkpoint.into()))
-    });
-    let (index, scan_from) = from.unwrap_or_else(|| {
-        (
-            0,
-            ScanFrom {
-                segment: found.first().map_or(start, |first| first.base),
-                position: START,
-                offset: found.first().map_or(start, |first| first.base.min(start)),
-                max_timestamp: Timestamp::MIN,
-            },
-        )
-    });
+    let (index, scan_from) = scan_start(found, checkpoint, start);
     let mut scan = scan(place, found, index, &scan_from, proof)?;
     if let Some(stop) = scan.stop.take_if(|stop| stop.is_final(scan.proof)) {
         return Ok(damaged(place, found, start, &scan, stop, file_error));
@@ -416,6 +386,36 @@ fn scan_and_mend(
     }
     remove_indexes(place, indexes, scan_from.segment)?;
     mend(place, found, start, index, &scan_from, &scan)
+}
+
+/// Where a scan begins: in which of the segments found, and at which place in it.
+fn scan_start(found: &[Found], checkpoint: Option<Checkpoint>, start: Offset) -> (usize, ScanFrom) {
+    // A checkpoint saves scanning what it covers, if the files are as it says.
+    let from = checkpoint.and_then(|checkpoint| {
+        let index = found
+            .iter()
+            .position(|segment| segment.base == checkpoint.segment)?;
+        let there = found.get(index)?;
+        let sound = found
+            .iter()
+            .take(index + 1)
+            .all(|segment| segment.header.is_ok())
+            && found.first().is_some_and(|first| first.base <= start)
+            && there.length >= checkpoint.position
+            && checkpoint.position >= START;
+        sound.then(|| (index, checkpoint.into()))
+    });
+    from.unwrap_or_else(|| {
+        (
+            0,
+            ScanFrom {
+                segment: found.first().map_or(start, |first| first.base),
+                position: START,
+                offset: found.first().map_or(start, |first| first.base.min(start)),
+                max_timestamp: Timestamp::MIN,
+            },
+        )
+    })
 }
 
 impl Stop {
@@ -454,49 +454,8 @@ fn scan(
         stop: None,
     };
     for (index, segment) in found.iter().enumerate().skip(from) {
-        if let Err(error) = &segment.header {
-            scan.stop_at(index, 0, error.clone());
-            break;
-        }
-        let resumed = index == from && scan_from.position > START;
-        let (position, mut max_timestamp) = if resumed {
-            (scan_from.position, scan_from.max_timestamp)
-        } else {
-            (START, Timestamp::MIN)
-        };
-        let fail = |error| Error::storage("scan a segment", &segment.path, error);
-        let seed = place.identity.segment_seed(segment.base);
-        let file = segment.open(&*place.storage).map_err(fail)?;
-        let mut scanner = Scanner::new(&*file, seed, position).map_err(fail)?;
-        if !resumed && segment.base != scan.end {
-            // It begins where nothing ends: no part of it can be kept.
-            scan.stop_at(index, 0, missing());
-            break;
-        }
-        let end = loop {
-            match scanner.step().map_err(fail)? {
-                Step::Batch { header, position } => {
-                    if !header.follows(scan.end) {
-                        scan.stop_at(index, position, out_of_order());
-                        break position;
-                    }
-                    scan.end = header.end_offset();
-                    scan.proof = scan.proof.max(header.durable_upto);
-                    scan.bytes += u64::from(header.length);
-                    max_timestamp = max_timestamp.max(header.max_timestamp);
-                }
-                Step::End { position } => break position,
-                Step::Bad { position, error } => {
-                    scan.stop_at(index, position, error);
-                    break position;
-                }
-            }
-        };
-        let summary = Summary {
-            end_offset: scan.end,
-            max_timestamp,
-        };
-        scan.scanned.push((index, end, summary));
+        let resumes = index == from && scan_from.position > START;
+        scan.go_through(place, index, segment, resumes.then_some(scan_from))?;
         if scan.stop.is_some() {
             break;
         }
@@ -515,6 +474,57 @@ fn scan(
 }
 
 impl Scan {
+    /// Goes through the batches of the next segment: all of them, or those from a place on.
+    fn go_through(
+        &mut self,
+        place: &Place,
+        index: usize,
+        segment: &Found,
+        resumed: Option<&ScanFrom>,
+    ) -> Result<(), Error> {
+        if let Err(error) = &segment.header {
+            self.stop_at(index, 0, error.clone());
+            return Ok(());
+        }
+        let (position, mut max_timestamp) = resumed.map_or((START, Timestamp::MIN), |resumed| {
+            (resumed.position, resumed.max_timestamp)
+        });
+        let fail = |error| Error::storage("scan a segment", &segment.path, error);
+        let seed = place.identity.segment_seed(segment.base);
+        let file = segment.open(&*place.storage).map_err(fail)?;
+        let mut scanner = Scanner::new(&*file, seed, position).map_err(fail)?;
+        if resumed.is_none() && segment.base != self.end {
+            // It begins where nothing ends: no part of it can be kept.
+            self.stop_at(index, 0, missing());
+            return Ok(());
+        }
+        let end = loop {
+            match scanner.step().map_err(fail)? {
+                Step::Batch { header, position } => {
+                    if !header.follows(self.end) {
+                        self.stop_at(index, position, out_of_order());
+                        break position;
+                    }
+                    self.end = header.end_offset();
+                    self.proof = self.proof.max(header.durable_upto);
+                    self.bytes += u64::from(header.length);
+                    max_timestamp = max_timestamp.max(header.max_timestamp);
+                }
+                Step::End { position } => break position,
+                Step::Bad { position, error } => {
+                    self.stop_at(index, position, error);
+                    break position;
+                }
+            }
+        };
+        let summary = Summary {
+            end_offset: self.end,
+            max_timestamp,
+        };
+        self.scanned.push((index, end, summary));
+        Ok(())
+    }
+
     fn stop_at(&mut self, index: usize, position: u64, error: FormatError) {
         self.stop = Some(Stop {
             index,
@@ -574,17 +584,10 @@ fn damaged(
             .at_offset(stop.offset)
             .at_path(&place.directory),
     };
-    let end = stop.offset.max(start);
-    let offsets = LogOffsets {
-        log_start: start,
-        high_watermark: end,
-        log_end: end,
-        recovery_point: end,
-    };
     let error = file_error.unwrap_or(error);
     Recovered {
         segments,
-        offsets,
+        offsets: LogOffsets::opened(start..stop.offset.max(start)),
         active: None,
         refusal: Some(error.clone()),
         outcome: Recovery::Damaged { error },

@@ -216,8 +216,8 @@ fn with_last_close() -> (SimulatedStorage, SimulatedStorage) {
     (storage.deep_copy(), before)
 }
 
-/// A `last-close` of a newer version kept the whole log shut, where a `start-offset` of one is the damage of its
-/// partition; and one whose bytes had rotted was passed over, with all that it had proven to be missing.
+/// A `last-close` of a newer version kept the whole log shut, where a `start-offset` of one is the damage of
+/// its partition; and one whose bytes had rotted was passed over, with all that it had proven to be missing.
 #[test]
 fn a_last_close_that_cannot_be_read_is_damage_of_its_partition() {
     for (newer, kind) in [
