@@ -136,7 +136,7 @@ impl GroupCell {
 impl Groups {
     /// Checks a commit and hands it to the log. The group must be locked from the one to the other.
     ///
-    /// Outsiders first have the members removed that have stopped polling.
+    /// Where an outsider commits, the members that have stopped polling are removed first.
     pub(super) fn stage(
         &self,
         cell: &Arc<GroupCell>,

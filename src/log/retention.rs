@@ -154,7 +154,8 @@ impl Log {
         Ok(())
     }
 
-    /// Begins a segment at the log's end, if nothing has come since the look. Returns whether it has.
+    /// Begins a segment at the log's end, unless the log has changed since `extent` was taken. Returns
+    /// whether it has begun one.
     fn roll_at(&self, extent: &Extent, options: &TopicOptions) -> Result<bool, Error> {
         let mut writer = self.writer.lock();
         let end = extent.log_end;
