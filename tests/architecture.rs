@@ -1,5 +1,9 @@
 //! Holds the house together: rustc accepts any module naming any other, this test does not.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
