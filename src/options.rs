@@ -5,8 +5,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::convert::to_usize;
 use crate::error::Error;
 use crate::limits::{
@@ -21,9 +19,7 @@ use crate::timestamp::TimestampType;
 ///
 /// A consumer is handed a record only once it has reached its topic's level, so nobody acts on a record
 /// that the fault named here could still take away.
-#[derive(
-    Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum Durability {
     /// Acknowledged once it lies in this process's memory. Survives nothing: not the end of the process,
@@ -68,7 +64,7 @@ impl fmt::Display for Durability {
 ///     .retention(Some(Duration::from_secs(3600)));
 /// # assert_eq!(options.partition_count(), 3);
 /// ```
-#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[must_use = "options do nothing until something is made with them"]
 pub struct TopicOptions {
     pub(crate) partitions: u32,

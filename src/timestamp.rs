@@ -124,9 +124,7 @@ impl fmt::Display for Timestamp {
 }
 
 /// Whose clock stamped a record. Kafka: `message.timestamp.type`, KIP-32.
-#[derive(
-    Clone, Copy, Debug, Default, Eq, Hash, PartialEq, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum TimestampType {
     /// The sender's: the record's own timestamp, or if it has none the time of its batch as it was sent: see

@@ -10,7 +10,9 @@ use super::consumer::{Consumer, is_fenced, is_gone, is_unknown_member};
 use super::groups::MemberSeat;
 use super::listener::RebalanceListener;
 use crate::error::{Error, LogError};
-use crate::group::{Committer, Departure, Generation, JoinRequest, MemberId, Subscription};
+use crate::group::{
+    Committer, Departure, Generation, JoinRequest, MemberId, Subscription, default_assignors,
+};
 use crate::name::{GroupId, TopicName, TopicPartition};
 use crate::topic::Topic;
 
@@ -124,17 +126,19 @@ impl Consumer {
         let cell = Arc::clone(self.need_group("subscribe")?);
         let unique = self.groups.catalog().environment.random.id();
         let member_id = MemberId::unique(&self.options.client_id, unique);
-        let mut request = JoinRequest::new(
-            member_id.clone(),
-            &self.options.client_id,
-            subscription.clone(),
-        );
-        request.instance_id = self.options.instance_id.as_deref().map(Arc::from);
-        request.max_poll_interval = self.options.max_poll_interval;
-        request.session_timeout = self.options.session_timeout;
-        if !self.assignors.is_empty() {
-            request.assignors.clone_from(&self.assignors);
-        }
+        let request = JoinRequest {
+            member_id: member_id.clone(),
+            instance_id: self.options.instance_id.as_deref().map(Arc::from),
+            client_id: self.options.client_id.as_str().into(),
+            subscription: subscription.clone(),
+            assignors: if self.assignors.is_empty() {
+                default_assignors()
+            } else {
+                self.assignors.clone()
+            },
+            max_poll_interval: self.options.max_poll_interval,
+            session_timeout: self.options.session_timeout,
+        };
         let seat = Arc::new(MemberSeat::new(&self.inbox));
         let topics = self.groups.topics();
         let joined = self.groups.with(&cell, |state, now| {

@@ -383,6 +383,6 @@ mod tests {
         assert_eq!(builder.group_options.offsets_retention, Some(week));
         let delay = builder.group_options.initial_rebalance_delay;
         assert_eq!(delay, Duration::ZERO);
-        assert!(!builder.read_only);
+        assert!(!builder.read_only && builder.clock.is_none() && builder.seed.is_none());
     }
 }

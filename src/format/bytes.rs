@@ -49,9 +49,9 @@ pub(super) fn put<const N: usize>(bytes: &mut [u8], at: usize, field: [u8; N]) {
 }
 
 /// Reads an offset of a document: one that is larger than any can be is as damaged as a wrong checksum.
-pub(crate) fn possible_offset<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
-    let offset = u64::deserialize(from)?;
-    if Offset::new(offset).is_possible() {
+pub(crate) fn possible_offset<'de, D: Deserializer<'de>>(from: D) -> Result<Offset, D::Error> {
+    let offset = Offset::deserialize(from)?;
+    if offset.is_possible() {
         Ok(offset)
     } else {
         Err(de::Error::custom("an offset is larger than any can be"))

@@ -51,10 +51,19 @@ impl DocumentKind {
 pub(crate) trait Document: Serialize + DeserializeOwned {
     /// Which one it is.
     const KIND: DocumentKind;
-    /// Raised when the value's shape changes.
+    /// Raised when the value's shape changes. Then [`decode`](Self::decode) has to be written: what earlier
+    /// versions have left is read for ever.
     const VERSION: u16 = 1;
     /// What it is called in an error.
     const WHAT: &'static str;
+
+    /// Reads the value as a version has written it: any from 1 to [`VERSION`](Self::VERSION).
+    fn decode(_version: u16, value: &[u8]) -> Result<Self, FormatError> {
+        const {
+            assert!(Self::VERSION == 1, "older versions have to be read too");
+        }
+        decode_value(Self::WHAT, value)
+    }
 }
 
 fn crc(seed: u32, head: &[u8; HEADER_BYTES], body: &[u8]) -> u32 {
@@ -88,20 +97,24 @@ pub(crate) fn open_document<D: Document>(bytes: &[u8], seed: u32) -> Result<D, F
     if u16_at(head, 10) != D::KIND.number() {
         return Err(damaged("it is a document of another kind"));
     }
-    let version = u16_at(head, 8);
-    if version != D::VERSION {
-        let (version, supported) = (version.into(), D::VERSION.into());
-        return Err(FormatError::UnsupportedVersion {
+    match u16_at(head, 8) {
+        0 => Err(damaged("there is no version 0")),
+        version if version > D::VERSION => Err(FormatError::UnsupportedVersion {
             what: D::WHAT,
-            version,
-            supported,
-        });
+            version: version.into(),
+            supported: D::VERSION.into(),
+        }),
+        version => D::decode(version, body),
     }
+}
+
+/// Reads all of a value in the shape that it was written in.
+fn decode_value<T: DeserializeOwned>(what: &'static str, value: &[u8]) -> Result<T, FormatError> {
     let config = bincode::config::standard().with_limit::<DECODE_BYTES_MAX>();
-    match bincode::serde::decode_from_slice(body, config) {
-        Ok((document, used)) if used == body.len() => Ok(document),
-        Ok(_) => Err(damaged("bytes are left over")),
-        Err(_) => Err(damaged("its value cannot be decoded")),
+    match bincode::serde::decode_from_slice(value, config) {
+        Ok((decoded, used)) if used == value.len() => Ok(decoded),
+        Ok(_) => Err(FormatError::damaged(what, "bytes are left over")),
+        Err(_) => Err(FormatError::damaged(what, "its value cannot be decoded")),
     }
 }
 
@@ -138,5 +151,60 @@ mod tests {
                 "cut at {at}"
             );
         }
+    }
+
+    /// The sample as a later version of the crate might keep it.
+    #[derive(Debug, PartialEq, Serialize, serde::Deserialize)]
+    struct Later {
+        name: String,
+        number: u64,
+        note: Option<String>,
+    }
+
+    impl Document for Later {
+        const KIND: DocumentKind = DocumentKind::Sample;
+        const VERSION: u16 = 2;
+        const WHAT: &'static str = "sample";
+
+        fn decode(version: u16, value: &[u8]) -> Result<Self, FormatError> {
+            if version > 1 {
+                return decode_value(Self::WHAT, value);
+            }
+            let Sample { name, number } = decode_value(Self::WHAT, value)?;
+            let note = None;
+            Ok(Self { name, number, note })
+        }
+    }
+
+    /// A document with any version, whatever its shape.
+    fn with_version(version: u16, mut document: Vec<u8>) -> Vec<u8> {
+        put(&mut document, 8, version.to_le_bytes());
+        let crc = crc(0, &array_at(&document, 0), &document[HEADER_BYTES..]);
+        put(&mut document, 12, crc.to_le_bytes());
+        document
+    }
+
+    #[test]
+    fn a_later_version_reads_an_older_one_and_only_a_newer_one_is_unsupported() {
+        let (name, number) = ("x".to_owned(), 300);
+        let older = Sample { name, number };
+        let older = seal_document(&older, 0).unwrap();
+        let (name, note) = ("x".to_owned(), None);
+        let later = Later { name, number, note };
+        assert_eq!(open_document::<Later>(&older, 0).unwrap(), later);
+        let sealed = seal_document(&later, 0).unwrap();
+        assert_eq!(open_document::<Later>(&sealed, 0).unwrap(), later);
+        // The version says which shape it is, whatever the bytes would do for.
+        let error = open_document::<Later>(&with_version(2, older.clone()), 0).unwrap_err();
+        assert!(matches!(error, FormatError::Damaged { .. }), "{error}");
+        let newer = FormatError::UnsupportedVersion {
+            what: "sample",
+            version: 2,
+            supported: 1,
+        };
+        let error = open_document::<Sample>(&sealed, 0).unwrap_err();
+        assert_eq!(error.to_string(), newer.to_string());
+        let error = open_document::<Sample>(&with_version(0, older), 0).unwrap_err();
+        assert_eq!(error.to_string(), "damaged sample: there is no version 0");
     }
 }

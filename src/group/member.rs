@@ -10,7 +10,6 @@ use super::assignor::{Assignor, CooperativeStickyAssignor, RangeAssignor};
 use super::catalog::{PartitionKey, TopicCatalog, TopicShape};
 use super::generation::Generation;
 use crate::error::Result;
-use crate::limits::{MAX_POLL_INTERVAL_DEFAULT, SESSION_TIMEOUT_DEFAULT};
 use crate::name::{Id, TopicName, TopicPartition, as_text};
 
 /// The name of one member of a group: a new one for each time a consumer joins.
@@ -177,23 +176,9 @@ pub(crate) struct JoinRequest {
     pub(crate) session_timeout: Duration,
 }
 
-impl JoinRequest {
-    /// A dynamic member with Kafka's defaults.
-    pub(crate) fn new(
-        member_id: MemberId,
-        client_id: impl AsRef<str>,
-        subscription: Subscription,
-    ) -> Self {
-        Self {
-            member_id,
-            instance_id: None,
-            client_id: client_id.as_ref().into(),
-            subscription,
-            assignors: vec![Arc::new(RangeAssignor), Arc::new(CooperativeStickyAssignor)],
-            max_poll_interval: MAX_POLL_INTERVAL_DEFAULT,
-            session_timeout: SESSION_TIMEOUT_DEFAULT,
-        }
-    }
+/// The assignors of a member that names none, as in Kafka.
+pub(crate) fn default_assignors() -> Vec<Arc<dyn Assignor>> {
+    vec![Arc::new(RangeAssignor), Arc::new(CooperativeStickyAssignor)]
 }
 
 /// The order in which members joined; names a member inside the group even while its id changes.

@@ -77,7 +77,7 @@ pub use group::Departure;
 pub(crate) use group::{Effects, ExpiryReason, Joined};
 pub(crate) use group::{Emptiness, Group, GroupOptions};
 pub use member::MemberId;
-pub(crate) use member::{JoinRequest, Subscription};
+pub(crate) use member::{JoinRequest, Subscription, default_assignors};
 pub(crate) use offsets::Committed;
 #[cfg(test)]
 pub(crate) use reconcile::Reconcile;

@@ -150,7 +150,7 @@ impl Accumulator {
         self.syncs.load(Ordering::Relaxed)
     }
 
-    /// Gives it back.
+    /// Gives back what was taken by [`reserve`](Self::reserve).
     pub(super) fn release(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::SeqCst);
         self.tell_waiting();

@@ -34,7 +34,7 @@ const UNFINISHED_INDEX: &str = ".index.tmp";
 #[derive(Serialize, Deserialize)]
 struct StartOffset {
     #[serde(deserialize_with = "possible_offset")]
-    offset: u64,
+    offset: Offset,
 }
 
 impl Document for StartOffset {
@@ -42,23 +42,16 @@ impl Document for StartOffset {
     const WHAT: &'static str = "start offset";
 }
 
-/// Where a partition began and ended when it was closed.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+/// Where a partition began and ended when it was closed, as kept in its file.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub(super) struct Closed {
+    #[serde(deserialize_with = "possible_offset")]
     pub(super) start: Offset,
+    #[serde(deserialize_with = "possible_offset")]
     pub(super) end: Offset,
 }
 
-/// The same, as kept in its file.
-#[derive(Serialize, Deserialize)]
-struct LastClose {
-    #[serde(deserialize_with = "possible_offset")]
-    start: u64,
-    #[serde(deserialize_with = "possible_offset")]
-    end: u64,
-}
-
-impl Document for LastClose {
+impl Document for Closed {
     const KIND: DocumentKind = DocumentKind::LastClose;
     const WHAT: &'static str = "last-close";
 }
@@ -170,46 +163,29 @@ pub(super) fn list_segments(place: &Place) -> Result<Vec<Offset>, Error> {
 pub(super) fn read_start_offset(place: &Place) -> Result<Offset, Error> {
     let path = place.directory.join(START_OFFSET);
     let start = read_document::<StartOffset>(&*place.storage, &path, place.identity.seed())?;
-    Ok(start.map_or(Offset::ZERO, |start| Offset::new(start.offset)))
+    Ok(start.map_or(Offset::ZERO, |start| start.offset))
 }
 
 /// Records the log start offset so that it survives a power cut.
-pub(super) fn write_start_offset(place: &Place, start: Offset) -> Result<(), Error> {
+pub(super) fn write_start_offset(place: &Place, offset: Offset) -> Result<(), Error> {
     let path = place.directory.join(START_OFFSET);
-    let (offset, action) = (start.value(), "record the start offset");
-    let seed = place.identity.seed();
-    write_document(
-        &*place.storage,
-        &path,
-        &StartOffset { offset },
-        seed,
-        action,
-    )
+    let (seed, action) = (place.identity.seed(), "record the start offset");
+    let start = StartOffset { offset };
+    write_document(&*place.storage, &path, &start, seed, action)
 }
 
 /// What was kept of the last clean close, if the partition was found damaged after it.
 pub(super) fn read_last_close(place: &Place) -> Result<Option<Closed>, Error> {
     let path = place.directory.join(LAST_CLOSE);
-    let close = read_document::<LastClose>(&*place.storage, &path, place.identity.seed())?;
-    Ok(close.map(|LastClose { start, end }| Closed {
-        start: Offset::new(start),
-        end: Offset::new(end),
-    }))
+    read_document(&*place.storage, &path, place.identity.seed())
 }
 
 /// Keeps it so that it survives a power cut.
 pub(super) fn write_last_close(place: &Place, closed: Closed) -> Result<(), Error> {
     place.make_directory(true)?;
     let path = place.directory.join(LAST_CLOSE);
-    let (start, end) = (closed.start.value(), closed.end.value());
     let (seed, action) = (place.identity.seed(), "keep the last close");
-    write_document(
-        &*place.storage,
-        &path,
-        &LastClose { start, end },
-        seed,
-        action,
-    )
+    write_document(&*place.storage, &path, &closed, seed, action)
 }
 
 /// Forgets it. One that stays says nothing that is not true.

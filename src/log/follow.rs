@@ -9,7 +9,7 @@ use super::files::{
 use super::offsets::LogOffsets;
 use super::queue::Queue;
 use super::recovery::CleanMark;
-use super::segment::Segment;
+use super::segment::{Segment, count_below};
 use super::writer::Writer;
 use super::{Accumulator, Log, Place};
 use crate::error::{Error, LogError};
@@ -111,8 +111,7 @@ impl Log {
         let mut bases = list_segments(&self.place).map_err(|error| self.in_partition(error))?;
         // A listing may leave out a segment begun meanwhile and show a later one; neither is to be read yet.
         bases.retain(|base| *base <= high_watermark);
-        let below = bases.iter().skip(1).take_while(|next| **next <= start);
-        let below = below.count();
+        let below = count_below(bases.iter().copied(), start);
         let known = self.segments();
         let mut segments = Vec::with_capacity(bases.len());
         for base in bases.into_iter().skip(below) {

@@ -3,11 +3,12 @@
 
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::Place;
 use super::files::{cut_name, index_path, remove_index, with_room_of_indexes};
 use super::offsets::LogOffsets;
-use super::recovery::{Found, Recovered, Scan, open_active, segments};
+use super::recovery::{Found, Recovered, Scan, Stop, open_active, segments};
 use super::report::Recovery;
 use super::scan::{ScanFrom, Scanner, Step};
 use super::segment::{START, Segment};
@@ -25,22 +26,11 @@ pub(super) fn mend(
     scan_from: &ScanFrom,
     scan: &Scan,
 ) -> Result<Recovered, Error> {
-    let mut kept = found.len();
-    let (mut cut_bytes, mut cut_files) = (0, Vec::new());
-    if let Some(stop) = &scan.stop {
-        kept = stop.kept();
-        for (index, segment) in found.iter().enumerate().skip(stop.index) {
-            let position = if index == stop.index && kept > index {
-                stop.position
-            } else {
-                0
-            };
-            if let Some(name) = cut(place, found, segment, position)? {
-                cut_files.push(name);
-                cut_bytes += segment.length - position;
-            }
-        }
-    }
+    let kept = scan.stop.as_ref().map_or(found.len(), Stop::kept);
+    let (cut_bytes, cut_files) = match &scan.stop {
+        Some(stop) => cut_from(place, found, stop)?,
+        None => (0, Vec::new()),
+    };
     let segments = segments(place, found.get(..kept).unwrap_or(found));
     for (index, end, summary) in &scan.scanned {
         if let Some(segment) = segments.get(*index) {
@@ -48,53 +38,74 @@ pub(super) fn mend(
             segment.set_end(*end, *summary);
         }
     }
-    let proof = scan.proof.min(scan.end);
-    // The header of a segment without a proven batch is not proven either.
-    let bare = segments
-        .last()
-        .is_some_and(|last| last.base_offset() >= proof);
-    if proof < scan.end || scan.stop.is_some() || bare {
-        for segment in segments.iter().skip(scanned_from) {
-            // Whatever the level: after a sync that failed the page cache may show what the disk does not
-            // have, and another sync would not bring it there.
-            let first = segment.base_offset() == scan_from.segment;
-            let from = if first { scan_from.position } else { START };
-            write_anew(place, segment, from, proof)?;
-        }
-        if !segments.is_empty() {
-            place.sync_directory()?;
-        }
-    }
-    let active = match segments.last() {
-        Some(last) => {
-            let scan_from = ScanFrom {
-                segment: last.base_offset(),
-                position: last.length(),
-                offset: scan.end,
-                max_timestamp: last.known_max_timestamp(),
-            };
-            Some(open_active(place, last, scan_from)?)
-        }
-        None => None,
+    write_unproven(place, &segments, scanned_from, scan_from, scan)?;
+    let resume = |last: &Arc<Segment>| {
+        let scan_from = ScanFrom {
+            segment: last.base_offset(),
+            position: last.length(),
+            offset: scan.end,
+            max_timestamp: last.known_max_timestamp(),
+        };
+        open_active(place, last, scan_from)
     };
-    let outcome = Recovery::Recovered {
-        scanned_bytes: scan.bytes,
-        cut_bytes,
-        cut_files,
-    };
-    let offsets = LogOffsets {
-        log_start: start,
-        high_watermark: scan.end,
-        log_end: scan.end,
-        recovery_point: scan.end,
-    };
+    let active = segments.last().map(resume).transpose()?;
     Ok(Recovered {
         segments,
-        offsets,
+        offsets: LogOffsets::opened(start..scan.end),
         active,
         refusal: None,
-        outcome,
+        outcome: Recovery::Recovered {
+            scanned_bytes: scan.bytes,
+            cut_bytes,
+            cut_files,
+        },
     })
+}
+
+/// Cuts off everything from the place on where a scan has stopped. Returns how many bytes that was, and the
+/// names of the files in which they are kept.
+fn cut_from(place: &Place, found: &[Found], stop: &Stop) -> Result<(u64, Vec<String>), Error> {
+    let (mut bytes, mut files) = (0, Vec::new());
+    for (index, segment) in found.iter().enumerate().skip(stop.index) {
+        let position = if index < stop.kept() {
+            stop.position
+        } else {
+            0
+        };
+        if let Some(name) = cut(place, found, segment, position)? {
+            files.push(name);
+            bytes += segment.length - position;
+        }
+    }
+    Ok((bytes, files))
+}
+
+/// Brings to the disk what was scanned and no proof says is there already.
+fn write_unproven(
+    place: &Place,
+    segments: &[Arc<Segment>],
+    scanned_from: usize,
+    scan_from: &ScanFrom,
+    scan: &Scan,
+) -> Result<(), Error> {
+    let proof = scan.proof.min(scan.end);
+    // The header of a segment without a proven batch is not proven either.
+    let is_bare = |last: &Arc<Segment>| last.base_offset() >= proof;
+    let bare = segments.last().is_some_and(is_bare);
+    if proof >= scan.end && scan.stop.is_none() && !bare {
+        return Ok(());
+    }
+    for segment in segments.iter().skip(scanned_from) {
+        // Whatever the level: after a sync that failed the page cache may show what the disk does not
+        // have, and another sync would not bring it there.
+        let first = segment.base_offset() == scan_from.segment;
+        let from = if first { scan_from.position } else { START };
+        write_anew(place, segment, from, proof)?;
+    }
+    if !segments.is_empty() {
+        place.sync_directory()?;
+    }
+    Ok(())
 }
 
 /// Removes the indexes from a segment on, also of segments that are not there. For good, before anything is

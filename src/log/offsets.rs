@@ -1,5 +1,7 @@
 //! [`LogOffsets`], where a partition begins and ends, and the live marks behind it.
 
+use std::ops::Range;
+
 use crate::offset::Offset;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,6 +19,18 @@ pub struct LogOffsets {
     pub log_end: Offset,
     /// The first offset not known to be on disk.
     pub recovery_point: Offset,
+}
+
+impl LogOffsets {
+    /// Of a partition that has just been opened: all of it is on disk, and to be seen.
+    pub(super) fn opened(offsets: Range<Offset>) -> Self {
+        Self {
+            log_start: offsets.start,
+            high_watermark: offsets.end,
+            log_end: offsets.end,
+            recovery_point: offsets.end,
+        }
+    }
 }
 
 /// The marks as they move. Each only rises; a reader may see one of them move before another.

@@ -373,11 +373,7 @@ impl Log {
                 }
                 // What comes before a bad frame is served; the next read begins with it.
                 _ if end > skipped => break,
-                Frame::Bad(error) if skipped == 0 => return Ok(Taken::Nothing(Frame::Bad(error))),
-                Frame::Incomplete(needed) if skipped == 0 => {
-                    return Ok(Taken::Nothing(Frame::Incomplete(needed)));
-                }
-                Frame::Blank if skipped == 0 => return Ok(Taken::Nothing(Frame::Blank)),
+                frame if skipped == 0 => return Ok(Taken::Nothing(frame)),
                 _ => break,
             }
         }

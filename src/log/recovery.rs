@@ -16,6 +16,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::Place;
 use super::files::{
     Closed, START_OFFSET, list, read_checkpoint, read_last_close, read_start_offset,
@@ -26,20 +28,23 @@ use super::mend::{mend, remove_indexes};
 use super::offsets::LogOffsets;
 use super::report::Recovery;
 use super::scan::{ScanFrom, Scanner, Step, out_of_order};
-use super::segment::{START, Segment, Summary, missing};
+use super::segment::{START, Segment, Summary, count_below, missing};
 use crate::convert::{saturating_usize, to_u64};
-use crate::error::{Error, FormatError};
+use crate::error::{Error, ErrorKind, FormatError};
 use crate::format::{
     BATCH_HEADER_BYTES, BatchHeader, Checkpoint, SEGMENT_HEADER_BYTES, SegmentHeader,
+    possible_offset,
 };
 use crate::offset::Offset;
 use crate::storage::{OpenMode, Storage, StorageFile, read_exact_at};
 use crate::timestamp::Timestamp;
 
-/// What a clean close left of a partition.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// What a clean close left of a partition, as kept in `clean-close`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CleanMark {
+    #[serde(deserialize_with = "possible_offset")]
     pub(crate) start: Offset,
+    #[serde(deserialize_with = "possible_offset")]
     pub(crate) end: Offset,
     /// Base offset and length of the last segment, if there is one.
     pub(crate) segment: Option<(Offset, u64)>,
@@ -120,16 +125,15 @@ pub(super) fn recover(place: &Place, mark: Option<CleanMark>) -> Result<Recovere
         None => kept_close(place)?,
     };
     let (start, start_error) = find_start(place, &bases, known.start)?;
-    // A file that should say what there was is damage enough.
-    let start_error = start_error.or(close_error);
-    let bases = if start_error.is_none() {
+    let file_error = start_error.or(close_error);
+    let bases = if file_error.is_none() {
         drop_deleted(place, bases, start)?
     } else {
         bases
     };
     let found = open_segments(place, &bases)?;
     let checkpoint = read_checkpoint(place)?;
-    let as_marked = mark.filter(|mark| is_as_marked(&found, mark) && start_error.is_none());
+    let as_marked = mark.filter(|mark| is_as_marked(&found, mark) && file_error.is_none());
     let as_closed = match &as_marked {
         Some(mark) => take_as_closed(place, &found, start, mark, checkpoint)?,
         None => None,
@@ -137,11 +141,18 @@ pub(super) fn recover(place: &Place, mark: Option<CleanMark>) -> Result<Recovere
     let recovered = if let Some(recovered) = as_closed {
         recovered
     } else {
-        let (indexes, end) = (&listed.indexes, known.end);
-        scan_and_mend(place, &found, indexes, checkpoint, start, end, start_error)?
+        let known = Closed { start, ..known };
+        let indexes = &listed.indexes;
+        scan_and_mend(place, &found, indexes, checkpoint, known, file_error)?
     };
     let damaged = recovered.refusal.is_some();
     if damaged && mark.is_some() {
+        // Of a clean close before this one. What a newer version has left is not written over.
+        if let Err(error) = read_last_close(place)
+            && error.kind() == ErrorKind::UnsupportedVersion
+        {
+            return Err(error);
+        }
         // The mark goes once the log is open; what it proves is kept beside the files, until they are whole.
         let write = || write_last_close(place, known);
         with_room_of_indexes(place, listed.indexes.iter().copied(), write)?;
@@ -204,9 +215,10 @@ fn check_high_watermark(
 /// should say so. Nothing has been written since.
 fn kept_close(place: &Place) -> Result<(Closed, Option<Error>), Error> {
     match read_last_close(place) {
-        // What it proves is not known: nothing may be taken for a torn tail.
+        Ok(kept) => Ok((kept.unwrap_or_default(), None)),
+        // What it proves is not known, so whatever is missing may be what it tells of.
         Err(error) if error.is_damage() => Ok((Closed::default(), Some(error))),
-        kept => Ok((kept?.unwrap_or_default(), None)),
+        Err(error) => Err(error),
     }
 }
 
@@ -232,11 +244,7 @@ impl Recovered {
 
 /// Removes segments that retention or delete records had given up before it was interrupted.
 fn drop_deleted(place: &Place, bases: Vec<Offset>, start: Offset) -> Result<Vec<Offset>, Error> {
-    let gone = bases
-        .iter()
-        .skip(1)
-        .take_while(|next| **next <= start)
-        .count();
+    let gone = count_below(bases.iter().copied(), start);
     for base in bases.iter().take(gone) {
         let segment = Segment::new(&place.directory, &place.identity, *base, 0);
         let _again_at_the_next_opening = segment.remove(&*place.storage);
@@ -319,16 +327,9 @@ fn take_as_closed(
         }
         None => None,
     };
-    let end = mark.end.max(start);
-    let offsets = LogOffsets {
-        log_start: start,
-        high_watermark: end,
-        log_end: end,
-        recovery_point: end,
-    };
     let mut recovered = Recovered {
         segments,
-        offsets,
+        offsets: LogOffsets::opened(start..mark.end.max(start)),
         active,
         refusal: None,
         outcome: Recovery::Clean,
@@ -377,19 +378,47 @@ pub(super) fn open_active(
     })
 }
 
-/// After anything but a clean close: finds where the log ends, and whether it should.
+/// After anything but a clean close: finds where the log ends, and whether it should. `known` is where it
+/// begins, and where it ended at the least.
 fn scan_and_mend(
     place: &Place,
     found: &[Found],
     indexes: &[Offset],
     checkpoint: Option<Checkpoint>,
-    start: Offset,
-    closed_end: Offset,
-    start_error: Option<Error>,
+    known: Closed,
+    file_error: Option<Error>,
 ) -> Result<Recovered, Error> {
+    let start = known.start;
     let proof = start
-        .max(closed_end)
+        .max(known.end)
         .max(checkpoint.map_or(Offset::ZERO, |checkpoint| checkpoint.recovery_point));
+    let (index, scan_from) = scan_start(place, found, checkpoint, start)?;
+    let mut scan = scan(place, found, index, &scan_from, proof)?;
+    if let Some(stop) = scan.stop.take_if(|stop| stop.is_final(scan.proof)) {
+        return Ok(damaged(place, found, start, &scan, stop, file_error));
+    }
+    if scan.end < scan.proof || file_error.is_some() {
+        let last = found.last();
+        let stop = Stop {
+            index: found.len().saturating_sub(1),
+            position: last.map_or(0, |last| last.length),
+            offset: scan.end,
+            error: FormatError::damaged("log", "it ends before what is known to have been on disk"),
+        };
+        let stop = scan.stop.take().unwrap_or(stop);
+        return Ok(damaged(place, found, start, &scan, stop, file_error));
+    }
+    remove_indexes(place, indexes, scan_from.segment)?;
+    mend(place, found, start, index, &scan_from, &scan)
+}
+
+/// Where a scan begins: in which of the segments found, and at which place in it.
+fn scan_start(
+    place: &Place,
+    found: &[Found],
+    checkpoint: Option<Checkpoint>,
+    start: Offset,
+) -> Result<(usize, ScanFrom), Error> {
     // A checkpoint saves scanning what it covers, if the files are as it says.
     let from = checkpoint.and_then(|checkpoint| {
         let index = found
@@ -406,7 +435,7 @@ fn scan_and_mend(
             && checkpoint.recovery_point >= checkpoint.segment;
         sound.then(|| (index, there, checkpoint.into()))
     });
-    let (index, scan_from) = match from {
+    Ok(match from {
         Some((index, there, from)) => (index, there.believed(place, from)?),
         None => (
             0,
@@ -417,24 +446,7 @@ fn scan_and_mend(
                 max_timestamp: Timestamp::MIN,
             },
         ),
-    };
-    let mut scan = scan(place, found, index, &scan_from, proof)?;
-    if let Some(stop) = scan.stop.take_if(|stop| stop.is_final(scan.proof)) {
-        return Ok(damaged(place, found, start, &scan, stop, start_error));
-    }
-    if scan.end < scan.proof || start_error.is_some() {
-        let last = found.last();
-        let stop = Stop {
-            index: found.len().saturating_sub(1),
-            position: last.map_or(0, |last| last.length),
-            offset: scan.end,
-            error: FormatError::damaged("log", "it ends before what is known to have been on disk"),
-        };
-        let stop = scan.stop.take().unwrap_or(stop);
-        return Ok(damaged(place, found, start, &scan, stop, start_error));
-    }
-    remove_indexes(place, indexes, scan_from.segment)?;
-    mend(place, found, start, index, &scan_from, &scan)
+    })
 }
 
 impl Stop {
@@ -473,49 +485,8 @@ fn scan(
         stop: None,
     };
     for (index, segment) in found.iter().enumerate().skip(from) {
-        if let Err(error) = &segment.header {
-            scan.stop_at(index, 0, error.clone());
-            break;
-        }
-        let resumed = index == from && scan_from.position > START;
-        let (position, mut max_timestamp) = if resumed {
-            (scan_from.position, scan_from.max_timestamp)
-        } else {
-            (START, Timestamp::MIN)
-        };
-        let fail = |error| Error::storage("scan a segment", &segment.path, error);
-        let seed = place.identity.segment_seed(segment.base);
-        let file = segment.open(&*place.storage).map_err(fail)?;
-        let mut scanner = Scanner::new(&*file, seed, position).map_err(fail)?;
-        if !resumed && segment.base != scan.end {
-            // It begins where nothing ends: no part of it can be kept.
-            scan.stop_at(index, 0, missing());
-            break;
-        }
-        let end = loop {
-            match scanner.step().map_err(fail)? {
-                Step::Batch { header, position } => {
-                    if !header.follows(scan.end) {
-                        scan.stop_at(index, position, out_of_order());
-                        break position;
-                    }
-                    scan.end = header.end_offset();
-                    scan.proof = scan.proof.max(header.durable_upto);
-                    scan.bytes += u64::from(header.length);
-                    max_timestamp = max_timestamp.max(header.max_timestamp);
-                }
-                Step::End { position } => break position,
-                Step::Bad { position, error } => {
-                    scan.stop_at(index, position, error);
-                    break position;
-                }
-            }
-        };
-        let summary = Summary {
-            end_offset: scan.end,
-            max_timestamp,
-        };
-        scan.scanned.push((index, end, summary));
+        let resumes = index == from && scan_from.position > START;
+        scan.go_through(place, index, segment, resumes.then_some(scan_from))?;
         if scan.stop.is_some() {
             break;
         }
@@ -534,6 +505,57 @@ fn scan(
 }
 
 impl Scan {
+    /// Goes through the batches of the next segment: all of them, or those from a place on.
+    fn go_through(
+        &mut self,
+        place: &Place,
+        index: usize,
+        segment: &Found,
+        resumed: Option<&ScanFrom>,
+    ) -> Result<(), Error> {
+        if let Err(error) = &segment.header {
+            self.stop_at(index, 0, error.clone());
+            return Ok(());
+        }
+        let (position, mut max_timestamp) = resumed.map_or((START, Timestamp::MIN), |resumed| {
+            (resumed.position, resumed.max_timestamp)
+        });
+        let fail = |error| Error::storage("scan a segment", &segment.path, error);
+        let seed = place.identity.segment_seed(segment.base);
+        let file = segment.open(&*place.storage).map_err(fail)?;
+        let mut scanner = Scanner::new(&*file, seed, position).map_err(fail)?;
+        if resumed.is_none() && segment.base != self.end {
+            // It begins where nothing ends: no part of it can be kept.
+            self.stop_at(index, 0, missing());
+            return Ok(());
+        }
+        let end = loop {
+            match scanner.step().map_err(fail)? {
+                Step::Batch { header, position } => {
+                    if !header.follows(self.end) {
+                        self.stop_at(index, position, out_of_order());
+                        break position;
+                    }
+                    self.end = header.end_offset();
+                    self.proof = self.proof.max(header.durable_upto);
+                    self.bytes += u64::from(header.length);
+                    max_timestamp = max_timestamp.max(header.max_timestamp);
+                }
+                Step::End { position } => break position,
+                Step::Bad { position, error } => {
+                    self.stop_at(index, position, error);
+                    break position;
+                }
+            }
+        };
+        let summary = Summary {
+            end_offset: self.end,
+            max_timestamp,
+        };
+        self.scanned.push((index, end, summary));
+        Ok(())
+    }
+
     fn stop_at(&mut self, index: usize, position: u64, error: FormatError) {
         self.stop = Some(Stop {
             index,
@@ -576,7 +598,7 @@ fn damaged(
     start: Offset,
     scan: &Scan,
     stop: Stop,
-    start_error: Option<Error>,
+    file_error: Option<Error>,
 ) -> Recovered {
     let segments = unchanged_segments(place, found.get(..stop.kept()).unwrap_or(found));
     for (index, end, summary) in &scan.scanned {
@@ -593,17 +615,10 @@ fn damaged(
             .at_offset(stop.offset)
             .at_path(&place.directory),
     };
-    let end = stop.offset.max(start);
-    let offsets = LogOffsets {
-        log_start: start,
-        high_watermark: end,
-        log_end: end,
-        recovery_point: end,
-    };
-    let error = start_error.unwrap_or(error);
+    let error = file_error.unwrap_or(error);
     Recovered {
         segments,
-        offsets,
+        offsets: LogOffsets::opened(start..stop.offset.max(start)),
         active: None,
         refusal: Some(error.clone()),
         outcome: Recovery::Damaged { error },

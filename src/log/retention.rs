@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Log;
 use super::files::{with_room_of_indexes, write_start_offset};
-use super::segment::{START, Segment, Segments, is_cut_short};
+use super::segment::{START, Segment, Segments, count_below, is_cut_short};
 use crate::error::{Error, ErrorKind, LogError};
 use crate::offset::Offset;
 use crate::options::TopicOptions;
@@ -154,7 +154,8 @@ impl Log {
         Ok(())
     }
 
-    /// Begins a segment at the log's end, if nothing has come since the look. Returns whether it has.
+    /// Begins a segment at the log's end, unless the log has changed since `extent` was taken. Returns
+    /// whether it has begun one.
     fn roll_at(&self, extent: &Extent, options: &TopicOptions) -> Result<bool, Error> {
         let mut writer = self.writer.lock();
         let end = extent.log_end;
@@ -191,8 +192,8 @@ impl Log {
         place.make_directory(true)?;
         // What is to go makes room for that, if there is none.
         let segments = self.segments();
-        let going = segments.iter().take(count_below(&segments, start));
-        let going = going.map(|segment| segment.base_offset());
+        let bases = segments.iter().map(|segment| segment.base_offset());
+        let going = bases.clone().take(count_below(bases, start));
         let recorded = with_room_of_indexes(place, going, || write_start_offset(place, start));
         recorded.map_err(|error| self.in_partition(error))?;
         self.marks.raise_log_start(start);
@@ -203,7 +204,8 @@ impl Log {
     fn take_below_start(&self, removed: &mut Vec<Arc<Segment>>) {
         let start = self.marks.log_start();
         let mut segments = self.segments.write();
-        let count = count_below(&segments, start);
+        let bases = segments.iter().map(|segment| segment.base_offset());
+        let count = count_below(bases, start);
         if count > 0 {
             removed.extend(segments.iter().take(count).cloned());
             *segments = Arc::new(segments.iter().skip(count).cloned().collect());
@@ -241,10 +243,4 @@ fn breaching_size(extent: &Extent, options: &TopicOptions) -> usize {
         fits
     };
     segments.iter().map(fits).take_while(|fits| *fits).count()
-}
-
-/// How many segments lie wholly below an offset; the active one never does.
-fn count_below(segments: &[Arc<Segment>], offset: Offset) -> usize {
-    let next = segments.iter().skip(1);
-    next.take_while(|next| next.base_offset() <= offset).count()
 }

@@ -83,6 +83,12 @@ pub(super) struct NotedBatch {
     pub(super) in_index: bool,
 }
 
+/// How many segments lie wholly below an offset, by the base offsets of all in order; the last never does.
+pub(super) fn count_below(bases: impl IntoIterator<Item = Offset>, offset: Offset) -> usize {
+    let next = bases.into_iter().skip(1);
+    next.take_while(|next| *next <= offset).count()
+}
+
 /// Where the batches of a segment begin.
 pub(super) const START: u64 = to_u64(SEGMENT_HEADER_BYTES);
 

@@ -14,8 +14,8 @@ use super::round::Goal;
 const IDLE_TICKS: u32 = 40;
 
 impl Log {
-    /// A moment of housekeeping: writes what has lingered, and tells other processes, once in so long a time,
-    /// how far they may read. Returns how soon this log wants another.
+    /// A moment of housekeeping: writes what has lingered, and tells other processes how far they may read,
+    /// at most once in each `publish_interval`. Returns how soon this log wants another.
     pub(super) fn tick(&self, now: Duration, publish_interval: Duration) -> Attention {
         let published = self.publish(now, publish_interval);
         let mut queue = self.queue.lock();

@@ -7,7 +7,7 @@ use super::files::{
     list_segments, read_checkpoint, read_last_close, read_start_offset, segment_path,
 };
 use super::scan::{Scanner, Step, out_of_order};
-use super::segment::{START, missing};
+use super::segment::{START, count_below, missing};
 use crate::error::{Error, FormatError};
 use crate::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::offset::Offset;
@@ -69,6 +69,9 @@ impl Log {
         };
         let first = segments.first().map(|(first, _)| *first);
         let mut check = Check::default();
+        if all_files && let Err(error) = read_last_close(&self.place) {
+            check.checked.problems.push(error);
+        }
         let start = read_start_offset(&self.place);
         // The first segment may begin below the log start, never above it.
         if let (Ok(start), Some(first)) = (&start, first)
@@ -87,8 +90,7 @@ impl Log {
                 .problems
                 .extend(read_last_close(&self.place).err());
         }
-        let following = segments.iter().skip(1);
-        let deleted = following.take_while(|(base, _)| *base <= start).count();
+        let deleted = count_below(segments.iter().map(|(base, _)| *base), start);
         let mut end_is_known = false;
         for (index, (base, length)) in segments.iter().enumerate().skip(deleted) {
             if !end_is_known {

@@ -415,6 +415,16 @@ mod tests {
     use super::*;
     use crate::{EventLog, Offset, RoundRobin, TopicOptions};
 
+    #[test]
+    fn the_defaults_are_those_of_the_documentation() {
+        let log = EventLog::in_memory().unwrap();
+        let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+        let producer = topic.producer();
+        assert_eq!(producer.max_block, Duration::from_secs(60));
+        let partitioner = format!("{:?}", producer.partitioner);
+        assert!(partitioner.starts_with("KeyHash"), "{partitioner}");
+    }
+
     fn values(topic: &Topic, partition: u32) -> Vec<Vec<u8>> {
         let partition = topic.partition(partition).unwrap();
         let scanned: Vec<_> = partition.scan(Offset::ZERO).map(Result::unwrap).collect();

@@ -25,7 +25,7 @@ use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, Panics, RwLock};
 
 /// What a log gets from outside.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Environment {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -566,7 +566,7 @@ impl Catalog {
             }
         }
         if !self.read_only {
-            let left = panics.catch(|| self.leave_marks(&marks, changes.failed));
+            let left = panics.catch(|| self.leave_marks(marks, changes.failed));
             failure = failure.or_else(|| left?.err());
         }
         self.owner.give_back();
@@ -575,11 +575,7 @@ impl Catalog {
     }
 
     /// Leaves the mark of a clean close, unless the directory is somebody else's by now.
-    fn leave_marks(
-        &self,
-        marks: &[(Id, u32, CleanMark)],
-        sync_all_names: bool,
-    ) -> Result<(), Error> {
+    fn leave_marks(&self, marks: Vec<PartitionMark>, sync_all_names: bool) -> Result<(), Error> {
         if !self.owner.still_holds() {
             return Ok(());
         }

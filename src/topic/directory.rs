@@ -16,16 +16,17 @@
 use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, FormatError};
-use crate::format::{Document, DocumentKind, possible_offset};
+use crate::format::{Document, DocumentKind};
 use crate::log::{CleanMark, read_document, write_document};
 use crate::name::{Id, TopicName};
-use crate::offset::Offset;
-use crate::options::TopicOptions;
+use crate::options::{Durability, TopicOptions};
 use crate::storage::{Entry, EntryKind, Storage};
+use crate::timestamp::TimestampType;
 
 pub(super) const LOCK: &str = "LOCK";
 pub(super) const TOPICS: &str = "topics";
@@ -51,6 +52,7 @@ impl Document for LogMeta {
 pub(super) struct TopicMeta {
     pub(super) id: Id,
     pub(super) name: String,
+    #[serde(with = "StoredOptions")]
     pub(super) options: TopicOptions,
 }
 
@@ -59,20 +61,48 @@ impl Document for TopicMeta {
     const WHAT: &'static str = "topic.meta";
 }
 
+/// How options are kept in `topic.meta`: in this order, without names. Any other shape is another
+/// [version](Document::VERSION), and then this one stays, to read those of the first.
 #[derive(Serialize, Deserialize)]
-struct CleanClose {
-    partitions: Vec<ClosedPartition>,
+#[serde(remote = "TopicOptions")]
+struct StoredOptions {
+    partitions: u32,
+    #[serde(with = "StoredDurability")]
+    durability: Durability,
+    #[serde(with = "StoredTimestampType")]
+    timestamp_type: TimestampType,
+    timestamp_before_max: Option<Duration>,
+    timestamp_after_max: Option<Duration>,
+    segment_bytes: u32,
+    segment_age: Duration,
+    index_interval_bytes: u32,
+    batch_bytes: u32,
+    batch_bytes_max: u32,
+    linger: Duration,
+    retention: Option<Duration>,
+    retention_bytes: Option<u64>,
+}
+
+/// A durability is kept as its place among these.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Durability")]
+enum StoredDurability {
+    Memory,
+    Os,
+    Disk,
+}
+
+/// A timestamp type is kept as its place among these.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "TimestampType")]
+enum StoredTimestampType {
+    CreateTime,
+    LogAppendTime,
 }
 
 #[derive(Serialize, Deserialize)]
-struct ClosedPartition {
-    topic: Id,
-    partition: u32,
-    #[serde(deserialize_with = "possible_offset")]
-    start: u64,
-    #[serde(deserialize_with = "possible_offset")]
-    end: u64,
-    segment: Option<(u64, u64)>,
+struct CleanClose {
+    partitions: Vec<PartitionMark>,
 }
 
 impl Document for CleanClose {
@@ -161,21 +191,8 @@ pub(super) fn read_clean_close(
     log: Id,
 ) -> Result<Option<Vec<PartitionMark>>, Error> {
     let path = Path::new(CLEAN_CLOSE);
-    let Some(close) = read_document::<CleanClose>(storage, path, seed(log))? else {
-        return Ok(None);
-    };
-    let mark = |closed: ClosedPartition| {
-        let segment = closed
-            .segment
-            .map(|(base, length)| (Offset::new(base), length));
-        let mark = CleanMark {
-            start: Offset::new(closed.start),
-            end: Offset::new(closed.end),
-            segment,
-        };
-        (closed.topic, closed.partition, mark)
-    };
-    Ok(Some(close.partitions.into_iter().map(mark).collect()))
+    let close = read_document::<CleanClose>(storage, path, seed(log))?;
+    Ok(close.map(|close| close.partitions))
 }
 
 /// Takes the marks away: from now on the log may change.
@@ -192,18 +209,9 @@ pub(super) fn remove_clean_close(storage: &dyn Storage) -> Result<(), Error> {
 pub(super) fn write_clean_close(
     storage: &dyn Storage,
     log: Id,
-    marks: &[PartitionMark],
+    partitions: Vec<PartitionMark>,
 ) -> Result<(), Error> {
-    let partition = |(topic, partition, mark): &PartitionMark| ClosedPartition {
-        topic: *topic,
-        partition: *partition,
-        start: mark.start.value(),
-        end: mark.end.value(),
-        segment: mark.segment.map(|(base, length)| (base.value(), length)),
-    };
-    let close = CleanClose {
-        partitions: marks.iter().map(partition).collect(),
-    };
+    let close = CleanClose { partitions };
     write_document(
         storage,
         Path::new(CLEAN_CLOSE),
@@ -416,7 +424,48 @@ pub(super) fn remove_tree(storage: &dyn Storage, directory: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::seal_document;
     use crate::{ErrorKind, EventLog, Offset, Record};
+
+    /// As FORMAT.md has it; the directories of earlier versions do not have every option at every value.
+    #[test]
+    fn topic_metadata_has_the_bytes_that_the_format_says() {
+        let second = Duration::from_secs(1);
+        let options = TopicOptions::new()
+            .partitions(300)
+            .durability(Durability::Os)
+            .timestamp_type(TimestampType::LogAppendTime)
+            .timestamp_before_max(Some(2 * second))
+            .timestamp_after_max(None)
+            .segment_bytes(70_000)
+            .segment_age(3 * second)
+            .index_interval_bytes(5)
+            .batch_bytes(6)
+            .batch_bytes_max(7)
+            .linger(Duration::from_nanos(8))
+            .retention(Some(9 * second))
+            .retention_bytes(Some(1 << 40));
+        let (id, name) = (Id::from_bytes([7; 16]), "t".to_owned());
+        let bytes = seal_document(&TopicMeta { id, name, options }, 0).unwrap();
+        let value: [&[u8]; 15] = [
+            &[7; 16],
+            &[1, b't'],
+            &[251, 44, 1],
+            &[1],
+            &[1],
+            &[1, 2, 0],
+            &[0],
+            &[252, 112, 17, 1, 0],
+            &[3, 0],
+            &[5],
+            &[6],
+            &[7],
+            &[0, 8],
+            &[1, 9, 0],
+            &[1, 253, 0, 0, 0, 0, 0, 1, 0, 0],
+        ];
+        assert_eq!(bytes[16..], value.concat());
+    }
 
     #[test]
     fn a_directory_name_is_legal_everywhere_and_unique() {

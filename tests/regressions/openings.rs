@@ -305,3 +305,113 @@ fn a_partition_that_is_gone_after_a_clean_close_is_found_by_a_check() {
     };
     assert_eq!((zero.partition(), one.partition()), (Some(0), Some(1)));
 }
+
+/// Gives a small file of the partition another version, and the checksum that it has then.
+fn from_version(storage: &SimulatedStorage, path: &str, version: u16) {
+    let segment = storage.read_file(&segments(storage)[0].0).unwrap();
+    let mut bytes = storage.read_file(path).unwrap();
+    bytes[8..10].copy_from_slice(&version.to_le_bytes());
+    let mut hasher = crc32fast::Hasher::new();
+    for part in [
+        &segment[16..48],
+        &segment[72..76],
+        &bytes[..12],
+        &bytes[16..],
+    ] {
+        hasher.update(part);
+    }
+    let sum = hasher.finalize();
+    bytes[12..16].copy_from_slice(&sum.to_le_bytes());
+    storage.write_file(path, bytes).unwrap();
+}
+
+const LAST_CLOSE: &str = "topics/t/0/last-close";
+
+/// A partition that was found damaged after a clean close, which `last-close` tells of; and its files as they
+/// were before that.
+fn with_last_close() -> (SimulatedStorage, SimulatedStorage) {
+    let (storage, log, _topic) = log_with(Durability::Disk, 12);
+    log.create_topic("u", options(Durability::Disk)).unwrap();
+    log.close().unwrap();
+    let before = storage.deep_copy();
+    let (last, length) = segments(&storage).pop().unwrap();
+    let file = storage.open(Path::new(&last), OpenMode::ReadWrite);
+    file.unwrap().set_len(length - 5).unwrap();
+    assert!(is_damaged(&reopened(&storage).0));
+    assert!(storage.read_file(LAST_CLOSE).is_some());
+    (storage.deep_copy(), before)
+}
+
+/// A `last-close` of a newer version kept the whole log shut, where a `start-offset` of one is the damage of
+/// its partition; and one whose bytes had rotted was passed over, with all that it had proven to be missing.
+#[test]
+fn a_last_close_that_cannot_be_read_is_damage_of_its_partition() {
+    for (newer, kind) in [
+        (true, ErrorKind::UnsupportedVersion),
+        (false, ErrorKind::Corrupt),
+    ] {
+        let (storage, before) = with_last_close();
+        if newer {
+            from_version(&storage, LAST_CLOSE, 2);
+        } else {
+            storage.flip_bit(LAST_CLOSE, 8 * 16).unwrap();
+        }
+        // The other files are whole, or end where nothing else says that there was more.
+        for is_whole in [true, false] {
+            if is_whole {
+                for (path, _) in segments(&before) {
+                    let bytes = before.read_file(&path).unwrap();
+                    storage.write_file(&path, bytes).unwrap();
+                }
+            } else {
+                let (last, _) = segments(&before).pop().unwrap();
+                let file = storage.open(Path::new(&last), OpenMode::ReadWrite);
+                file.unwrap().set_len(80).unwrap();
+                let checkpoint = Path::new("topics/t/0/checkpoint");
+                storage.remove_file(checkpoint).unwrap();
+            }
+            let kept = storage.read_file(LAST_CLOSE).unwrap();
+            let of_t = |storage: &SimulatedStorage| {
+                let files = segments(storage).into_iter();
+                files
+                    .filter(|(path, _)| path.starts_with("topics/t/"))
+                    .collect::<Vec<_>>()
+            };
+            let files = of_t(&storage);
+            let follower = EventLog::builder().storage(storage.clone()).read_only();
+            let seen = follower.open().unwrap().verify().unwrap();
+            assert!(seen.problems.iter().any(|it| it.kind() == kind));
+            for _opening in 0..2 {
+                let (log, _partition) = reopened(&storage);
+                let damaged: Vec<_> = log.recovery_report().damaged().collect();
+                assert_eq!((damaged.len(), damaged[0].1.kind()), (1, kind));
+                assert!(damaged[0].1.path().unwrap().ends_with("last-close"));
+                let refused = common::send_next(&log.topic("t").unwrap(), 1, 0);
+                assert_eq!(refused.unwrap_err().kind(), kind);
+                let found = log.verify().unwrap().problems;
+                assert!(found.iter().any(|problem| problem.kind() == kind));
+                common::send_next(&log.topic("u").unwrap(), 2, 0).unwrap();
+                log.close().unwrap();
+                assert_eq!(storage.read_file(LAST_CLOSE).unwrap(), kept);
+                assert_eq!(of_t(&storage), files);
+            }
+        }
+    }
+}
+
+/// What a clean close proves of a damaged partition was written over a `last-close` of a newer version.
+#[test]
+fn a_last_close_of_a_newer_version_is_not_written_over() {
+    let (damaged, before) = with_last_close();
+    from_version(&damaged, LAST_CLOSE, 2);
+    let newer = damaged.read_file(LAST_CLOSE).unwrap();
+    before.write_file(LAST_CLOSE, newer.clone()).unwrap();
+    let (last, length) = segments(&before).pop().unwrap();
+    let file = before.open(Path::new(&last), OpenMode::ReadWrite);
+    file.unwrap().set_len(length - 5).unwrap();
+    for _opening in 0..2 {
+        let refused = common::try_open(before.clone(), &clock()).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::UnsupportedVersion);
+        assert_eq!(before.read_file(LAST_CLOSE).unwrap(), newer);
+    }
+}

@@ -20,16 +20,32 @@ use super::assignor::{Assignment, AssignmentRequest, Assignor, MemberSubscriptio
 use super::{
     Committed, Committer, Departure, Effects, Generation, Group, GroupOptions, GroupState,
     JoinRequest, Joined, MemberDescription, MemberId, OffsetCommit, Reconcile, Subscription,
-    TopicCatalog, TopicShape,
+    TopicCatalog, TopicShape, default_assignors,
 };
 use crate::Result;
 use crate::error::{Cause, Error};
+use crate::limits::{MAX_POLL_INTERVAL_DEFAULT, SESSION_TIMEOUT_DEFAULT};
 use crate::name::{GroupId, Id, TopicName, TopicPartition};
 use crate::offset::Offset;
 use crate::timestamp::Timestamp;
 
 fn topic(name: &str) -> TopicName {
     TopicName::new(name).unwrap()
+}
+
+impl JoinRequest {
+    /// Of a dynamic member that sets nothing else.
+    fn new(member_id: MemberId, client_id: &str, subscription: Subscription) -> Self {
+        Self {
+            member_id,
+            instance_id: None,
+            client_id: client_id.into(),
+            subscription,
+            assignors: default_assignors(),
+            max_poll_interval: MAX_POLL_INTERVAL_DEFAULT,
+            session_timeout: SESSION_TIMEOUT_DEFAULT,
+        }
+    }
 }
 
 /// `"t1-0"` is partition 0 of t1.

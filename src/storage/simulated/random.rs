@@ -1,4 +1,6 @@
-//! A small seeded generator (splitmix64): the same seed replays the same crash on every machine.
+//! A small seeded generator: the same seed replays the same crash on every machine.
+
+use crate::random::split_mix;
 
 #[derive(Clone, Debug)]
 pub(super) struct Random(u64);
@@ -9,11 +11,7 @@ impl Random {
     }
 
     pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
+        split_mix(&mut self.0)
     }
 
     /// A number in `0..bound`; 0 if the bound is 0.
