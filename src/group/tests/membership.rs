@@ -136,7 +136,7 @@ fn the_preferred_assignor_that_all_accept_is_chosen() {
 #[test]
 fn kafkas_default_list_chooses_range() {
     let names = super::default_assignors();
-    let names: Vec<_> = names.iter().map(|assignor| assignor.name()).collect();
+    let names: Vec<_> = names.iter().map(Assignor::name).collect();
     assert_eq!(names, ["range", "cooperative-sticky"]);
     let mut group = Script::new("t:4");
     let wishes = Subscription::topics([topic("t")]);
