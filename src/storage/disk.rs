@@ -10,6 +10,8 @@ use fs2::FileExt as _;
 
 use super::mounts::is_on_ext4;
 use super::port::{Entry, EntryKind, OpenMode, Storage, StorageFile, StorageLock};
+use crate::convert::to_u64;
+use crate::sync::yield_now;
 
 /// A storage in a directory of a real file system.
 ///
@@ -261,25 +263,48 @@ impl Storage for DiskStorage {
             if error.raw_os_error() != fs2::lock_contended_error().raw_os_error() {
                 return Err(error);
             }
-            let mut other = String::new();
-            // The note is only for the error's text; an unreadable one is no reason to say less.
-            let _read = file.take(100).read_to_string(&mut other);
             return Err(io::Error::new(
                 io::ErrorKind::WouldBlock,
-                other.trim().to_owned(),
+                read_note(&mut file),
             ));
         }
         // The note is only for the error's text: on a full disk the lock is good without it.
-        let _noted = file
-            .set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| file.write_all(note.as_bytes()));
+        let _noted = write_note(&mut file, note);
         Ok(Box::new(DiskLock {
             file,
             path,
             process: process::id(),
         }))
     }
+}
+
+/// How often a note is looked at that is not the same twice.
+const NOTE_LOOKS_MAX: u32 = 10;
+
+/// What the owner of a locked file has left in it. An unreadable note is no reason to say less of the lock.
+fn read_note(file: &mut File) -> String {
+    let mut note = String::new();
+    // It may be just about to be written. What two looks find alike is not half of one and half of another.
+    for _look in 0..NOTE_LOOKS_MAX {
+        let mut bytes = [0; 100];
+        let read = file.rewind().and_then(|()| file.read(&mut bytes));
+        let text = String::from_utf8_lossy(bytes.get(..read.unwrap_or(0)).unwrap_or_default());
+        let found = text.lines().next().unwrap_or_default().trim().to_owned();
+        if found == note && !note.is_empty() {
+            break;
+        }
+        note = found;
+        yield_now();
+    }
+    note
+}
+
+/// Leaves a note in the place of another, which is longer, or shorter, or absent: it is never empty then. What
+/// is left of the other is told by the end of the line, and cut off.
+fn write_note(file: &mut File, note: &str) -> io::Result<()> {
+    file.rewind()?;
+    file.write_all(format!("{note}\n").as_bytes())?;
+    file.set_len(to_u64(note.len()))
 }
 
 #[derive(Debug)]

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use topiclog::storage::{
     DiskStorage, MemoryStorage, OpenMode, SimulatedStorage, Storage, conformance,
@@ -236,4 +237,31 @@ fn a_deep_copy_goes_its_own_way() {
     let after = copy.crash(topiclog::storage::Survival::Nothing, 0);
     assert_eq!(after.read_file("a").unwrap(), b"one");
     assert_eq!(storage.read_file("a").unwrap(), b"two");
+}
+
+/// The note was removed before the new one was written: whoever met that moment was told of no process.
+#[test]
+#[cfg(unix)]
+fn whoever_is_refused_a_lock_is_told_by_whom() {
+    let directory = Directory::new("noted");
+    let storage = DiskStorage::create(&directory.0).unwrap();
+    let notes = ["1111111", "22"];
+    drop(storage.lock(path("LOCK"), notes[0]).unwrap());
+    let (storage, refused) = (&storage, AtomicU32::new(0));
+    let refused = &refused;
+    std::thread::scope(|scope| {
+        for note in notes {
+            scope.spawn(move || {
+                for _again in 0..5_000 {
+                    if let Err(error) = storage.lock(path("LOCK"), note) {
+                        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                        let told = error.to_string();
+                        assert!(notes.contains(&&*told), "{told:?}");
+                        refused.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    eprintln!("{} refused", refused.load(Ordering::Relaxed));
 }
