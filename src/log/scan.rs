@@ -62,14 +62,17 @@ impl ScanFrom {
             read_exact_at(file, piece, from)?;
             let ends_here = |at: usize| {
                 let begun = piece.get(at..).unwrap_or_default();
+                if !Batch::may_begin(begun) {
+                    return false;
+                }
                 let header = begun.first_chunk().map(BatchHeader::decode);
-                let header = header.filter(|_| Batch::may_begin(begun));
                 header.is_some_and(|header| {
                     let end = from + to_u64(at) + u64::from(header.length);
                     end == self.position && header.end_offset() == self.offset
                 })
             };
-            if (0..piece.len()).any(ends_here) {
+            // The last one is the one that is looked for.
+            if (0..piece.len()).rev().any(ends_here) {
                 return Ok(true);
             }
             upto = from;
