@@ -299,8 +299,8 @@ fn read_note(file: &mut File) -> String {
     note
 }
 
-/// Leaves a note in the place of another, which is longer, or shorter, or absent: it is never empty then. What
-/// is left of the other is told by the end of the line, and cut off.
+/// Leaves a note in the place of another, which is longer, or shorter, or absent: it is never empty then.
+/// What is left of the other is told by the end of the line, and cut off.
 fn write_note(file: &mut File, note: &str) -> io::Result<()> {
     file.rewind()?;
     file.write_all(format!("{note}\n").as_bytes())?;
