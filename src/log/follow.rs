@@ -76,8 +76,9 @@ impl Log {
         } else {
             Seen::Doubtful
         };
-        // Else the files may be another log's, where somebody has put that, and may go again.
-        let is_ours = checkpoint.is_some() || mark.is_some();
+        // Where one is there that is not of this partition the files may be another log's, where somebody
+        // has put that, and may go again.
+        let is_ours = checkpoint.is_some() || mark.is_some() || !has_checkpoint(&self.place);
         let closed = mark.map_or(Offset::ZERO, |mark| mark.end);
         let high_watermark = checkpoint
             .map_or(Offset::ZERO, |checkpoint| checkpoint.high_watermark)
