@@ -29,35 +29,26 @@ pub trait Clock: Debug + Send + Sync + 'static {
     }
 }
 
-/// So that which one it is can be decided at run time.
-impl<C: Clock + ?Sized> Clock for Box<C> {
-    fn wall(&self) -> Timestamp {
-        (**self).wall()
-    }
+/// So that which one it is can be decided at run time, and several can share one.
+macro_rules! clock_behind {
+    ($($pointer:ident),+) => {$(
+        impl<C: Clock + ?Sized> Clock for $pointer<C> {
+            fn wall(&self) -> Timestamp {
+                (**self).wall()
+            }
 
-    fn monotonic(&self) -> Duration {
-        (**self).monotonic()
-    }
+            fn monotonic(&self) -> Duration {
+                (**self).monotonic()
+            }
 
-    fn is_manual(&self) -> bool {
-        (**self).is_manual()
-    }
+            fn is_manual(&self) -> bool {
+                (**self).is_manual()
+            }
+        }
+    )+};
 }
 
-/// So that several logs can share one.
-impl<C: Clock + ?Sized> Clock for Arc<C> {
-    fn wall(&self) -> Timestamp {
-        (**self).wall()
-    }
-
-    fn monotonic(&self) -> Duration {
-        (**self).monotonic()
-    }
-
-    fn is_manual(&self) -> bool {
-        (**self).is_manual()
-    }
-}
+clock_behind!(Box, Arc);
 
 /// The operating system's clocks.
 #[derive(Clone, Debug)]

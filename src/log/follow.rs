@@ -76,9 +76,8 @@ impl Log {
         } else {
             Seen::Doubtful
         };
-        // Where one is there that is not of this partition the files may be another log's, where somebody
-        // has put that, and may go again.
-        let is_ours = checkpoint.is_some() || mark.is_some() || !has_checkpoint(&self.place);
+        // Else the files may be another log's, where somebody has put that, and may go again.
+        let is_ours = checkpoint.is_some() || mark.is_some();
         let closed = mark.map_or(Offset::ZERO, |mark| mark.end);
         let high_watermark = checkpoint
             .map_or(Offset::ZERO, |checkpoint| checkpoint.high_watermark)
@@ -99,6 +98,8 @@ impl Log {
             }
             start => start.map_err(|error| self.in_partition(error))?,
         };
+        // No other's start is read.
+        let is_ours = is_ours || start > Offset::ZERO;
         // Should the file be lost, the close still tells.
         let start = start.max(mark.map_or(Offset::ZERO, |mark| mark.start));
         self.marks.raise_recovery_point(recovery_point);

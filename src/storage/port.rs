@@ -65,83 +65,50 @@ pub trait Storage: Debug + Send + Sync + 'static {
     }
 }
 
-/// So that which one it is can be decided at run time.
-impl<S: Storage + ?Sized> Storage for Box<S> {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn StorageFile>> {
-        (**self).open(path, mode)
-    }
+/// So that which one it is can be decided at run time, and several can share one.
+macro_rules! storage_behind {
+    ($($pointer:ident),+) => {$(
+        impl<S: Storage + ?Sized> Storage for $pointer<S> {
+            fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn StorageFile>> {
+                (**self).open(path, mode)
+            }
 
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        (**self).create_dir(path)
-    }
+            fn create_dir(&self, path: &Path) -> io::Result<()> {
+                (**self).create_dir(path)
+            }
 
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        (**self).rename(from, to)
-    }
+            fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+                (**self).rename(from, to)
+            }
 
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        (**self).remove_file(path)
-    }
+            fn remove_file(&self, path: &Path) -> io::Result<()> {
+                (**self).remove_file(path)
+            }
 
-    fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        (**self).remove_dir(path)
-    }
+            fn remove_dir(&self, path: &Path) -> io::Result<()> {
+                (**self).remove_dir(path)
+            }
 
-    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
-        (**self).list(path)
-    }
+            fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+                (**self).list(path)
+            }
 
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        (**self).sync_dir(path)
-    }
+            fn sync_dir(&self, path: &Path) -> io::Result<()> {
+                (**self).sync_dir(path)
+            }
 
-    fn lock(&self, path: &Path, note: &str) -> io::Result<Box<dyn StorageLock>> {
-        (**self).lock(path, note)
-    }
+            fn lock(&self, path: &Path, note: &str) -> io::Result<Box<dyn StorageLock>> {
+                (**self).lock(path, note)
+            }
 
-    fn is_volatile(&self) -> bool {
-        (**self).is_volatile()
-    }
+            fn is_volatile(&self) -> bool {
+                (**self).is_volatile()
+            }
+        }
+    )+};
 }
 
-/// So that whoever opens the log can keep a handle to what it is kept in.
-impl<S: Storage + ?Sized> Storage for Arc<S> {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn StorageFile>> {
-        (**self).open(path, mode)
-    }
-
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        (**self).create_dir(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        (**self).rename(from, to)
-    }
-
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        (**self).remove_file(path)
-    }
-
-    fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        (**self).remove_dir(path)
-    }
-
-    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
-        (**self).list(path)
-    }
-
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        (**self).sync_dir(path)
-    }
-
-    fn lock(&self, path: &Path, note: &str) -> io::Result<Box<dyn StorageLock>> {
-        (**self).lock(path, note)
-    }
-
-    fn is_volatile(&self) -> bool {
-        (**self).is_volatile()
-    }
-}
+storage_behind!(Box, Arc);
 
 /// An open file.
 ///

@@ -109,63 +109,40 @@ pub trait Assignor: fmt::Debug + Send + Sync {
     }
 }
 
-/// So that which one it is can be decided at run time.
-impl<T: Assignor + ?Sized> Assignor for Box<T> {
-    fn name(&self) -> &str {
-        (**self).name()
-    }
+/// So that which one it is can be decided at run time, and several can share one.
+macro_rules! assignor_behind {
+    ($($pointer:ident),+) => {$(
+        impl<T: Assignor + ?Sized> Assignor for $pointer<T> {
+            fn name(&self) -> &str {
+                (**self).name()
+            }
 
-    fn protocol(&self) -> RebalanceProtocol {
-        (**self).protocol()
-    }
+            fn protocol(&self) -> RebalanceProtocol {
+                (**self).protocol()
+            }
 
-    fn user_data(&self) -> Vec<u8> {
-        (**self).user_data()
-    }
+            fn user_data(&self) -> Vec<u8> {
+                (**self).user_data()
+            }
 
-    fn assign(&self, request: &AssignmentRequest) -> Assignment {
-        (**self).assign(request)
-    }
+            fn assign(&self, request: &AssignmentRequest) -> Assignment {
+                (**self).assign(request)
+            }
 
-    fn on_assignment(
-        &self,
-        request: &AssignmentRequest,
-        member: usize,
-        partitions: &[PartitionIndex],
-        generation: Generation,
-    ) {
-        (**self).on_assignment(request, member, partitions, generation);
-    }
+            fn on_assignment(
+                &self,
+                request: &AssignmentRequest,
+                member: usize,
+                partitions: &[PartitionIndex],
+                generation: Generation,
+            ) {
+                (**self).on_assignment(request, member, partitions, generation);
+            }
+        }
+    )+};
 }
 
-/// So that several members can share one.
-impl<T: Assignor + ?Sized> Assignor for Arc<T> {
-    fn name(&self) -> &str {
-        (**self).name()
-    }
-
-    fn protocol(&self) -> RebalanceProtocol {
-        (**self).protocol()
-    }
-
-    fn user_data(&self) -> Vec<u8> {
-        (**self).user_data()
-    }
-
-    fn assign(&self, request: &AssignmentRequest) -> Assignment {
-        (**self).assign(request)
-    }
-
-    fn on_assignment(
-        &self,
-        request: &AssignmentRequest,
-        member: usize,
-        partitions: &[PartitionIndex],
-        generation: Generation,
-    ) {
-        (**self).on_assignment(request, member, partitions, generation);
-    }
-}
+assignor_behind!(Box, Arc);
 
 /// A partition in an [`AssignmentRequest`].
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
