@@ -84,12 +84,6 @@ impl Log {
             check.checked.problems.push(error);
             Offset::ZERO
         });
-        if all_files {
-            check
-                .checked
-                .problems
-                .extend(read_last_close(&self.place).err());
-        }
         let deleted = count_below(segments.iter().map(|(base, _)| *base), start);
         let mut end_is_known = false;
         for (index, (base, length)) in segments.iter().enumerate().skip(deleted) {

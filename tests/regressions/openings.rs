@@ -381,6 +381,9 @@ fn a_last_close_that_cannot_be_read_is_damage_of_its_partition() {
             let follower = EventLog::builder().storage(storage.clone()).read_only();
             let seen = follower.open().unwrap().verify().unwrap();
             assert!(seen.problems.iter().any(|it| it.kind() == kind));
+            let told = seen.problems.iter().filter_map(|it| it.path());
+            let told = told.filter(|path| path.ends_with("last-close"));
+            assert_eq!(told.count(), 1, "once is enough");
             for _opening in 0..2 {
                 let (log, _partition) = reopened(&storage);
                 let damaged: Vec<_> = log.recovery_report().damaged().collect();
