@@ -467,17 +467,16 @@ impl ConsumerGroup {
         &self,
         offsets: impl IntoIterator<Item = (TopicPartition, impl Into<CommittedOffset>)>,
     ) -> Result<(), Error> {
-        let mut commits = Vec::new();
-        for (partition, offset) in offsets {
+        let commits = offsets.into_iter().map(|(partition, offset)| {
             let offset = offset.into();
-            commits.push(OffsetCommit {
+            OffsetCommit {
                 partition,
                 topic_id: None,
                 offset: offset.offset(),
                 metadata: Arc::clone(offset.shared_metadata()),
-            });
-        }
-        self.commit(commits)
+            }
+        });
+        self.commit(commits.collect())
     }
 
     fn commit(&self, commits: Vec<OffsetCommit>) -> Result<(), Error> {
