@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Place;
 use super::accumulator::Accumulator;
+use super::files::list;
 use super::offsets::{LogOffsets, Marks};
 use super::queue::Queue;
 use super::recovery::{CleanMark, recover};
@@ -282,6 +283,10 @@ impl Log {
             }
             let end = self.marks.log_end();
             if !writer.is_synced() {
+                // Names that cannot be reached now are met before anything is synced: nothing is lost then.
+                if let Err(error) = list(&self.place) {
+                    return Ok(Err(self.in_partition(error)));
+                }
                 writer.sync(&self.place)?;
                 self.marks.raise_recovery_point(end);
                 self.marks.raise_high_watermark(end);

@@ -116,6 +116,7 @@ impl Storage for Acts {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.check_barred(path)?;
         self.storage.create_dir(path)
     }
 
@@ -147,6 +148,7 @@ impl Storage for Acts {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.act_if(|directory| path.ends_with(directory));
+        self.check_barred(path)?;
         self.storage.sync_dir(path)
     }
 

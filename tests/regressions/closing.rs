@@ -281,3 +281,29 @@ fn a_close_that_cannot_look_at_the_lock_keeps_what_was_acknowledged() {
     drop(log);
     std::fs::remove_dir_all(base).unwrap();
 }
+
+/// Where a directory could not be reached for a while, a call that had to sync below level `Disk` counted
+/// that as a sync that had failed: the partition took no more records until the log was opened again.
+#[test]
+fn a_directory_that_cannot_be_reached_poisons_no_partition() {
+    let storage = SimulatedStorage::new();
+    let acts = Acts::on(&storage);
+    let log = common::try_open(acts.clone(), &clock()).unwrap();
+    let options = TopicOptions::new().durability(Durability::Os);
+    let topic = log.create_topic("t", options).unwrap();
+    let partition = topic.partition(0).unwrap();
+    for barred in ["topics", "topics/t/0"] {
+        send(&topic, 3);
+        acts.bar(Some(barred));
+        let start = partition.offsets().log_end;
+        let told = [partition.sync(), partition.delete_records(start).map(drop)];
+        for told in told {
+            assert_eq!(told.unwrap_err().kind(), ErrorKind::Io, "{barred}");
+        }
+        acts.bar(None);
+        send(&topic, 3);
+        partition.delete_records(start).unwrap();
+        partition.sync().unwrap();
+    }
+    log.close().unwrap();
+}
