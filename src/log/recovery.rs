@@ -22,7 +22,7 @@ use super::Place;
 use super::files::{
     Closed, START_OFFSET, list, read_checkpoint, read_last_close, read_start_offset,
     remove_last_close, replace_checkpoint, segment_path, unfinished_index_path,
-    with_room_of_indexes, write_last_close,
+    with_room_of_indexes, write_checkpoint, write_last_close,
 };
 use super::mend::{mend, remove_indexes};
 use super::offsets::LogOffsets;
@@ -195,20 +195,26 @@ fn find_start(
     }
 }
 
-/// Replaces a checkpoint whose high watermark is of records that a power cut has taken: readers in other
-/// processes would go by it, as far as to records that are not synced yet.
+/// Has the checkpoint tell the high watermark. Where the one there is of records that a power cut has taken,
+/// it is replaced: readers in other processes would go by it, as far as to records that are not synced yet.
+/// Where it is older they would wait for the next record.
 fn check_high_watermark(
     place: &Place,
     checkpoint: Option<Checkpoint>,
     recovered: &Recovered,
 ) -> Result<(), Error> {
     let end = recovered.offsets.log_end;
-    if checkpoint.is_none_or(|checkpoint| checkpoint.high_watermark <= end) {
-        return Ok(());
-    }
+    let told = checkpoint.map_or(Offset::ZERO, |checkpoint| checkpoint.high_watermark);
     let active = recovered.active.as_ref();
     let checkpoint = active.map(|active| active.scan_from.checkpoint(end));
-    replace_checkpoint(place, checkpoint.as_ref())
+    match checkpoint {
+        _ if told > end => replace_checkpoint(place, checkpoint.as_ref()),
+        Some(checkpoint) if told < end => {
+            let _next_record = write_checkpoint(place, &checkpoint);
+            Ok(())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What the close had after which the partition was found damaged, and what is wrong with the file that

@@ -390,3 +390,23 @@ fn a_directory_that_is_taken_away_and_brought_back_is_followed_again() {
         assert_eq!(gone.unwrap_err().kind(), ErrorKind::NotFound);
     }
 }
+
+/// What an opening had found after a crash was told to nobody beside the owner before the next record came.
+#[test]
+fn what_is_found_after_a_crash_is_told_at_once() {
+    for level in [Durability::Disk, Durability::Os] {
+        let storage = SimulatedStorage::new();
+        let (_log, topic, tell) = owner(&storage, 1);
+        topic.alter(|it| it.durability(level)).unwrap();
+        for told in [0, 12] {
+            send(&topic, 12);
+            let killed = storage.kill();
+            let beside = opened_beside(&killed);
+            let followed = beside.topic("t").unwrap().partition(0).unwrap();
+            assert_eq!(whole(&followed), (0, told));
+            let _log = common::open(&killed, &clock());
+            assert_eq!(whole(&followed), (0, told + 12), "{level:?}");
+            tell();
+        }
+    }
+}
