@@ -86,7 +86,7 @@ pub const AUTO_COMMIT_DEFAULT: Duration = Duration::from_secs(5);
 pub const MAX_POLL_RECORDS_DEFAULT: usize = 500;
 
 /// How much is read from a partition at once, by default. Kafka: `max.partition.fetch.bytes`.
-pub const FETCH_BYTES_DEFAULT: u32 = 512 * 1024;
+pub const FETCH_BYTES_DEFAULT: u32 = 1024 * 1024;
 
 /// How long the offsets of a group without members are kept, by default: seven days. Kafka:
 /// `offsets.retention.minutes`.

@@ -103,9 +103,8 @@ impl ConsumerOptions {
         self
     }
 
-    /// How much is read from a partition at once. Defaults to 512 KiB; a larger batch is read whole all
-    /// the same. Kafka: `max.partition.fetch.bytes`, 1 MiB there, where it saves round trips; here a
-    /// smaller piece stays in the processor's cache.
+    /// How much is read from a partition at once. Defaults to 1 MiB; a larger batch is read whole all the
+    /// same. Kafka: `max.partition.fetch.bytes`.
     ///
     /// A partition goes on, poll by poll, until what was read of it is handed out, and only then is it
     /// another's turn, as with Kafka. So a consumer holds the memory of about one such piece, and more only
@@ -276,7 +275,7 @@ mod tests {
         assert_eq!(options.offset_reset_policy(), OffsetReset::Latest);
         assert_eq!(options.auto_commit_time(), Some(Duration::from_secs(5)));
         assert_eq!(options.max_poll_record_count(), 500);
-        assert_eq!(options.fetch_size(), 524_288);
+        assert_eq!(options.fetch_size(), 1_048_576);
         assert_eq!(options.max_poll_time(), Duration::from_secs(300));
         assert_eq!(options.session_time(), Duration::from_secs(45));
         assert_eq!(options.client_id_str(), "consumer");
