@@ -168,10 +168,11 @@ impl Log {
             return Ok(false);
         }
         let recovery_point = self.marks.recovery_point();
-        let mut poisoned = false;
-        let rolled = writer
-            .roll(&self.place, options, end, recovery_point, &mut poisoned)
-            .map(|segment| self.add_segment(segment));
+        let rolled = writer.roll(&self.place, options, end, recovery_point);
+        if let Some(segment) = writer.take_begun() {
+            self.add_segment(segment);
+        }
+        let poisoned = writer.is_poisoned();
         drop(writer);
         if poisoned {
             self.refuse_poisoned();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::queue::{Acknowledged, Queue, Run};
-use super::writer::{Outcome, Writer};
+use super::writer::Writer;
 use super::{Log, Refusal};
 use crate::error::{Error, LogError};
 use crate::options::{Durability, TopicOptions};
@@ -82,26 +82,25 @@ impl Log {
         let durable = options.durability == Durability::Disk;
         queue.gathering.come();
         queue.gathering.begin();
-        let mut poisoned = false;
         let performed = work_unlocked(queue, || {
             let mut writer = self.writer.lock();
-            self.write_run(&mut writer, run, &options, &mut poisoned);
-            let sync = durable && !poisoned && run.failure.is_none();
+            self.write_run(&mut writer, run, &options);
+            let sync = durable && run.failure.is_none();
             let synced = self.acknowledge(&mut writer, &options, sync);
+            let poisoned = writer.is_poisoned();
             drop(writer);
             self.listeners.notify();
-            synced
+            (synced, poisoned)
         });
-        let (synced, panic) = match performed {
-            Ok(synced) => (synced, None),
-            Err(panic) => (None, Some(panic)),
+        let (synced, poisoned, panic) = match performed {
+            Ok((synced, poisoned)) => (synced, poisoned, None),
+            Err(panic) => (None, true, Some(panic)),
         };
         let failure = run.failure.take();
         if let Some(error) = &failure {
             queue.note_failure(error);
         }
         let mut woken = Vec::new();
-        let poisoned = poisoned || panic.is_some();
         let unsynced = self.settle_sync(queue, synced, poisoned, &mut woken);
         let failure = failure.or(unsynced);
         queue.next_offset = queue.next_offset.max(self.marks.log_end());
@@ -150,11 +149,12 @@ impl Log {
             match &failed {
                 // Those behind a failed batch fail too, so that what is in the log is in order.
                 Some(error) => run.failure = Some(error.clone()),
-                None => self.write_run(&mut writer, run, options, &mut round.poisoned),
+                None => self.write_run(&mut writer, run, options),
             }
             if run.failure.is_some() {
                 writer.give_up(run);
             }
+            round.poisoned = writer.is_poisoned();
             if round.poisoned {
                 break;
             }
@@ -172,35 +172,20 @@ impl Log {
 
     /// Writes a run until its end, or until it fails.
     #[inline]
-    fn write_run(
-        &self,
-        writer: &mut Writer,
-        run: &mut Run,
-        options: &TopicOptions,
-        poisoned: &mut bool,
-    ) {
+    fn write_run(&self, writer: &mut Writer, run: &mut Run, options: &TopicOptions) {
         while run.written < run.batches.len() {
             let log_end = self.marks.log_end();
             let durable_upto = self.marks.recovery_point();
-            let mut outcome = Outcome::default();
-            let end = writer.append(
-                &self.place,
-                options,
-                run,
-                log_end,
-                durable_upto,
-                &mut outcome,
-            );
-            *poisoned |= outcome.poisoned;
+            let end = writer.append(&self.place, options, run, log_end, durable_upto);
             // Also if the write failed: the next batch goes into this segment.
-            if let Some(segment) = outcome.rolled {
+            if let Some(segment) = writer.take_begun() {
                 self.add_segment(segment);
             }
             match end {
                 Ok(end) => self.marks.raise_log_end(end),
                 Err(error) => {
                     let error = self.in_partition(error);
-                    run.failure = Some(if outcome.poisoned {
+                    run.failure = Some(if writer.is_poisoned() {
                         error.with_unknown_outcome()
                     } else {
                         error

@@ -48,6 +48,11 @@ pub(super) struct Writer {
     synced: u64,
     /// A sync has failed: nothing that was written since the last one is known to be on disk, ever.
     sync_failed: bool,
+    /// A failed write could not be cut off, or a sync of what a roll seals has failed: nobody knows what the
+    /// disk holds now, and nothing more may be appended.
+    poisoned: bool,
+    /// A segment that was begun, whether its first batch could be written or not, until readers are told.
+    begun: Option<Arc<Segment>>,
     since_checkpoint: u64,
     scan_from: ScanFrom,
     /// Offsets below were promised to records that could not be written: no other record gets them.
@@ -118,15 +123,6 @@ impl Unsynced {
     }
 }
 
-/// What an append has done besides, whether it succeeded or not.
-#[derive(Debug, Default)]
-pub(super) struct Outcome {
-    /// Nobody knows what the file holds now: nothing more may be appended.
-    pub(super) poisoned: bool,
-    /// A segment that was begun: readers have to be told.
-    pub(super) rolled: Option<Arc<Segment>>,
-}
-
 impl Writer {
     /// Goes on where a close has left everything on disk.
     pub(super) fn resume_closed(&mut self, mark: CleanMark) {
@@ -158,6 +154,16 @@ impl Writer {
         self.written - self.synced
     }
 
+    /// Whether nobody knows what the disk holds.
+    pub(super) fn is_poisoned(&self) -> bool {
+        self.poisoned
+    }
+
+    /// The segment that was begun since the last call: readers have to be told, after an error too.
+    pub(super) fn take_begun(&mut self) -> Option<Arc<Segment>> {
+        self.begun.take()
+    }
+
     /// Whether everything written is synced.
     pub(super) fn is_synced(&self) -> bool {
         self.unsynced_bytes() == 0 && self.unsynced.is_empty() && !self.sync_failed
@@ -174,7 +180,7 @@ impl Writer {
     /// # Errors
     ///
     /// On an error none of the batches is left, though a segment may have been begun. If that cannot be
-    /// made sure, `outcome.poisoned` is set.
+    /// made sure, the writer [is poisoned](Self::is_poisoned).
     #[inline]
     pub(super) fn append(
         &mut self,
@@ -183,7 +189,6 @@ impl Writer {
         run: &mut Run,
         log_end: Offset,
         durable_upto: Offset,
-        outcome: &mut Outcome,
     ) -> Result<Offset, Error> {
         let append_time = match options.timestamp_type {
             TimestampType::LogAppendTime => Some(place.now()),
@@ -202,10 +207,9 @@ impl Writer {
         }
         let takes = |active: &Active| active.takes(options, &claim, active.end);
         if !self.active.as_ref().is_some_and(takes) {
-            let poisoned = &mut outcome.poisoned;
             // Where the log ends, and not where the batch goes: given-up offsets lie inside a segment, so
             // that there is never a gap between two, or before the first.
-            outcome.rolled = Some(self.roll(place, options, log_end, durable_upto, poisoned)?);
+            self.roll(place, options, log_end, durable_upto)?;
         }
         let Some(active) = &mut self.active else {
             return Err(TopicError::Replaced.into());
@@ -242,7 +246,7 @@ impl Writer {
         active.full_at = options.segment_bytes.into();
         if let Err(error) = active.write(&mut run.bytes, start, length) {
             let error = Error::storage("write a batch", active.segment.path(), error);
-            self.cut_off(options, &error, outcome);
+            self.cut_off(options, &error);
             // Behind a segment that is sealed like that a power cut could bring a part of them back.
             self.written += length;
             return Err(error);
@@ -261,7 +265,7 @@ impl Writer {
     /// senders are told that nothing was written, that must be true of the disk too. And so it must where the
     /// next records get these offsets and are acknowledged without a sync: a power cut that takes those away
     /// must not bring these back in their place.
-    fn cut_off(&mut self, options: &TopicOptions, failed: &Error, outcome: &mut Outcome) {
+    fn cut_off(&mut self, options: &TopicOptions, failed: &Error) {
         let Some(active) = &mut self.active else {
             return;
         };
@@ -271,7 +275,7 @@ impl Writer {
             cut = active.file.sync_data();
             self.sync_failed |= cut.is_err();
         }
-        outcome.poisoned |= cut.is_err();
+        self.poisoned |= cut.is_err();
         active.note_cut();
     }
 
@@ -290,25 +294,28 @@ impl Writer {
     /// # Durability
     ///
     /// With `Disk`, the old segment and the new one's name are durable on return. If the sync of the old
-    /// segment fails, `poisoned` is set.
+    /// segment fails, the writer [is poisoned](Self::is_poisoned).
     pub(super) fn roll(
         &mut self,
         place: &Place,
         options: &TopicOptions,
         base_offset: Offset,
         durable_upto: Offset,
-        poisoned: &mut bool,
-    ) -> Result<Arc<Segment>, Error> {
+    ) -> Result<(), Error> {
         self.as_closed = None;
         place.check_owned()?;
         let durable = options.durability == Durability::Disk;
         let storage = &*place.storage;
         place.make_directory(durable)?;
         if durable && !self.is_synced() {
-            self.sync(place).inspect_err(|_| *poisoned = true)?;
+            let synced = self.sync(place);
+            self.poisoned |= synced.is_err();
+            synced?;
         }
         if self.unsynced.len() >= UNSYNCED_SEGMENTS_MAX {
-            self.sync_oldest().inspect_err(|_| *poisoned = true)?;
+            let synced = self.sync_oldest();
+            self.poisoned |= synced.is_err();
+            synced?;
         }
         self.remove_orphan(place)?;
         let path = segment_path(&place.directory, base_offset);
@@ -361,7 +368,8 @@ impl Writer {
         }
         self.written += START;
         self.unsynced_names |= !durable;
-        Ok(segment)
+        self.begun = Some(segment);
+        Ok(())
     }
 
     fn remove_orphan(&mut self, place: &Place) -> Result<(), Error> {

@@ -2,7 +2,6 @@
 
 use super::{World, options};
 use crate::log::queue::Run;
-use crate::log::writer::Outcome;
 use crate::storage::{Fault, OperationKind};
 use crate::{Durability, ErrorKind, Offset, Record, Timestamp};
 
@@ -31,10 +30,9 @@ fn who_is_still_at_work_leaves_the_partition_made_anew_alone() {
             old.log.sync_written(&written).unwrap_err();
         }
         let end = old.offsets().log_end;
-        let mut poisoned = false;
         let mut writer = old.log.writer.lock();
         let place = &old.log.place;
-        let rolled = writer.roll(place, &options(level), end, end, &mut poisoned);
+        let rolled = writer.roll(place, &options(level), end, end);
         drop(writer);
         rolled.unwrap_err();
         old.log.apply_retention(Timestamp::MAX).unwrap_err();
@@ -73,10 +71,10 @@ fn what_a_failed_roll_left_is_not_removed_from_the_partition_made_anew() {
         let mut run = Run::default();
         run.begin_batch(Timestamp::EPOCH, None);
         run.push(&record, Timestamp::EPOCH);
-        let (end, mut outcome) = (old.offsets().log_end, Outcome::default());
+        let end = old.offsets().log_end;
         let mut writer = old.log.writer.lock();
         let place = &old.log.place;
-        let written = writer.append(place, &options(level), &mut run, end, end, &mut outcome);
+        let written = writer.append(place, &options(level), &mut run, end, end);
         drop(writer);
         assert_eq!(written.unwrap_err().kind(), ErrorKind::NotFound);
         assert_eq!(world.storage.files(), before, "{level:?}");
