@@ -8,7 +8,7 @@ use super::groups::GroupCell;
 use super::in_flight::Staged;
 use super::options::CommittedOffset;
 use crate::error::{Error, ErrorKind, GroupError};
-use crate::group::{Committer, OffsetCommit};
+use crate::group::{Committed, Committer, OffsetCommit};
 use crate::name::TopicPartition;
 use crate::offset::Offset;
 
@@ -66,12 +66,32 @@ impl Consumer {
     }
 
     /// The positions, if it is time to commit them for that alone, for somebody who commits by hand.
-    pub(super) fn take_renewals(&mut self) -> Vec<(TopicPartition, Offset)> {
+    pub(super) fn take_renewals(
+        &mut self,
+    ) -> Result<Vec<(TopicPartition, CommittedOffset)>, Error> {
         if !self.is_renewal_due() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         self.begin_renewal();
-        self.positions(false)
+        self.with_notes(self.positions(false))
+    }
+
+    /// What to commit at positions that nobody has asked to be committed: where nothing has changed, with
+    /// the note that is there.
+    fn with_notes(
+        &self,
+        positions: Vec<(TopicPartition, Offset)>,
+    ) -> Result<Vec<(TopicPartition, CommittedOffset)>, Error> {
+        let with_note = |(place, offset): (TopicPartition, Offset)| {
+            let kept = if self.is_where_it_was(&place, offset) {
+                self.committed(&place)?
+            } else {
+                None
+            };
+            let kept = kept.filter(|kept| kept.offset() == offset);
+            Ok((place, kept.unwrap_or_else(|| offset.into())))
+        };
+        positions.into_iter().map(with_note).collect()
     }
 
     /// Commits if it is time to.
@@ -132,10 +152,14 @@ impl Consumer {
         // In the order in which they were asked for, so that what is noted last is what counts.
         self.finish_async_commits(true);
         // Also without a position: whoever was removed has to learn it.
-        let commits = positions
-            .iter()
-            .map(|(place, offset)| (place, (*offset).into()));
-        let staged = self.stage(commits)?;
+        let staged = if only_new {
+            let commits = self.with_notes(positions.clone())?;
+            self.stage(commits.iter().map(|(place, kept)| (place, kept.clone())))?
+        } else {
+            self.stage(as_commits(
+                positions.iter().map(|(place, offset)| (place, *offset)),
+            ))?
+        };
         staged.finish()?;
         self.note_committed(&positions);
         if all {
@@ -358,10 +382,12 @@ impl Consumer {
     /// [`InvalidInput`](ErrorKind::InvalidInput) without a group; [`Corrupt`](ErrorKind::Corrupt) if what
     /// is kept of committed offsets is damaged.
     pub fn committed(&self, place: &TopicPartition) -> Result<Option<CommittedOffset>, Error> {
+        Ok(self.kept(place)?.map(CommittedOffset::from))
+    }
+
+    /// The same, with what is kept besides.
+    pub(super) fn kept(&self, place: &TopicPartition) -> Result<Option<Committed>, Error> {
         let cell = self.groups.living(self.need_group("committed")?);
-        let committed = self.groups.committed(&cell, place)?;
-        Ok(committed.map(|committed| {
-            CommittedOffset::new(committed.offset).with_metadata(committed.metadata)
-        }))
+        self.groups.committed(&cell, place)
     }
 }

@@ -205,7 +205,7 @@ impl Consumer {
 
     /// Where no thread does, removes members of its group that have stopped polling: a poll that finds
     /// records, or need not wait for any, does not sleep.
-    fn look_for_missing(&self, now: Duration) {
+    pub(super) fn look_for_missing(&self, now: Duration) {
         if self.membership.is_some()
             && !self.groups.catalog().environment.has_thread
             && let Some(cell) = &self.group
@@ -316,6 +316,7 @@ impl Consumer {
         self.check_may_poll()?;
         loop {
             let now = self.groups.now();
+            self.look_for_missing(now);
             self.say_alive(now);
             self.with_listener(Self::reconcile)?;
             if !self.is_gathering() || self.groups.is_clock_manual() {

@@ -64,13 +64,13 @@ pub struct PartitionLag {
 
 /// Where to set a group's committed offsets. Kafka: `kafka-consumer-groups --reset-offsets`, KIP-122.
 ///
-/// A result outside the partition is moved to its nearer end.
+/// A result outside the partition is moved to its nearer end, but for what is committed already.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum OffsetTarget {
     /// The first record that is not older than this; the end if all are.
     ByDuration(Duration),
-    /// Where they are now, or the end where nothing is committed.
+    /// Where they are now, with the note that is there; the end where nothing is committed.
     Current,
     /// The first record not older than this; the end if all are.
     DateTime(Timestamp),
@@ -170,14 +170,9 @@ impl ConsumerGroup {
         let topics = self.groups.topics();
         self.groups.with(&self.cell(), |state, now| {
             state.group.topics_changed(now, &topics);
-            let offset = |(place, committed): (&TopicPartition, &crate::group::Committed)| {
-                let offset = CommittedOffset::new(committed.offset);
-                (
-                    place.clone(),
-                    offset.with_metadata(Arc::clone(&committed.metadata)),
-                )
-            };
-            state.group.all_committed().map(offset).collect()
+            let all = state.group.all_committed();
+            all.map(|(place, committed)| (place.clone(), committed.clone().into()))
+                .collect()
         })
     }
 
@@ -275,6 +270,16 @@ impl ConsumerGroup {
         partitions: impl IntoIterator<Item = &'p Partition>,
         target: OffsetTarget,
     ) -> Result<Vec<PlannedReset>, Error> {
+        let planned = self.planned(partitions, target)?;
+        Ok(planned.into_iter().map(|(reset, _)| reset).collect())
+    }
+
+    /// Each with what is to be committed.
+    fn planned<'p>(
+        &self,
+        partitions: impl IntoIterator<Item = &'p Partition>,
+        target: OffsetTarget,
+    ) -> Result<Vec<(PlannedReset, OffsetCommit)>, Error> {
         self.groups.catalog().check_open()?;
         let cell = self.cell();
         self.groups.expire_members(&cell);
@@ -285,19 +290,29 @@ impl ConsumerGroup {
                 return Err(partition.topic.gone());
             }
             partition.log.settle_quietly();
-            let place = partition.topic_partition();
+            let (place, catalog) = (partition.topic_partition(), self.groups.catalog());
             let committed = self.groups.committed(&cell, place)?;
-            let before = committed.map(|committed| committed.offset);
-            let after = self.reset_position(&partition.log, before, target);
-            let after = after.map_err(|error| {
-                let error = error.in_partition(place);
-                self.groups.catalog().explain(&partition.topic, error)
-            })?;
-            Ok(PlannedReset {
+            let before = committed.as_ref().map(|committed| committed.offset);
+            let after = catalog
+                .follow_log(&partition.topic, &partition.log)
+                .and_then(|()| self.reset_position(&partition.log, before, target))
+                .map_err(|error| {
+                    let error = error.in_partition(place);
+                    catalog.explain(&partition.topic, error)
+                })?;
+            let stays = committed.filter(|_| target == OffsetTarget::Current);
+            let commit = OffsetCommit {
+                partition: place.clone(),
+                topic_id: Some(partition.topic.id),
+                offset: after,
+                metadata: stays.map_or_else(|| Arc::from(""), |committed| committed.metadata),
+            };
+            let reset = PlannedReset {
                 topic_partition: place.clone(),
                 before,
                 after,
-            })
+            };
+            Ok((reset, commit))
         };
         partitions.into_iter().map(plan).collect()
     }
@@ -397,16 +412,9 @@ impl ConsumerGroup {
         partitions: impl IntoIterator<Item = &'p Partition>,
         target: OffsetTarget,
     ) -> Result<Vec<PlannedReset>, Error> {
-        let partitions: Vec<_> = partitions.into_iter().collect();
-        let plan = self.plan_reset_partitions(partitions.iter().copied(), target)?;
-        let commits = partitions.iter().zip(&plan);
-        let commits = commits.map(|(partition, reset)| OffsetCommit {
-            partition: reset.topic_partition.clone(),
-            topic_id: Some(partition.topic.id),
-            offset: reset.after,
-            metadata: Arc::from(""),
-        });
-        self.commit(commits.collect())?;
+        let planned = self.planned(partitions, target)?;
+        let (plan, commits) = planned.into_iter().unzip();
+        self.commit(commits)?;
         Ok(plan)
     }
 

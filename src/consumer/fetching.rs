@@ -133,7 +133,11 @@ impl Consumer {
             self.look_at_sought(number);
             let outcome = self.resolve(number);
             let gone = |slot: &Slot| self.groups.catalog().is_gone(&slot.topic);
-            if !self.options.resets() && !self.slots.get(number).is_some_and(gone) {
+            // Whether it is gone is asked last: that may take a look at all topics.
+            if outcome.is_err()
+                && !self.options.resets()
+                && !self.slots.get(number).is_some_and(gone)
+            {
                 resolved = resolved.and(outcome);
             }
         }

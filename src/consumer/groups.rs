@@ -11,8 +11,8 @@ use crate::clock::SettledWall;
 use crate::convert::nanos;
 use crate::error::{Error, GroupError};
 use crate::group::{
-    Emptiness, Group, GroupDescription, GroupOptions, GroupState, MemberId, TopicCatalog,
-    TopicShape,
+    Committed, Emptiness, Group, GroupDescription, GroupOptions, GroupState, MemberId,
+    TopicCatalog, TopicShape,
 };
 use crate::name::{GroupId, TopicPartition};
 use crate::options::Durability;
@@ -33,6 +33,9 @@ const REWRITE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// How often, per time for which offsets are kept, those that are in use are committed again.
 const RENEWALS: u32 = 7;
+
+/// Not more often than that, however short the time is.
+const RENEWAL_MIN: Duration = Duration::from_secs(1);
 
 /// As many groups are kept without a look at who needs them.
 const SWEEP_MIN: usize = 64;
@@ -205,7 +208,14 @@ impl Groups {
     /// After how long an offset that is in use is committed again, lest it expire: by default a day.
     pub(super) fn renewal_interval(&self) -> Duration {
         let retention = self.options.offsets_retention;
-        retention.map_or(Duration::MAX, |retention| retention / RENEWALS)
+        retention.map_or(Duration::MAX, |retention| {
+            (retention / RENEWALS).max(RENEWAL_MIN)
+        })
+    }
+
+    /// Whether this was committed so long ago.
+    pub(super) fn is_to_be_renewed(&self, committed: &Committed) -> bool {
+        committed.timestamp <= self.wall() - self.renewal_interval()
     }
 
     /// The topics as they are now.

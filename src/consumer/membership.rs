@@ -464,6 +464,7 @@ impl Consumer {
 
     fn change_subscription(&mut self, subscription: Subscription) -> Result<(), Error> {
         self.check_usable()?;
+        self.look_for_missing(self.groups.now());
         let Some(membership) = &mut self.membership else {
             if !self.assignment().is_empty() {
                 let needs = "a consumer without partitions assigned by hand";
@@ -599,6 +600,7 @@ impl Consumer {
     /// [`Closed`](crate::ErrorKind::Closed).
     pub fn enforce_rebalance(&mut self) -> Result<(), Error> {
         self.check_usable()?;
+        self.look_for_missing(self.groups.now());
         let (Some(membership), Some(cell)) = (&mut self.membership, &self.group) else {
             return Err(Error::bad_state("enforce_rebalance", "a subscription"));
         };

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::convert::to_usize;
 use crate::error::Error;
+use crate::group::Committed;
 use crate::limits::{
     AUTO_COMMIT_DEFAULT, FETCH_BYTES_DEFAULT, MAX_POLL_INTERVAL_DEFAULT, MAX_POLL_RECORDS_DEFAULT,
     SESSION_TIMEOUT_DEFAULT,
@@ -261,6 +262,12 @@ impl CommittedOffset {
 impl From<Offset> for CommittedOffset {
     fn from(offset: Offset) -> Self {
         Self::new(offset)
+    }
+}
+
+impl From<Committed> for CommittedOffset {
+    fn from(committed: Committed) -> Self {
+        Self::new(committed.offset).with_metadata(committed.metadata)
     }
 }
 

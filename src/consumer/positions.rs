@@ -350,7 +350,14 @@ impl Consumer {
     /// Whether a position is neither what was found committed nor what was committed since.
     pub(super) fn has_moved(&self) -> bool {
         let mut known = self.known();
-        known.any(|(slot, position)| slot.committed.or(slot.found) != Some(position))
+        known.any(|(slot, position)| slot.last_committed() != Some(position))
+    }
+
+    /// Whether this is what was found committed there, or was committed since.
+    pub(super) fn is_where_it_was(&self, place: &TopicPartition, position: Offset) -> bool {
+        let number = self.slots.number(place);
+        let slot = number.and_then(|number| self.slots.get(number));
+        slot.is_some_and(|slot| slot.last_committed() == Some(position))
     }
 
     pub(super) fn note_committed(&mut self, commits: &[(TopicPartition, Offset)]) {

@@ -26,6 +26,13 @@ pub(super) struct Slot {
     pub(super) found: Option<Offset>,
 }
 
+impl Slot {
+    /// What is committed for it, as far as this consumer knows.
+    pub(super) fn last_committed(&self) -> Option<Offset> {
+        self.committed.or(self.found)
+    }
+}
+
 /// Where a partition's position is still to be found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Start {

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use super::consumer::Consumer;
 use super::membership::Call;
+use super::options::CommittedOffset;
 use super::workers::Stop;
 use crate::error::{Error, ErrorKind, GroupError};
 use crate::name::{Id, TopicPartition};
@@ -212,7 +213,7 @@ struct Worker<'r, F, H> {
     /// Where the next record to handle is, of partitions whose handlers have something to flush.
     handled: BTreeMap<TopicPartition, Offset>,
     /// The same, of partitions that are flushed and not yet committed.
-    flushed: BTreeMap<TopicPartition, Offset>,
+    flushed: BTreeMap<TopicPartition, CommittedOffset>,
 }
 
 impl<F, H> Worker<'_, F, H>
@@ -225,14 +226,16 @@ where
             let told = &mut |call, consumer: &mut Consumer, places: &[TopicPartition]| {
                 self.hear(call, consumer, places)
             };
-            let records = match consumer.poll_telling(Duration::ZERO, told) {
+            let polled = consumer.poll_telling(Duration::ZERO, told);
+            for (place, offset) in consumer.slots.take_resets() {
+                // Perhaps nothing comes to be handled from there on, or the poll has failed at another
+                // partition: the next run begins there all the same.
+                self.flushed.insert(place, offset.into());
+            }
+            let records = match polled {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 polled => polled?,
             };
-            for (place, offset) in consumer.slots.take_resets() {
-                // Perhaps nothing comes to be handled from there on: the next run begins there all the same.
-                self.flushed.insert(place, offset);
-            }
             if self.run.stop.is_asked() {
                 // The poll may have brought the very partition that another worker has just failed at.
                 break;
@@ -240,7 +243,7 @@ where
             let handled = self.handle(consumer, &records);
             let committed = self.commit(consumer);
             handled.and(committed)?;
-            let renewals = consumer.take_renewals();
+            let renewals = consumer.take_renewals()?;
             if !renewals.is_empty() {
                 self.flushed.extend(renewals);
                 self.commit(consumer)?;
@@ -299,7 +302,8 @@ where
 
     /// Commits where partitions begin for which something else is committed, or nothing, before anything can
     /// fail or take long. A reset policy would have whoever comes next begin somewhere else, and pass over
-    /// what came in between.
+    /// what came in between. So it would once what is committed has expired: what is old is renewed, since
+    /// this worker may not live as long as it takes to the next renewal.
     fn keep_beginnings(
         &mut self,
         consumer: &mut Consumer,
@@ -307,9 +311,13 @@ where
     ) -> Result<(), Error> {
         for place in places {
             let position = consumer.position(place)?;
-            let committed = consumer.committed(place)?;
-            if committed.is_none_or(|committed| committed.offset() != position) {
-                self.flushed.insert(place.clone(), position);
+            match consumer.kept(place)? {
+                Some(kept) if kept.offset == position => {
+                    if consumer.groups.is_to_be_renewed(&kept) {
+                        self.flushed.insert(place.clone(), kept.into());
+                    }
+                }
+                _ => drop(self.flushed.insert(place.clone(), position.into())),
             }
         }
         self.commit(consumer)
@@ -371,7 +379,7 @@ where
         while let Some((place, next)) = self.handled.pop_first() {
             let flushed = self.handlers.get_mut(&place).map_or(Ok(()), H::flush);
             match flushed {
-                Ok(()) => drop(self.flushed.insert(place, next)),
+                Ok(()) => drop(self.flushed.insert(place, next.into())),
                 Err(error) => {
                     failure.get_or_insert_with(|| Error::handler(error).in_partition(&place));
                 }
@@ -381,7 +389,7 @@ where
             // Those of a deleted topic, which the next poll tells to be lost, would have all of it refused.
             self.flushed.retain(|place, _| !consumer.is_gone(place));
             let offsets = self.flushed.iter();
-            let offsets = offsets.map(|(place, next)| (place, *next));
+            let offsets = offsets.map(|(place, next)| (place, next.clone()));
             match consumer.commit_offsets(offsets) {
                 Ok(()) => self.flushed.clear(),
                 Err(error) if error.kind() == ErrorKind::Fenced => {}

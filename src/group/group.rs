@@ -370,7 +370,12 @@ impl Group {
         if self.fenced.remove(member) {
             return Err(GroupError::FencedInstance.into());
         }
-        let key = self.key(member)?;
+        let key = self.key(member);
+        let key = match self.roster.key_of_away(member) {
+            // Its time was up, and its place is kept until it says that it does not want it.
+            Some(away) if departure == Departure::Leave => key.unwrap_or(away),
+            _ => key?,
+        };
         let is_static = self
             .roster
             .get(key)

@@ -38,6 +38,13 @@ impl Roster {
         self.by_instance.get(instance_id).copied()
     }
 
+    /// The key of the static member that was here last under this id, and is away.
+    pub(super) fn key_of_away(&self, id: &MemberId) -> Option<MemberKey> {
+        let mut members = self.iter();
+        let found = members.find(|(_, member)| !member.is_here() && member.id == *id);
+        found.map(|(key, _)| key)
+    }
+
     pub(super) fn get(&self, key: MemberKey) -> Option<&Member> {
         self.members.get(&key)
     }

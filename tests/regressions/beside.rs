@@ -4,7 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Storage};
-use topiclog::{Consumer, Durability, ErrorKind, EventLog, Offset, OffsetTarget, Timestamp, Topic};
+use topiclog::{
+    Consumer, ConsumerOptions, Durability, ErrorKind, EventLog, Offset, OffsetReset, OffsetTarget,
+    Timestamp, Topic,
+};
 
 use super::acts::Acts;
 use super::common::{self, clock};
@@ -409,4 +412,39 @@ fn what_is_found_after_a_crash_is_told_at_once() {
             tell();
         }
     }
+}
+
+/// A consumer without a reset policy looked at all topics for each of its partitions before its first poll.
+#[test]
+fn the_first_poll_beside_the_owner_takes_no_more_looks_without_a_reset_policy() {
+    let storage = SimulatedStorage::new();
+    let (_log, topic, tell) = owner(&storage, 40);
+    send(&topic, 40);
+    tell();
+    let looks = |policy| {
+        let beside = opened_beside(&storage);
+        let partitions = beside.topic("t").unwrap().partitions();
+        let options = ConsumerOptions::new().offset_reset(policy);
+        let consumer = beside.consumer().options(options);
+        let mut consumer = consumer.assign(&partitions).unwrap();
+        consumer.seek_to_beginning().unwrap();
+        let before = storage.operations();
+        assert!(!consumer.poll(Duration::ZERO).unwrap().is_empty());
+        storage.operations() - before
+    };
+    assert_eq!(looks(OffsetReset::None), looks(OffsetReset::Earliest));
+}
+
+/// A look beside the owner at where a reset would lead went by the ends that were known already.
+#[test]
+fn where_a_reset_would_lead_is_looked_for_beside_the_owner() {
+    let storage = SimulatedStorage::new();
+    let (_log, topic, tell) = owner(&storage, 1);
+    let beside = opened_beside(&storage);
+    let followed = beside.topic("t").unwrap().partitions();
+    send(&topic, 10);
+    tell();
+    let group = beside.consumer_group("g").unwrap();
+    let plan = group.plan_reset_partitions(&followed, OffsetTarget::Latest);
+    assert_eq!(plan.unwrap()[0].after, Offset::new(10));
 }

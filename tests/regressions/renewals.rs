@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use topiclog::clock::ManualClock;
+use topiclog::storage::SimulatedStorage;
 use topiclog::{
-    CommittedOffset, ConsumerOptions, ErrorKind, EventLog, Offset, OffsetReset, OffsetTarget,
-    Record, Timestamp, Topic, TopicOptions, TopicPartition,
+    CommittedOffset, Consumer, ConsumerOptions, Departure, Error, ErrorKind, EventLog, Offset,
+    OffsetReset, OffsetTarget, Record, Timestamp, Topic, TopicOptions, TopicPartition,
 };
 
-use crate::common::{NOON, clock};
+use crate::common::{self, NOON, clock};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -53,7 +54,7 @@ fn the_place_in_a_quiet_topic_is_kept_when_its_only_reader_leaves_others_behind(
     let group = log.consumer_group("g").unwrap();
     let mut reader = group.subscribe([&quiet]).unwrap();
     let mut other = group.subscribe([&busy]).unwrap();
-    let mut let_pass = |time: Duration, reader: Option<&mut topiclog::Consumer>| {
+    let mut let_pass = |time: Duration, reader: Option<&mut Consumer>| {
         clock.advance(time);
         let _seen = other.poll(Duration::ZERO).unwrap();
         if let Some(reader) = reader {
@@ -218,4 +219,144 @@ fn a_clock_before_1970_makes_no_records_that_cannot_be_sent_again() {
         .producer()
         .send_and_wait(Record::new("in time"))
         .unwrap();
+}
+
+/// Each worker counted the days from its own beginning: of one that was begun anew twice a day the place in a
+/// quiet topic expired, and what was sent meanwhile was passed over.
+#[test]
+fn the_place_of_workers_that_are_begun_anew_is_kept_as_well() {
+    let clock = clock();
+    let log = log_with(&clock);
+    let (quiet, other_topic) = (topic(&log, "quiet", 1), topic(&log, "other", 1));
+    let group = log.consumer_group("g").unwrap();
+    let mut other = group.subscribe([&other_topic]).unwrap();
+    let _seen = other.poll(Duration::ZERO).unwrap();
+    let run = || {
+        let workers = group.workers(1).subscribe([&quiet]).unwrap();
+        workers.until_drained().run(|_| Ok(())).unwrap();
+    };
+    run();
+    for _half in 0..20 {
+        for _ in 0..12 * 15 {
+            clock.advance(Duration::from_secs(240));
+            let _seen = other.poll(Duration::ZERO).unwrap();
+            log.run_housekeeping();
+        }
+        // Not only the other's, whose topic is subscribed to.
+        assert_eq!(group.committed().len(), 2);
+        run();
+    }
+}
+
+/// Where the reset policy had led a worker was forgotten if the same poll failed at another partition: the
+/// next run passed over what was sent in between.
+#[test]
+fn where_workers_begin_by_the_reset_policy_is_kept_though_the_poll_fails() {
+    let storage = SimulatedStorage::new();
+    let log = common::open(&storage, &clock());
+    let topic = topic(&log, "t", 2);
+    (0..2).for_each(|_| send(&topic, 0, 1));
+    send(&topic, 1, 5);
+    let one_by_one = ConsumerOptions::new().max_poll_records(1).fetch_bytes(1);
+    let group = log.consumer_group("g").unwrap().options(one_by_one);
+    for partition in 0..2 {
+        let place = place(&topic, partition);
+        group.set_offset(&place, Offset::ZERO).unwrap();
+    }
+    let workers = group.workers(1).subscribe([&topic]).unwrap();
+    let ran = workers.run(|record| {
+        // The other partition is asked next, then this one.
+        assert_eq!(record.partition(), 0);
+        let other = topic.partition(1).unwrap();
+        other.delete_records(Offset::new(5)).unwrap();
+        let path = "topics/t/0/00000000000000000000.log";
+        let bytes = storage.read_file(path).unwrap();
+        let last = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+        storage.flip_bit(path, 8 * last as u64).unwrap();
+        Ok(())
+    });
+    assert_eq!(ran.unwrap_err().kind(), ErrorKind::Corrupt);
+    let committed = group.committed();
+    let offsets: Vec<_> = committed.iter().map(|(_, at)| at.offset()).collect();
+    assert_eq!(offsets, [Offset::new(1), Offset::new(5)]);
+}
+
+/// What was committed with a note lost it a day later, when it was committed again lest it expire, and when it
+/// was reset to where it was.
+#[test]
+fn what_is_committed_again_keeps_its_note() {
+    let clock = clock();
+    let log = log_with(&clock);
+    let topic = topic(&log, "t", 1);
+    send(&topic, 0, 1);
+    let group = log.consumer_group("g").unwrap().options(earliest());
+    let place = place(&topic, 0);
+    let note = || group.committed()[0].1.metadata().to_owned();
+    let mut consumer = group.subscribe([&topic]).unwrap();
+    assert_eq!(consumer.poll(Duration::ZERO).unwrap().len(), 1);
+    let noted = CommittedOffset::new(Offset::new(1)).with_metadata("state=42");
+    consumer.commit_offsets([(&place, noted)]).unwrap();
+    for _ in 0..2 * 24 * 15 {
+        clock.advance(Duration::from_secs(240));
+        let _nothing = consumer.poll(Duration::ZERO).unwrap();
+    }
+    assert_eq!(note(), "state=42");
+    drop(consumer);
+    let workers = group.workers(1).subscribe([&topic]).unwrap();
+    workers.until_drained().run(|_| Ok(())).unwrap();
+    assert_eq!(note(), "state=42");
+    group.reset(&topic, OffsetTarget::Current).unwrap();
+    assert_eq!(note(), "state=42");
+    group.reset(&topic, OffsetTarget::Latest).unwrap();
+    assert_eq!(note(), "");
+}
+
+/// Only polls and commits noticed that a member had been away for too long where no thread looks.
+#[test]
+fn whatever_a_late_member_does_it_is_late() {
+    type Act = fn(&mut Consumer, &Topic) -> Result<(), Error>;
+    let acts: [Act; 3] = [
+        |consumer, _| consumer.drain()?.try_for_each(|records| records.map(drop)),
+        |consumer, topic| consumer.subscribe([topic]),
+        |consumer, _| consumer.enforce_rebalance(),
+    ];
+    for act in acts {
+        let clock = clock();
+        let log = log_with(&clock);
+        let topic = topic(&log, "t", 1);
+        let group = log.consumer_group("g").unwrap().options(earliest());
+        let mut consumer = group.subscribe([&topic]).unwrap();
+        let _joined = consumer.poll(Duration::ZERO).unwrap();
+        let member = consumer.member_id().cloned();
+        clock.advance(Duration::from_secs(3600));
+        let _refused_or_joined_again = act(&mut consumer, &topic);
+        let _joined = consumer.poll(Duration::ZERO).unwrap();
+        assert_ne!(consumer.member_id(), member.as_ref());
+    }
+}
+
+/// A static member that had been away for too long, and said as it closed that it gives up its place, kept it
+/// until its session timeout.
+#[test]
+fn a_late_static_member_can_give_up_its_place() {
+    let clock = clock();
+    let log = log_with(&clock);
+    let topic = topic(&log, "t", 2);
+    let group = log.consumer_group("g").unwrap().options(earliest());
+    let fixed = ConsumerOptions::new().instance_id("i");
+    let fixed = fixed.session_timeout(Duration::from_secs(3000));
+    let mut other = group.subscribe([&topic]).unwrap();
+    let mut late = group.clone().options(fixed).subscribe([&topic]).unwrap();
+    for _ in 0..2 {
+        let _joined = other.poll(Duration::ZERO).unwrap();
+        let _joined = late.poll(Duration::ZERO).unwrap();
+    }
+    for _ in 0..2 {
+        clock.advance(Duration::from_secs(151));
+        let _seen = other.poll(Duration::ZERO).unwrap();
+    }
+    late.close_with(Departure::Leave).unwrap();
+    let _seen = other.poll(Duration::ZERO).unwrap();
+    assert_eq!(other.assignment().len(), 2);
+    assert_eq!(group.describe().members.len(), 1);
 }

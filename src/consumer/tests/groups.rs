@@ -7,7 +7,8 @@ use super::super::consumer::Consumer;
 use super::super::consumer_group::ConsumerGroup;
 use super::super::groups::Groups;
 use super::super::options::ConsumerOptions;
-use super::open;
+use super::{open, open_with};
+use crate::group::GroupOptions;
 use crate::name::{GroupId, TopicName};
 use crate::options::TopicOptions;
 use crate::storage::MemoryStorage;
@@ -134,4 +135,17 @@ fn whoever_joins_a_group_that_is_deleted_joins_the_next() {
     let _none = consumer.poll(Duration::ZERO).unwrap();
     assert_eq!(consumer.assignment().len(), 1);
     assert!(groups.describe_existing(&id("g")).is_ok());
+}
+
+/// Workers of a log that keeps offsets for no time at all committed without end where nothing happened.
+#[test]
+fn offsets_are_not_renewed_more_often_than_every_second() {
+    for nanos in [0, 6, 7_000_000] {
+        let options = GroupOptions {
+            offsets_retention: Some(Duration::from_nanos(nanos)),
+            ..GroupOptions::default()
+        };
+        let (_catalog, groups) = open_with(&MemoryStorage::new(), options);
+        assert_eq!(groups.renewal_interval(), Duration::from_secs(1));
+    }
 }

@@ -18,6 +18,10 @@ use crate::timestamp::Timestamp;
 use crate::topic::{Catalog, Environment};
 
 fn open(storage: &MemoryStorage) -> (Arc<Catalog>, Groups) {
+    open_with(storage, GroupOptions::default())
+}
+
+fn open_with(storage: &MemoryStorage, options: GroupOptions) -> (Arc<Catalog>, Groups) {
     let storage: Arc<dyn Storage> = Arc::new(storage.clone());
     let environment = Environment {
         storage,
@@ -27,7 +31,7 @@ fn open(storage: &MemoryStorage) -> (Arc<Catalog>, Groups) {
     };
     let accumulator = Arc::new(Accumulator::new(1 << 25, Box::new(|| ())));
     let (catalog, _) = Catalog::open(environment, accumulator, "test").unwrap();
-    let groups = Groups::open(&catalog, Durability::Os, GroupOptions::default()).unwrap();
+    let groups = Groups::open(&catalog, Durability::Os, options).unwrap();
     (catalog, groups)
 }
 
