@@ -281,8 +281,8 @@ fn where_workers_begin_by_the_reset_policy_is_kept_though_the_poll_fails() {
     assert_eq!(offsets, [Offset::new(1), Offset::new(5)]);
 }
 
-/// What was committed with a note lost it a day later, when it was committed again lest it expire, and when it
-/// was reset to where it was.
+/// What was committed with a note lost it a day later, when it was committed again lest it expire, and when
+/// it was reset to where it was.
 #[test]
 fn what_is_committed_again_keeps_its_note() {
     let clock = clock();
