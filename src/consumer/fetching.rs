@@ -35,12 +35,13 @@ impl Consumer {
                     self.slots.make_ready(number);
                 }
                 Ok(None) => {}
-                Err(error) => {
+                Err(error) if records.is_empty() => {
                     self.slots.make_ready(number);
-                    if records.is_empty() {
-                        return Err(error);
-                    }
-                    // What was read counts as delivered; the error is met again at the next poll.
+                    return Err(error);
+                }
+                Err(_met_again_at_the_next_poll) => {
+                    // First, since the others may have something each time.
+                    self.slots.make_first(number);
                     break;
                 }
             }
@@ -201,11 +202,13 @@ impl Consumer {
                     return Err(Error::from(GroupError::NoOffset).in_partition(&slot.place));
                 }
                 OffsetReset::ByDuration(age) => {
+                    // The end first: what comes while it is searched is not older.
+                    let end = end();
                     let from = self.groups.catalog().environment.clock.wall() - age;
                     let found = log.offset_for_time(from);
                     found
                         .map_err(|error| self.groups.catalog().explain(&slot.topic, error))?
-                        .map_or(offsets.high_watermark, |(offset, _)| offset)
+                        .map_or(end, |(offset, _)| offset)
                 }
             },
         };

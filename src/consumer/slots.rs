@@ -156,14 +156,21 @@ impl Slots {
     /// Gives a partition a turn. One of which more was read ahead goes on until that is handed out, as with
     /// Kafka, and only then is it another's turn.
     pub(super) fn make_ready(&mut self, number: usize) {
+        let slot = self.by_number.get_mut(&number);
+        if let Some(slot) = slot.filter(|slot| !slot.in_ready && !slot.reader.is_ahead()) {
+            slot.in_ready = true;
+            self.ready.push_back(number);
+        } else {
+            self.make_first(number);
+        }
+    }
+
+    /// Gives a partition the next turn.
+    pub(super) fn make_first(&mut self, number: usize) {
         if let Some(slot) = self.by_number.get_mut(&number)
             && !mem::replace(&mut slot.in_ready, true)
         {
-            if slot.reader.is_ahead() {
-                self.ready.push_front(number);
-            } else {
-                self.ready.push_back(number);
-            }
+            self.ready.push_front(number);
         }
     }
 

@@ -26,6 +26,7 @@ mod reading;
 mod recovery;
 mod renewals;
 mod topics;
+mod turns;
 mod writing;
 
 use std::path::Path;
