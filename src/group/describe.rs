@@ -31,7 +31,8 @@ pub enum GroupState {
     /// Meaning: everybody has what it is to have. Accepts: joins, leaves, and commits by members for what
     /// they own. Leaves to: `Assigning` or `Reconciling` at any change, `Empty`.
     Stable,
-    /// Meaning: the group was deleted. Accepts nothing, and leaves to nothing.
+    /// Meaning: the group was deleted. Accepts nothing, and leaves to nothing. Hardly ever seen: who asks by
+    /// id is told [`NotFound`](crate::ErrorKind::NotFound), and a handle leads to the next group of the name.
     Dead,
 }
 

@@ -238,3 +238,42 @@ fn is_full(error: &io::Error) -> bool {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::format::Identity;
+    use crate::name::Id;
+    use crate::storage::{MemoryStorage, OpenMode, Storage};
+
+    /// Kafka: `LogSegment.canConvertToRelativeOffset`.
+    #[test]
+    fn a_segment_takes_offsets_as_far_as_their_distance_is_a_positive_i32() {
+        let identity = Identity {
+            log: Id::from_bytes([1; 16]),
+            topic: Id::from_bytes([2; 16]),
+            partition: 0,
+        };
+        let base = Offset::new(5);
+        let segment = Arc::new(Segment::new(Path::new(""), &identity, base, START));
+        let file = MemoryStorage::new().open(Path::new("f"), OpenMode::CreateNew);
+        let end = End {
+            position: START + 1,
+            first_timestamp: None,
+        };
+        let active = Active::new(segment, file.unwrap(), end);
+        let last = base + u64::from(i32::MAX.unsigned_abs());
+        for (base_offset, taken) in [(base, true), (last, true), (last.next(), false)] {
+            let claim = Claim {
+                base_offset,
+                end_offset: base_offset.next(),
+                length: 1,
+                max_timestamp: Timestamp::EPOCH,
+                append_time: None,
+            };
+            assert_eq!(active.takes(&TopicOptions::new(), &claim, end), taken);
+        }
+    }
+}

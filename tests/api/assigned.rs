@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use topiclog::storage::MemoryStorage;
-use topiclog::{ErrorKind, EventLog, Timestamp, TopicOptions};
+use topiclog::{ErrorKind, EventLog, Record, Timestamp, TopicOptions};
 
 use super::harness::{
     START, automatic, committed, drain, fill, manual, numbers, open_on, place, poll, put, refused,
@@ -305,4 +305,21 @@ fn nothing_is_committed_automatically_in_a_log_opened_read_only() {
     assert!(poll(&mut own).is_empty());
     own.assign(&partitions).unwrap();
     own.close().unwrap();
+}
+
+#[test]
+fn a_seek_by_time_sees_what_waits_to_be_written() {
+    let (log, topic, _) = with_topic(1);
+    let ago = |seconds| START - Duration::from_secs(seconds);
+    for (value, time) in [("old", ago(100)), ("young", ago(1))] {
+        let record = Record::new(value).timestamp(time);
+        topic.producer().send(record).unwrap();
+    }
+    let mut reader = log
+        .consumer()
+        .options(manual())
+        .assign(&topic.partitions())
+        .unwrap();
+    reader.seek_to_time(ago(50)).unwrap();
+    assert_eq!(poll(&mut reader), ["young"]);
 }

@@ -331,3 +331,20 @@ fn deleting_what_was_committed_survives_a_power_cut() {
     let log = open_on(storage.crash(Survival::Nothing, 1), &clock);
     assert!(log.consumer_groups().is_empty());
 }
+
+#[test]
+fn every_interval_of_automatic_commits_is_waited_for() {
+    let (log, topic, clock) = with_topic(1);
+    fill(&topic, 0, 9);
+    let one_by_one = automatic(EVERY).max_poll_records(1);
+    let group = log.consumer_group("g").unwrap().options(one_by_one);
+    let mut member = group.subscribe([&topic]).unwrap();
+    let (most, rest) = (Duration::from_millis(4999), Duration::from_millis(1));
+    let mut expected = [(EVERY, 1), (most, 1), (rest, 3)].into_iter();
+    poll(&mut member);
+    assert!(expected.all(|(time, offset)| {
+        clock.advance(time);
+        poll(&mut member);
+        committed(&member, &place(&topic, 0)) == Some(offset)
+    }));
+}

@@ -10,7 +10,7 @@ use topiclog::{
     CommittedOffset, Consumer, ConsumerGroup, Durability, EventLog, Offset, Topic, TopicOptions,
 };
 
-use super::harness::{builder, clock, fill, manual, open_on, place, poll, settle};
+use super::harness::{START, builder, clock, fill, manual, open_on, place, poll, settle};
 
 /// The name of the group, and of its topic.
 const NAME: &str = "g";
@@ -192,6 +192,22 @@ fn a_group_made_again_under_its_name_has_a_time_of_its_own() {
     days.reopen();
     days.pass(0.5);
     assert_eq!(days.committed(), [0, 1]);
+}
+
+/// As with retention, one wrong answer of a time server takes nothing.
+#[test]
+fn a_clock_that_jumps_ahead_is_believed_at_the_second_look() {
+    let days = Days::new();
+    days.member().close().unwrap();
+    days.pass(1.0);
+    let look = Duration::from_secs(600);
+    days.clock
+        .set_wall(START + Duration::from_secs(30 * 24 * 3600));
+    for expected in [&[0, 1][..], &[]] {
+        days.clock.advance(look);
+        days.log.run_housekeeping();
+        assert_eq!(days.committed(), expected);
+    }
 }
 
 /// How many segments the committed offsets have.

@@ -8,7 +8,8 @@ use topiclog::{
 };
 
 use super::harness::{
-    automatic, committed, drain, fill, manual, numbers, place, poll, refused, settle, with_topic,
+    automatic, builder, clock, committed, drain, fill, manual, numbers, place, poll, refused,
+    settle, with_topic,
 };
 
 const INTERVAL: Duration = Duration::from_secs(300);
@@ -534,4 +535,45 @@ fn a_group_id_is_not_blank() {
         group.subscribe([&log.topic("t").unwrap()]),
         ErrorKind::InvalidInput,
     );
+}
+
+#[test]
+fn the_same_subscription_again_is_no_rebalance() {
+    let (log, topic, _) = with_topic(2);
+    let group = log.consumer_group("g").unwrap().options(manual());
+    let mut a = group.subscribe([&topic]).unwrap();
+    let mut b = group.subscribe([&topic]).unwrap();
+    settle(&mut [&mut a, &mut b]);
+    let before = group.describe().generation;
+    a.subscribe([&topic]).unwrap();
+    settle(&mut [&mut a, &mut b]);
+    assert_eq!(group.describe().generation, before);
+}
+
+#[test]
+fn a_group_waits_for_its_first_members_no_longer_than_they_may_stay_away() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let clock = clock();
+    let log = builder(&clock)
+        .in_memory()
+        .group_initial_rebalance_delay(3 * SECOND)
+        .open()
+        .unwrap();
+    let options = TopicOptions::new().partitions(8);
+    let topic = log.create_topic("t", options).unwrap();
+    let group = log.consumer_group("g").unwrap();
+    let group = group.options(manual().max_poll_interval(10 * SECOND));
+    let (mut members, mut began) = (Vec::new(), None);
+    for waited in (0..20).step_by(2) {
+        // Each of them has the group wait anew.
+        members.push(group.subscribe([&topic]).unwrap());
+        for member in &mut members {
+            poll(member);
+            if began.is_none() && !member.assignment().is_empty() {
+                began = Some(waited);
+            }
+        }
+        clock.advance(2 * SECOND);
+    }
+    assert_eq!(began, Some(10));
 }

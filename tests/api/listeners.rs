@@ -229,6 +229,24 @@ fn the_first_error_is_returned_after_everything_else_was_done() {
 }
 
 #[test]
+fn of_two_errors_the_first_is_returned() {
+    let (log, topic, _) = with_topic(2);
+    let calls = Calls::default();
+    let group = log.consumer_group("g").unwrap();
+    // The first is that it is no member any more, the second that it may not poll in here.
+    let fails: Act = Box::new(|what, consumer, _| match what {
+        "lost" => consumer.commit(),
+        _ => consumer.poll(Duration::ZERO).map(drop),
+    });
+    let mut a = join(&log, &topic, "a", &calls, fails);
+    refused(a.poll(Duration::ZERO), ErrorKind::InvalidInput);
+    group.remove_all_members();
+    refused(a.poll(Duration::ZERO), ErrorKind::Fenced);
+    let told = ["a assigned [0, 1]", "a lost [0, 1]", "a assigned [0, 1]"];
+    assert_eq!(take(&calls), told);
+}
+
+#[test]
 fn a_listener_that_unsubscribes_is_obeyed() {
     let (log, topic, _) = with_topic(2);
     let calls = Calls::default();

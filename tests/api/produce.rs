@@ -638,3 +638,20 @@ fn records_that_follow_others_in_their_batch_keep_what_is_their_own() {
     let headers = read.iter().map(|record| record.headers().count());
     assert_eq!(headers.collect::<Vec<_>>(), [0, 0, 1]);
 }
+
+#[test]
+fn limits_can_be_reached() {
+    let most = (0..HEADERS_MAX).fold(Record::new("x"), |record, _| record.header("h", ""));
+    let (_log, topic, _) = with_topic(1);
+    topic.producer().send_and_wait(most).unwrap();
+
+    let log = builder(&clock()).in_memory().buffer_bytes(4096);
+    let log = log.open().unwrap();
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    // Of a batch, a header of 72 bytes, and of its record one of 16.
+    let fits = vec![0; 4096 - 72 - 16];
+    topic.producer().send_and_wait(Record::new(&fits)).unwrap();
+    let one_more = vec![0; fits.len() + 1];
+    let sent = topic.producer().send_and_wait(Record::new(&one_more));
+    refused(sent, ErrorKind::RecordTooLarge);
+}

@@ -118,6 +118,9 @@ fn whoever_waits_behind_a_slow_disk_may_give_up_and_ask_again() {
         assert_eq!(error.record().value_bytes(), Some(&large[..]));
         let error = producer.send_all([Record::new(&large)]).unwrap_err();
         assert_eq!(error.error().kind(), ErrorKind::Timeout);
+        // That at once.
+        let impatient = topic.producer().max_block(Duration::ZERO);
+        refused(impatient.send(Record::new(&large)), ErrorKind::Timeout);
         go.send(()).unwrap();
         assert_eq!(slow.join().unwrap().unwrap().offset, 0);
         all.wait_timeout(Duration::MAX).unwrap();
