@@ -162,22 +162,25 @@ impl Partition {
     ///
     /// # Examples
     ///
-    /// Copies what can be read, and tells what cannot.
+    /// Copies what can be read, and tells what cannot. Where it says `Ok`, all of it has arrived.
     ///
     /// ```
-    /// use topiclog::{ErrorKind, EventLog, Offset, Partition, Producer, Record, TopicOptions};
+    /// use topiclog::{
+    ///     Deliveries, ErrorKind, EventLog, Offset, Partition, Producer, Record, TopicOptions,
+    /// };
     ///
     /// type Lost = Vec<(Offset, Offset)>;
     ///
     /// fn copy(from: &Partition, to: &Producer) -> Result<Lost, Box<dyn std::error::Error>> {
-    ///     let (mut lost, mut next) = (Vec::new(), from.offsets().log_start);
+    ///     let (mut lost, mut sent) = (Vec::new(), Deliveries::default());
+    ///     let mut next = from.offsets().log_start;
     ///     loop {
     ///         let mut damage = None;
     ///         for records in from.scan(next) {
     ///             match records {
     ///                 Ok(records) => {
     ///                     for record in &records {
-    ///                         to.send(record.to_record())?;
+    ///                         sent.push(to.send(record.to_record())?);
     ///                     }
     ///                 }
     ///                 Err(error) if error.kind() == ErrorKind::Corrupt => damage = error.offset(),
@@ -185,7 +188,8 @@ impl Partition {
     ///             }
     ///         }
     ///         let Some(begin) = damage else {
-    ///             to.flush()?;
+    ///             sent.wait()?; // each of them: a flush does not tell of a write that had failed before it
+    ///             to.flush()?; // at level `Memory` nothing else waits for the writes
     ///             return Ok(lost);
     ///         };
     ///         next = from.next_readable(begin)?;
