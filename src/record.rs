@@ -496,7 +496,28 @@ pub struct RecordMetadata {
 
 /// A send that was refused: the record, handed back, and why.
 ///
-/// Converts into [`Error`](crate::Error), so `?` works in a function that returns either.
+/// Converts into [`Error`](crate::Error), so `?` works in a function that returns either. Where `?` makes
+/// something else of it, a `Box<dyn Error>` for instance, the [`Error`](crate::Error) is its
+/// [`source`](std::error::Error::source), and the text names no more than the [`kind`](Self::kind): convert
+/// first to have the [`Error`](crate::Error) itself.
+///
+/// # Examples
+///
+/// ```
+/// use topiclog::{Error, ErrorKind, EventLog, Record, Topic, TopicOptions};
+///
+/// fn place(topic: &Topic, order: &str) -> Result<(), Box<dyn std::error::Error>> {
+///     topic.producer().send_and_wait(Record::new(order)).map_err(Error::from)?;
+///     Ok(())
+/// }
+///
+/// let log = EventLog::in_memory()?;
+/// let topic = log.create_topic("t", TopicOptions::new().batch_bytes_max(512))?;
+/// let error = place(&topic, &"x".repeat(1000)).unwrap_err();
+/// let error = error.downcast_ref::<Error>().unwrap();
+/// assert_eq!(error.kind(), ErrorKind::RecordTooLarge);
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug)]
 pub struct SendError(Box<(Record<'static>, Error)>);
 
@@ -526,15 +547,16 @@ impl SendError {
     }
 }
 
+/// Names the kind; the source says the rest.
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.1.fmt(f)
+        write!(f, "the record was not sent ({})", self.kind())
     }
 }
 
 impl std::error::Error for SendError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(&self.0.1)
+        Some(self.error())
     }
 }
 
