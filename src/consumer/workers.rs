@@ -363,6 +363,10 @@ impl Stop {
 
 /// Stops [`Workers`] from another thread.
 ///
+/// Good for the one run that these workers make: those of the next run have a stopper of their own, and this
+/// one does nothing to them. What is to stop a service that begins again after an error is a flag, which
+/// outlives the runs: [GROUPS](crate::_documentation::groups#a-service) has such a service.
+///
 /// Cheap to clone. Made by [`Workers::stopper`].
 #[derive(Clone, Debug)]
 pub struct WorkersStopper(Arc<Stop>);
