@@ -107,7 +107,9 @@ impl Partition {
         self.log.refusal()
     }
 
-    /// Reads records from an offset on, about 1 MiB at most; none at the high watermark. Does not wait.
+    /// Reads records from an offset on, about 1 MiB at most; none at the high watermark. Does not wait, and
+    /// does not see what still lies in a batch, where a poll has it written: [flush](crate::Topic::flush)
+    /// first.
     ///
     /// # Errors
     ///
@@ -136,7 +138,8 @@ impl Partition {
         read.map_err(|error| self.explain(error))
     }
 
-    /// Reads from an offset at least to the end that the partition has at this moment, piece by piece.
+    /// Reads from an offset at least to the end that the partition has at this moment, piece by piece. What
+    /// still lies in a batch is not seen: [flush](crate::Topic::flush) first.
     ///
     /// An error, one of those of [`read`](Self::read), ends the iteration. Behind damage another scan can go
     /// on from the [next readable](Self::next_readable) offset.
