@@ -212,6 +212,30 @@ impl<'a> Record<'a> {
         self
     }
 
+    /// Takes all headers with this key away, as `remove` of Kafka's headers does: of a record that was
+    /// [read](RecordRef::to_record) and is sent on, so that what each round adds does not pile up. The others
+    /// keep their order.
+    ///
+    /// # Examples
+    ///
+    /// Counts the attempts in one header.
+    ///
+    /// ```
+    /// use topiclog::Record;
+    ///
+    /// let again = |record: Record<'static>, attempt: u32| {
+    ///     record.without_header("attempt").header("attempt", attempt.to_string())
+    /// };
+    /// let record = (1..=3).fold(Record::new("paid 10").header("trace", "4711"), again);
+    /// let headers: Vec<_> = record.headers().collect();
+    /// assert_eq!(headers, [(&b"trace"[..], Some(&b"4711"[..])), (&b"attempt"[..], Some(&b"3"[..]))]);
+    /// ```
+    pub fn without_header(mut self, key: &str) -> Self {
+        self.headers
+            .retain(|(name, _)| name.as_bytes() != key.as_bytes());
+        self
+    }
+
     /// Sets the create time. Defaults to that of the record's batch: the clock is read when the batch is
     /// opened, and again whenever the housekeeping looks at it while it lingers. Negative times are refused
     /// by the send.
