@@ -172,6 +172,13 @@ fn a_directory_that_is_in_use_is_named() {
     assert_eq!(error.path(), Some(&*dir.path().join("none")), "{error}");
 }
 
+/// It said no word of how to give one.
+#[test]
+fn a_log_of_nowhere_is_refused_with_the_calls_that_say_where() {
+    let text = refused(EventLog::builder().open(), ErrorKind::InvalidInput);
+    assert!(text.contains("call path, in_memory or storage"), "{text}");
+}
+
 /// It said that it could not lock `LOCK`, and no word of the path that it had been given.
 #[test]
 fn a_path_that_is_no_directory_is_named_and_said_to_be_none() {
