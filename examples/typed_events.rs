@@ -85,7 +85,10 @@ fn book(event: &PaymentEvent) -> Result<()> {
 /// On disk there before the group commits; and without its old time, by which retention would count.
 fn put_aside(to: &Producer, record: &RecordRef<'_>, why: &serde_json::Error) -> Result<()> {
     let letter = record.to_record().without_timestamp();
-    let letter = letter
+    // What it says of an earlier time, if it was sent back.
+    let letter = ["why", "from", "offset"]
+        .into_iter()
+        .fold(letter, Record::without_header)
         .header("why", why.to_string())
         .header("from", record.topic_partition().to_string())
         .header("offset", record.offset().to_string());

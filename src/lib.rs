@@ -106,7 +106,21 @@ pub mod _documentation {
     #[doc = include_str!("../docs/KAFKA.md")]
     pub mod kafka {}
 
+    /// The plots are not where the page has them, but at its [end](#plots), and in `docs/plots` of the
+    /// repository.
+    ///
     #[doc = include_str!("../docs/PERFORMANCE.md")]
+    ///
+    /// ## Plots
+    ///
+    #[doc = include_str!("../docs/plots/durable.svg")]
+    #[doc = include_str!("../docs/plots/latency.svg")]
+    #[doc = include_str!("../docs/plots/log-size-100.svg")]
+    #[doc = include_str!("../docs/plots/log-size-1024.svg")]
+    #[doc = include_str!("../docs/plots/partitions.svg")]
+    #[doc = include_str!("../docs/plots/partition-files.svg")]
+    #[doc = include_str!("../docs/plots/group-members.svg")]
+    #[doc = include_str!("../docs/plots/group-partitions.svg")]
     pub mod performance {}
 
     /// [PERFORMANCE]: self::performance

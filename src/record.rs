@@ -212,6 +212,30 @@ impl<'a> Record<'a> {
         self
     }
 
+    /// Takes all headers with this key away, as `remove` of Kafka's headers does: of a record that was
+    /// [read](RecordRef::to_record) and is sent on, so that what each round adds does not pile up. The others
+    /// keep their order.
+    ///
+    /// # Examples
+    ///
+    /// Counts the attempts in one header.
+    ///
+    /// ```
+    /// use topiclog::Record;
+    ///
+    /// let again = |record: Record<'static>, attempt: u32| {
+    ///     record.without_header("attempt").header("attempt", attempt.to_string())
+    /// };
+    /// let record = (1..=3).fold(Record::new("paid 10").header("trace", "4711"), again);
+    /// let headers: Vec<_> = record.headers().collect();
+    /// assert_eq!(headers, [(&b"trace"[..], Some(&b"4711"[..])), (&b"attempt"[..], Some(&b"3"[..]))]);
+    /// ```
+    pub fn without_header(mut self, key: &str) -> Self {
+        self.headers
+            .retain(|(name, _)| name.as_bytes() != key.as_bytes());
+        self
+    }
+
     /// Sets the create time. Defaults to that of the record's batch: the clock is read when the batch is
     /// opened, and again whenever the housekeeping looks at it while it lingers. Negative times are refused
     /// by the send.
@@ -496,7 +520,28 @@ pub struct RecordMetadata {
 
 /// A send that was refused: the record, handed back, and why.
 ///
-/// Converts into [`Error`](crate::Error), so `?` works in a function that returns either.
+/// Converts into [`Error`](crate::Error), so `?` works in a function that returns either. Where `?` makes
+/// something else of it, a `Box<dyn Error>` for instance, the [`Error`](crate::Error) is its
+/// [`source`](std::error::Error::source), and the text names no more than the [`kind`](Self::kind): convert
+/// first to have the [`Error`](crate::Error) itself.
+///
+/// # Examples
+///
+/// ```
+/// use topiclog::{Error, ErrorKind, EventLog, Record, Topic, TopicOptions};
+///
+/// fn place(topic: &Topic, order: &str) -> Result<(), Box<dyn std::error::Error>> {
+///     topic.producer().send_and_wait(Record::new(order)).map_err(Error::from)?;
+///     Ok(())
+/// }
+///
+/// let log = EventLog::in_memory()?;
+/// let topic = log.create_topic("t", TopicOptions::new().batch_bytes_max(512))?;
+/// let error = place(&topic, &"x".repeat(1000)).unwrap_err();
+/// let error = error.downcast_ref::<Error>().unwrap();
+/// assert_eq!(error.kind(), ErrorKind::RecordTooLarge);
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug)]
 pub struct SendError(Box<(Record<'static>, Error)>);
 
@@ -526,15 +571,16 @@ impl SendError {
     }
 }
 
+/// Names the kind; the source says the rest.
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.1.fmt(f)
+        write!(f, "the record was not sent ({})", self.kind())
     }
 }
 
 impl std::error::Error for SendError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(&self.0.1)
+        Some(self.error())
     }
 }
 

@@ -148,6 +148,52 @@ impl ConsumerGroup {
         self.member().subscribe(topics)
     }
 
+    /// Makes a member that reads all topics whose names `accepts` takes, those made later too. More in
+    /// [`MemberBuilder::subscribe_matching`].
+    ///
+    /// # Errors
+    ///
+    /// See [`MemberBuilder::subscribe`].
+    pub fn subscribe_matching(
+        &self,
+        accepts: impl Fn(&TopicName) -> bool + Send + Sync + 'static,
+    ) -> Result<Consumer, Error> {
+        self.member().subscribe_matching(accepts)
+    }
+
+    /// Makes a member that reads the topics of these names, each as soon as it exists.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use topiclog::{ConsumerOptions, EventLog, OffsetReset, Record, TopicName, TopicOptions};
+    ///
+    /// let log = EventLog::in_memory()?;
+    /// let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+    /// let (mail, audit) = (log.consumer_group("mail")?, log.consumer_group("audit")?);
+    /// let mail = mail.options(options.clone()).subscribe_by_name(["payment-done"]);
+    /// let is_payment = |name: &TopicName| name.as_str().starts_with("payment-");
+    /// let audit = audit.options(options).subscribe_matching(is_payment);
+    ///
+    /// let payments = log.create_topic("payment-done", TopicOptions::new())?;
+    /// payments.producer().send_and_wait(Record::new("paid 10"))?;
+    /// for mut member in [mail?, audit?] {
+    ///     assert_eq!(member.poll(Duration::ZERO)?.len(), 1);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`MemberBuilder::subscribe_by_name`].
+    pub fn subscribe_by_name(
+        &self,
+        names: impl IntoIterator<Item: AsRef<str>>,
+    ) -> Result<Consumer, Error> {
+        self.member().subscribe_by_name(names)
+    }
+
     /// A member with a listener or assignors of its own.
     pub fn member(&self) -> MemberBuilder {
         MemberBuilder::new(&self.groups, &self.cell, self.options.clone())

@@ -218,7 +218,11 @@ impl Consumer {
     }
 
     /// Goes on, in every assigned partition, from the first record that is not older than `timestamp`,
-    /// or from the end if all are.
+    /// or from the end if all are. A member has none before its first poll, and then this changes nothing, as
+    /// with [`seek_to_beginning`](Self::seek_to_beginning): its
+    /// [`RebalanceListener`](crate::RebalanceListener::assigned) can seek where partitions are assigned, and
+    /// [`ConsumerGroup::reset`](crate::ConsumerGroup::reset) to
+    /// [`OffsetTarget::DateTime`](crate::OffsetTarget::DateTime) moves the group before anybody polls.
     ///
     /// # Errors
     ///

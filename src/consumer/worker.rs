@@ -29,7 +29,8 @@ use crate::topic::Records;
 ///
 /// Made when the partition is assigned and dropped before it is given up, always in the thread of the
 /// worker that has the partition: so it may keep what belongs to the partition without a lock, and need
-/// not be `Send`. A closure over a [`RecordRef`] is one.
+/// not be `Send`. A closure is one too; what it takes has to be annotated, as in `|record: RecordRef<'_>|`.
+/// So is a `Box<dyn PartitionHandler>`, where the partition decides which handler it gets.
 ///
 /// # Examples
 ///
@@ -111,6 +112,20 @@ where
         record: RecordRef<'_>,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         self(record)
+    }
+}
+
+/// So that which one it is can be decided at run time, by the partition.
+impl PartitionHandler for Box<dyn PartitionHandler + '_> {
+    fn handle(
+        &mut self,
+        record: RecordRef<'_>,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        (**self).handle(record)
+    }
+
+    fn flush(&mut self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        (**self).flush()
     }
 }
 

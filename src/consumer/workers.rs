@@ -275,7 +275,8 @@ impl Workers {
     /// `make` makes a handler for a partition when a worker gains it. The handler is dropped before the
     /// worker gives the partition up, and the next owner makes its own: so there is at most one at a time,
     /// as long as each worker comes to its next record within the
-    /// [`max_poll_interval`](ConsumerOptions::max_poll_interval).
+    /// [`max_poll_interval`](ConsumerOptions::max_poll_interval). A handler that is a closure has to say what
+    /// it takes, as in `|record: RecordRef<'_>|`: the compiler does not find that by itself.
     ///
     /// # Examples
     ///
@@ -362,6 +363,10 @@ impl Stop {
 }
 
 /// Stops [`Workers`] from another thread.
+///
+/// Good for the one run that these workers make: those of the next run have a stopper of their own, and this
+/// one does nothing to them. What is to stop a service that begins again after an error is a flag, which
+/// outlives the runs: [GROUPS](crate::_documentation::groups#a-service) has such a service.
 ///
 /// Cheap to clone. Made by [`Workers::stopper`].
 #[derive(Clone, Debug)]

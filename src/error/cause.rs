@@ -285,7 +285,9 @@ pub(crate) enum GroupError {
     BadAssignment { problem: &'static str },
     #[error("offset metadata is too long (OFFSET_METADATA_TOO_LARGE) bytes={bytes} limit={limit}")]
     MetadataTooLarge { bytes: usize, limit: usize },
-    #[error("no committed offset, and the reset policy is none")]
+    #[error(
+        "no committed offset, and the reset policy is none; seek, commit an offset, or set offset_reset"
+    )]
     NoOffset,
     #[error("nothing is committed that could be shifted; reset to another target first")]
     NothingToShift,

@@ -251,13 +251,16 @@ impl fmt::Display for Error {
     }
 }
 
+/// Shows the kind, the text, and those of all its sources: what a `main` that returns it prints.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}: {self}", self.kind())?;
-        match &self.0.source {
-            Some(source) => write!(f, ": {source}"),
-            None => Ok(()),
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
         }
+        Ok(())
     }
 }
 
@@ -329,6 +332,16 @@ mod tests {
         assert_eq!((error.kind(), error.path()), (ErrorKind::Io, None));
         let error = Error::storage("write", Path::new("x"), refused());
         assert_eq!(error.to_string(), "cannot write path=x");
+    }
+
+    /// It ended at the first source, which is often the one that says the least.
+    #[test]
+    fn what_is_printed_for_a_programmer_names_every_source() {
+        let missing = io::Error::from(io::ErrorKind::NotFound);
+        let template = Error::storage("read a template", Path::new("x"), missing);
+        let error = format!("{:?}", Error::handler(template.into()));
+        let told = "Handler: the handler failed: cannot read a template path=x: entity not found";
+        assert_eq!(error, told);
     }
 
     /// By the numbers that Unix has for them.

@@ -271,7 +271,8 @@ impl EventLogBuilder {
             ));
         }
         let Some(home) = self.home.take() else {
-            return Err(Error::bad_state("open", "a path or a storage"));
+            let needs = "a path or a storage; call path, in_memory or storage before";
+            return Err(Error::bad_state("open", needs));
         };
         let directory = home.directory();
         // There is no log yet in whose directory a file could be looked for.

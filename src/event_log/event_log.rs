@@ -138,9 +138,10 @@ impl EventLog {
     /// not outlive the process.
     ///
     /// Without a thread nothing happens by itself. What was sent and is not waited for stays in its batch
-    /// until batches of 256 KiB are full or somebody waits for it, reads up to it, flushes, closes or calls
-    /// [`run_housekeeping`](Self::run_housekeeping), however long ago its linger ended. Retention, and the
-    /// expiry of offsets, happen in that call only. A service that wants them done has a thread:
+    /// until batches of 256 KiB are full or somebody waits for it, a consumer polls up to it, or somebody
+    /// flushes, closes or calls [`run_housekeeping`](Self::run_housekeeping), however long ago its linger
+    /// ended. Retention, and the expiry of offsets, happen in that call only. A service that wants them done
+    /// has a thread:
     ///
     /// ```
     /// use topiclog::{EventLog, Housekeeping};

@@ -336,7 +336,10 @@ impl Producer {
 
 /// Records of which some were refused: what was sent, what was not, and why.
 ///
-/// Converts into [`Error`], so `?` works in a function that returns either.
+/// Converts into [`Error`], so `?` works in a function that returns either. Where `?` makes something else of
+/// it, a `Box<dyn Error>` for instance, the [`Error`] is its [`source`](std::error::Error::source), and the
+/// text names no more than the [`kind`](Self::kind): `send_all(records).map_err(Error::from)?` hands on the
+/// [`Error`] itself, as with [`SendError`].
 pub struct SendAllError(Box<Refused>);
 
 struct Refused {
@@ -392,15 +395,16 @@ impl fmt::Debug for SendAllError {
     }
 }
 
+/// Names the kind; the source says the rest.
 impl fmt::Display for SendAllError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.error.fmt(f)
+        write!(f, "not all records were sent ({})", self.kind())
     }
 }
 
 impl std::error::Error for SendAllError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(&self.0.error)
+        Some(self.error())
     }
 }
 

@@ -107,7 +107,9 @@ impl Partition {
         self.log.refusal()
     }
 
-    /// Reads records from an offset on, about 1 MiB at most; none at the high watermark. Does not wait.
+    /// Reads records from an offset on, about 1 MiB at most; none at the high watermark. Does not wait, and
+    /// does not see what still lies in a batch, where a poll has it written: [flush](crate::Topic::flush)
+    /// first.
     ///
     /// # Errors
     ///
@@ -136,7 +138,8 @@ impl Partition {
         read.map_err(|error| self.explain(error))
     }
 
-    /// Reads from an offset at least to the end that the partition has at this moment, piece by piece.
+    /// Reads from an offset at least to the end that the partition has at this moment, piece by piece. What
+    /// still lies in a batch is not seen: [flush](crate::Topic::flush) first.
     ///
     /// An error, one of those of [`read`](Self::read), ends the iteration. Behind damage another scan can go
     /// on from the [next readable](Self::next_readable) offset.
@@ -162,22 +165,25 @@ impl Partition {
     ///
     /// # Examples
     ///
-    /// Copies what can be read, and tells what cannot.
+    /// Copies what can be read, and tells what cannot. Where it says `Ok`, all of it has arrived.
     ///
     /// ```
-    /// use topiclog::{ErrorKind, EventLog, Offset, Partition, Producer, Record, TopicOptions};
+    /// use topiclog::{
+    ///     Deliveries, ErrorKind, EventLog, Offset, Partition, Producer, Record, TopicOptions,
+    /// };
     ///
     /// type Lost = Vec<(Offset, Offset)>;
     ///
     /// fn copy(from: &Partition, to: &Producer) -> Result<Lost, Box<dyn std::error::Error>> {
-    ///     let (mut lost, mut next) = (Vec::new(), from.offsets().log_start);
+    ///     let (mut lost, mut sent) = (Vec::new(), Deliveries::default());
+    ///     let mut next = from.offsets().log_start;
     ///     loop {
     ///         let mut damage = None;
     ///         for records in from.scan(next) {
     ///             match records {
     ///                 Ok(records) => {
     ///                     for record in &records {
-    ///                         to.send(record.to_record())?;
+    ///                         sent.push(to.send(record.to_record())?);
     ///                     }
     ///                 }
     ///                 Err(error) if error.kind() == ErrorKind::Corrupt => damage = error.offset(),
@@ -185,7 +191,8 @@ impl Partition {
     ///             }
     ///         }
     ///         let Some(begin) = damage else {
-    ///             to.flush()?;
+    ///             sent.wait()?; // each of them: a flush does not tell of a write that had failed before it
+    ///             to.flush()?; // at level `Memory` nothing else waits for the writes
     ///             return Ok(lost);
     ///         };
     ///         next = from.next_readable(begin)?;

@@ -65,6 +65,7 @@ pub struct PartitionRecovery {
 
 /// What a check of a log's files found.
 #[derive(Clone, Debug, Default)]
+#[must_use = "damage is in the report, not in the error"]
 #[non_exhaustive]
 pub struct VerifyReport {
     /// The partitions looked at.

@@ -374,7 +374,8 @@ fn without_a_commit_the_reset_policy_says_where_to_begin() {
     };
     assert_eq!(position(OffsetReset::Earliest).unwrap(), 0);
     assert_eq!(position(OffsetReset::Latest).unwrap(), 4);
-    refused(position(OffsetReset::None), ErrorKind::OffsetOutOfRange);
+    let text = refused(position(OffsetReset::None), ErrorKind::OffsetOutOfRange);
+    assert!(text.contains("or set offset_reset"), "{text}");
     let by = |seconds| position(OffsetReset::ByDuration(Duration::from_secs(seconds))).unwrap();
     assert_eq!(
         (by(60), by(61), by(180), by(100_000)),

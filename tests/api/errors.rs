@@ -1,7 +1,10 @@
 //! What errors and their texts tell: enough to act on, and never the bytes of a whole record.
 
+use std::error::Error as StdError;
+
 use topiclog::{
-    ErrorKind, EventLog, Offset, Record, SendError, Timestamp, Topic, TopicOptions, TopicPartition,
+    Error, ErrorKind, EventLog, Offset, Record, SendError, Timestamp, Topic, TopicOptions,
+    TopicPartition,
 };
 
 use super::harness::{Dir, clock, memory, place, refused};
@@ -32,6 +35,41 @@ fn a_refused_send_prints_the_beginning_of_its_record_only() {
         record.header(key, value)
     });
     assert!(format!("{many:?}").len() < 1024);
+}
+
+/// The causes of an error from the first on, as whoever has it in a box goes through them.
+fn causes<'e>(
+    error: &'e (dyn StdError + 'static),
+) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+/// Behind a `?` into a box nothing was an [`Error`] any more, so a full disk and a closed log looked alike.
+#[test]
+fn a_refused_send_in_a_box_has_the_error_among_its_causes_and_says_it_once() {
+    let log = memory(&clock());
+    let options = TopicOptions::new().batch_bytes_max(512);
+    let topic = log.create_topic("t", options).unwrap();
+    let large = "x".repeat(1000);
+    let one = topic.producer().send(Record::new(&large)).unwrap_err();
+    let many = topic.producer().send_all([Record::new(&large)]);
+    for (error, text) in [
+        (
+            Box::<dyn StdError>::from(one),
+            "the record was not sent (record too large)",
+        ),
+        (
+            many.unwrap_err().into(),
+            "not all records were sent (record too large)",
+        ),
+    ] {
+        assert_eq!(error.to_string(), text);
+        let mut found = causes(&*error).filter_map(|cause| cause.downcast_ref::<Error>());
+        assert_eq!(found.next().unwrap().kind(), ErrorKind::RecordTooLarge);
+        let texts: Vec<_> = causes(&*error).map(ToString::to_string).collect();
+        let told = texts.iter().filter(|text| text.contains("size="));
+        assert_eq!(told.count(), 1, "{texts:?}");
+    }
 }
 
 /// `Records` printed the buffer that its batches lie in.
@@ -132,6 +170,13 @@ fn a_directory_that_is_in_use_is_named() {
     let error = EventLog::open_read_only(dir.path().join("none")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert_eq!(error.path(), Some(&*dir.path().join("none")), "{error}");
+}
+
+/// It said no word of how to give one.
+#[test]
+fn a_log_of_nowhere_is_refused_with_the_calls_that_say_where() {
+    let text = refused(EventLog::builder().open(), ErrorKind::InvalidInput);
+    assert!(text.contains("call path, in_memory or storage"), "{text}");
 }
 
 /// It said that it could not lock `LOCK`, and no word of the path that it had been given.

@@ -334,3 +334,39 @@ fn a_handler_that_cannot_be_made_ends_the_run_and_nothing_is_handled() {
     assert!(group.describe().members.is_empty());
     assert_eq!(committed(&group, &topic), [Some(0), Some(0), Some(0)]);
 }
+
+/// Counts what it was called for.
+struct Counting<'c>(&'c AtomicUsize, &'c AtomicUsize);
+
+impl PartitionHandler for Counting<'_> {
+    fn handle(&mut self, _: RecordRef<'_>) -> Outcome {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Outcome {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+/// Two types of handlers took an enum of one's own.
+#[test]
+fn which_handler_a_partition_gets_is_decided_at_run_time() {
+    let (_log, topic, group) = filled(3, 50);
+    let [counted, flushes, others] = <[AtomicUsize; 3]>::default();
+    let ran = drained(&group, &topic, 2).run_by_partition(|partition| {
+        let handler: Box<dyn PartitionHandler + '_> = match partition.partition() {
+            0 => Box::new(Counting(&counted, &flushes)),
+            _ => Box::new(|_: RecordRef<'_>| {
+                others.fetch_add(1, Ordering::SeqCst);
+                Ok(())
+            }),
+        };
+        Ok(handler)
+    });
+    ran.unwrap();
+    assert_eq!((counted.into_inner(), others.into_inner()), (50, 100));
+    assert!(flushes.into_inner() > 0, "told before each commit");
+    assert_eq!(committed(&group, &topic), [Some(50); 3]);
+}
