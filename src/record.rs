@@ -522,8 +522,8 @@ pub struct RecordMetadata {
 ///
 /// Converts into [`Error`](crate::Error), so `?` works in a function that returns either. Where `?` makes
 /// something else of it, a `Box<dyn Error>` for instance, the [`Error`](crate::Error) is its
-/// [`source`](std::error::Error::source), and the text names no more than the [`kind`](Self::kind): convert
-/// first to have the [`Error`](crate::Error) itself.
+/// [`source`](std::error::Error::source), with the same text: convert first to have the
+/// [`Error`](crate::Error) itself.
 ///
 /// # Examples
 ///
@@ -571,10 +571,10 @@ impl SendError {
     }
 }
 
-/// Names the kind; the source says the rest.
+/// Says what its source says too: whoever prints only this learns what to do.
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the record was not sent ({})", self.kind())
+        self.error().fmt(f)
     }
 }
 

@@ -254,10 +254,16 @@ impl fmt::Display for Error {
 /// Shows the kind, the text, and those of all its sources: what a `main` that returns it prints.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {self}", self.kind())?;
+        let mut last = self.to_string();
+        write!(f, "{:?}: {last}", self.kind())?;
         let mut source = std::error::Error::source(self);
         while let Some(error) = source {
-            write!(f, ": {error}")?;
+            let text = error.to_string();
+            // One that only carries another, as that of a refused send does, has its text.
+            if text != last {
+                write!(f, ": {text}")?;
+                last = text;
+            }
             source = error.source();
         }
         Ok(())

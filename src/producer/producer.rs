@@ -337,9 +337,8 @@ impl Producer {
 /// Records of which some were refused: what was sent, what was not, and why.
 ///
 /// Converts into [`Error`], so `?` works in a function that returns either. Where `?` makes something else of
-/// it, a `Box<dyn Error>` for instance, the [`Error`] is its [`source`](std::error::Error::source), and the
-/// text names no more than the [`kind`](Self::kind): `send_all(records).map_err(Error::from)?` hands on the
-/// [`Error`] itself, as with [`SendError`].
+/// it, a `Box<dyn Error>` for instance, the [`Error`] is its [`source`](std::error::Error::source), with the
+/// same text: `send_all(records).map_err(Error::from)?` hands on the [`Error`] itself, as with [`SendError`].
 pub struct SendAllError(Box<Refused>);
 
 struct Refused {
@@ -395,10 +394,10 @@ impl fmt::Debug for SendAllError {
     }
 }
 
-/// Names the kind; the source says the rest.
+/// Says what its source says too: whoever prints only this learns what to do.
 impl fmt::Display for SendAllError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not all records were sent ({})", self.kind())
+        self.error().fmt(f)
     }
 }
 

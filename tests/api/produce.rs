@@ -79,8 +79,10 @@ fn the_partition_asked_for_comes_before_the_partitioner() {
     assert_eq!(at.partition, 2);
     assert_eq!(told.0.0.load(Ordering::Relaxed), 0);
     let error = producer.send(Record::new("x").partition(3)).unwrap_err();
-    let text = error.error().to_string();
-    assert!(text.contains("partition=3 partitions=3"), "{text}");
+    assert!(
+        error.to_string().contains("partition=3 partitions=3"),
+        "{error}"
+    );
     assert_eq!(error.error().kind(), ErrorKind::InvalidInput);
     assert_eq!(error.record().value_bytes(), Some(&b"x"[..]));
 }
@@ -127,8 +129,7 @@ fn a_partitioner_is_called_exactly_once_for_every_record() {
     told.0.1.store(2, Ordering::Relaxed);
     let error = producer.send(Record::new("y").key("k")).unwrap_err();
     assert_eq!(error.error().kind(), ErrorKind::InvalidInput);
-    let text = error.error().to_string();
-    assert!(text.contains("partitioner"), "{text}");
+    assert!(error.to_string().contains("partitioner"), "{error}");
     let (record, _) = error.into_parts();
     assert_eq!(
         (record.key_bytes(), record.value_bytes()),
@@ -339,8 +340,7 @@ fn a_record_over_the_limit_comes_back_and_one_at_the_limit_is_kept() {
     ] {
         let error = producer.send(record.clone()).unwrap_err();
         assert_eq!(error.error().kind(), ErrorKind::RecordTooLarge);
-        let text = error.error().to_string();
-        assert!(text.contains("limit=4096"), "{text}");
+        assert!(error.to_string().contains("limit=4096"), "{error}");
         assert_eq!(error.into_parts().0, record);
     }
     assert_eq!(topic.partition(0).unwrap().offsets().log_end, 2);

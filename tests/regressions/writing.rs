@@ -200,8 +200,7 @@ fn a_record_larger_than_the_buffer_is_refused() {
             .unwrap_err(),
     ] {
         assert_eq!(refused.error().kind(), ErrorKind::RecordTooLarge);
-        let text = refused.error().to_string();
-        assert!(text.contains("buffer_bytes"), "{text}");
+        assert!(refused.to_string().contains("buffer_bytes"), "{refused}");
     }
 }
 
