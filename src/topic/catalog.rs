@@ -560,17 +560,20 @@ impl Catalog {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        if !self.read_only
-            && let Err(error) = check_held(&*self.owner)
-        {
-            for topic in self.list() {
-                topic.logs().for_each(|log| log.let_go());
+        let mut panics = Panics::default();
+        if !self.read_only {
+            let held = panics.catch(|| check_held(&*self.owner));
+            if !matches!(held, Some(Ok(()))) {
+                // Where a storage of the user's panics when it is asked, nobody knows whose it is.
+                for topic in self.list() {
+                    topic.logs().for_each(|log| log.let_go());
+                }
+                self.owner.give_back();
+                panics.resume();
+                return held.unwrap_or(Ok(()));
             }
-            self.owner.give_back();
-            return Err(error);
         }
-        let mut marks = Vec::new();
-        let (mut failure, mut panics) = (None, Panics::default());
+        let (mut marks, mut failure) = (Vec::new(), None);
         for topic in self.list() {
             for log in topic.logs() {
                 // What a storage of the user's does under one of them is not to keep the others open.

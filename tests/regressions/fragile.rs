@@ -382,3 +382,24 @@ fn options_that_a_panic_has_left_on_disk_can_be_taken_back() {
         }
     }
 }
+
+/// A close looked at the lock before anything else. A storage that panicked there was not asked again: nothing
+/// was closed, every later close said that all was well, and the directory stayed locked.
+#[test]
+fn a_panic_at_the_lock_of_a_close_does_not_keep_the_directory_locked() {
+    let storage = Fragile::new();
+    let log = common::try_open(storage.clone(), &clock()).unwrap();
+    let options = TopicOptions::new().durability(Durability::Memory);
+    let topic = log.create_topic("t", options).unwrap();
+    let waits = topic.producer().send(Record::new("v")).unwrap();
+    storage.break_at(Some("LOCK"));
+    panics(|| log.close());
+    storage.break_at(None);
+    log.close().unwrap();
+    let again = common::try_open(storage, &clock()).unwrap();
+    let refused = topic.producer().send_and_wait(Record::new("v"));
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Closed);
+    // At its level a record may be acknowledged before it is written, and lost then.
+    let _may_have_been_acknowledged = waits.wait();
+    again.close().unwrap();
+}
