@@ -312,11 +312,11 @@ fn nothing_is_acknowledged_in_a_topic_whose_deletion_has_panicked_halfway() {
 #[test]
 fn what_a_change_of_topics_that_panicked_has_left_is_durable_after_a_close() {
     type Change = fn(&EventLog) -> Result<(), Error>;
-    let changes: [Change; 2] = [
+    let all: [Change; 2] = [
         |log| log.create_topic("new", TopicOptions::new()).map(drop),
         |log| log.topic("t")?.increase_partitions_to(2),
     ];
-    let tries = changes.iter().flat_map(|change| {
+    let tries = all.iter().flat_map(|change| {
         let ways = [(false, false), (false, true), (true, false), (true, true)];
         ways.map(|way| (change, way))
     });
@@ -402,4 +402,34 @@ fn a_panic_at_the_lock_of_a_close_does_not_keep_the_directory_locked() {
     // At its level a record may be acknowledged before it is written, and lost then.
     let _may_have_been_acknowledged = waits.wait();
     again.close().unwrap();
+}
+
+/// The committed offsets were to be rewritten, and the storage panicked: nothing that waited in any partition was
+/// written by the housekeeping then, and nothing expired.
+#[test]
+fn a_panic_at_committed_offsets_does_not_keep_partitions_from_housekeeping() {
+    let (storage, clock) = (Fragile::new(), clock());
+    let log = common::try_open(storage.clone(), &clock).unwrap();
+    let topic = |name, options: TopicOptions| {
+        let topic = log.create_topic(name, options.durability(Durability::Memory));
+        topic.unwrap()
+    };
+    let expires = TopicOptions::new().retention_bytes(Some(0));
+    let (waits, expires) = (topic("a", TopicOptions::new()), topic("b", expires));
+    let group = log.consumer_group("g").unwrap();
+    let place = waits.partition(0).unwrap().topic_partition().clone();
+    let note = "n".repeat(4000);
+    for offset in 0..2400 {
+        let committed = CommittedOffset::new(Offset::new(offset)).with_metadata(&*note);
+        group.set_offsets([(place.clone(), committed)]).unwrap();
+    }
+    expires.producer().send(Record::new("v")).unwrap();
+    expires.flush().unwrap();
+    waits.producer().send(Record::new("v")).unwrap();
+    storage.break_at(Some("__consumer_offsets/0/00000000000000000000.log"));
+    clock.advance(Duration::from_secs(3600));
+    panics(|| log.run_housekeeping());
+    storage.break_at(None);
+    assert_eq!(waits.partition(0).unwrap().offsets().high_watermark, 1);
+    assert_eq!(expires.partition(0).unwrap().offsets().log_start, 1);
 }
