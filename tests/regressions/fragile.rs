@@ -269,8 +269,8 @@ fn committed_offsets_are_not_dropped_for_copies_that_could_not_be_written() {
     }
 }
 
-/// A storage panicked behind the rename of a topic that was to be deleted: the topic was written to further on,
-/// in a directory that the next open removes.
+/// A storage panicked behind the rename of a topic that was to be deleted: records went on to be acknowledged
+/// in it, in a directory that the next open removes.
 #[test]
 fn nothing_is_acknowledged_in_a_topic_whose_deletion_has_panicked_halfway() {
     for behind in [false, true] {
@@ -307,8 +307,8 @@ fn nothing_is_acknowledged_in_a_topic_whose_deletion_has_panicked_halfway() {
     }
 }
 
-/// A storage panicked while a topic was made, or grew: the close left its mark without making durable what was
-/// to be seen. The next open relied on it, and what was acknowledged then went with a power cut.
+/// A storage panicked while a topic was made, or grew: the close left its mark without making durable what
+/// was to be seen. The next open relied on it, and what was acknowledged then went with a power cut.
 #[test]
 fn what_a_change_of_topics_that_panicked_has_left_is_durable_after_a_close() {
     type Change = fn(&EventLog) -> Result<(), Error>;
@@ -358,7 +358,8 @@ fn what_a_change_of_topics_that_panicked_has_left_is_durable_after_a_close() {
     }
 }
 
-/// A storage panicked with the new options of a topic on disk: setting it back to those it had changed nothing.
+/// A storage panicked with the new options of a topic on disk: to set it back to those it had changed nothing
+/// there.
 #[test]
 fn options_that_a_panic_has_left_on_disk_can_be_taken_back() {
     for behind in [false, true] {
@@ -383,8 +384,8 @@ fn options_that_a_panic_has_left_on_disk_can_be_taken_back() {
     }
 }
 
-/// A close looked at the lock before anything else. A storage that panicked there was not asked again: nothing
-/// was closed, every later close said that all was well, and the directory stayed locked.
+/// A storage panicked at the lock, which a close looks at first: nothing was closed, every later close said
+/// that all was well, and the directory stayed locked.
 #[test]
 fn a_panic_at_the_lock_of_a_close_does_not_keep_the_directory_locked() {
     let storage = Fragile::new();
@@ -404,8 +405,8 @@ fn a_panic_at_the_lock_of_a_close_does_not_keep_the_directory_locked() {
     again.close().unwrap();
 }
 
-/// The committed offsets were to be rewritten, and the storage panicked: nothing that waited in any partition was
-/// written by the housekeeping then, and nothing expired.
+/// The committed offsets were to be rewritten, and the storage panicked: nothing that waited in any partition
+/// was written by the housekeeping then, and nothing expired.
 #[test]
 fn a_panic_at_committed_offsets_does_not_keep_partitions_from_housekeeping() {
     let (storage, clock) = (Fragile::new(), clock());

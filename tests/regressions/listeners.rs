@@ -366,8 +366,8 @@ fn a_consumer_that_subscribes_later_has_the_listener_it_was_made_with() {
     assert_eq!(group.describe().assignor.as_deref(), Some("roundrobin"));
 }
 
-/// A topic was deleted in the callback of an earlier commit, for which a commit of positions waits: that one was
-/// refused as a whole, since it had looked at the positions before.
+/// A topic was deleted in the callback of an earlier commit, for which a commit of positions waits: that one
+/// was refused as a whole, since it had looked at the positions before.
 #[test]
 fn a_topic_that_is_deleted_in_a_callback_keeps_no_positions_from_being_committed() {
     for gives_up in [false, true] {
