@@ -144,23 +144,16 @@ impl Consumer {
     }
 
     fn commit_all(&mut self, only_new: bool) -> Result<(), Error> {
+        // In the order in which they were asked for, so that what is noted last is what counts. And first of
+        // all: a topic may be deleted meanwhile.
+        self.finish_async_commits(true);
         let all = !only_new || self.is_renewal_due();
-        let positions = self.positions(!all);
+        let mut positions = self.positions(!all);
         if positions.is_empty() && only_new {
             return Ok(());
         }
-        // In the order in which they were asked for, so that what is noted last is what counts.
-        self.finish_async_commits(true);
         // Also without a position: whoever was removed has to learn it.
-        let staged = if only_new {
-            let commits = self.with_notes(positions.clone())?;
-            self.stage(commits.iter().map(|(place, kept)| (place, kept.clone())))?
-        } else {
-            self.stage(as_commits(
-                positions.iter().map(|(place, offset)| (place, *offset)),
-            ))?
-        };
-        staged.finish()?;
+        self.stage_positions(&mut positions, only_new)?.finish()?;
         self.note_committed(&positions);
         if all {
             self.begin_renewal();
@@ -245,11 +238,8 @@ impl Consumer {
         callback: impl FnOnce(Result<(), Error>) + Send + 'static,
     ) -> Result<(), Error> {
         self.check_usable()?;
-        let offsets = self.positions(false);
-        let commits = offsets
-            .iter()
-            .map(|(place, offset)| (place, (*offset).into()));
-        let staged = self.stage(commits)?;
+        let mut offsets = self.positions(false);
+        let staged = self.stage_positions(&mut offsets, false)?;
         self.call_back(staged, offsets, callback);
         Ok(())
     }
@@ -336,6 +326,31 @@ impl Consumer {
         };
         self.groups
             .stage(&self.groups.living(cell), committer, commits)
+    }
+
+    /// Stages a commit of positions. Those of a topic that is deleted meanwhile are left out, and keep no
+    /// others from being committed.
+    fn stage_positions(
+        &self,
+        positions: &mut Vec<(TopicPartition, Offset)>,
+        with_notes: bool,
+    ) -> Result<Staged, Error> {
+        let stage = |positions: &[(TopicPartition, Offset)]| {
+            if with_notes {
+                let commits = self.with_notes(positions.to_vec())?;
+                self.stage(commits.iter().map(|(place, kept)| (place, kept.clone())))
+            } else {
+                let commits = positions.iter();
+                self.stage(commits.map(|(place, offset)| (place, (*offset).into())))
+            }
+        };
+        match stage(positions) {
+            Err(_) if positions.iter().any(|(place, _)| self.is_gone(place)) => {
+                positions.retain(|(place, _)| !self.is_gone(place));
+                stage(positions)
+            }
+            staged => staged,
+        }
     }
 
     /// Refuses a commit for a partition of a topic that was deleted: by now the name may mean another one,

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::mem;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use super::directory::{
-    PartitionMark, TOPICS, TopicMeta, create_topic_directory, list_topics, make_topics_directory,
-    read_clean_close, read_log_id, remove_clean_close, remove_tree, retire_topic_directory,
-    sync_names, topic_directory, write_clean_close, write_log_id, write_topic_meta,
+    PartitionMark, TOPICS, TopicMeta, create_topic_directory, is_topic, list_topics,
+    make_topics_directory, read_clean_close, read_log_id, remove_clean_close, remove_tree,
+    retire_topic_directory, sync_names, topic_directory, write_clean_close, write_log_id,
+    write_topic_meta,
 };
 use super::owner::Owner;
 use super::report::{PartitionRecovery, RecoveryReport, VerifyReport};
@@ -68,6 +70,16 @@ impl fmt::Debug for Catalog {
 pub(super) struct Changes {
     /// One of them has failed, and may have left a name that is to be seen and not on disk.
     failed: bool,
+}
+
+impl Changes {
+    /// Does something that may leave such a name if it fails, or if a storage of the user's panics in it.
+    fn attempt<T, E>(&mut self, act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        let failed = mem::replace(&mut self.failed, true);
+        let done = act();
+        self.failed = failed || done.is_err();
+        done
+    }
 }
 
 /// What a clean close left, by topic and partition.
@@ -352,14 +364,13 @@ impl Catalog {
             options: options.clone(),
         };
         let storage = &*self.environment.storage;
-        create_topic_directory(storage, self.log_id, &directory, &meta)
-            .inspect_err(|_| changes.failed = true)
+        changes
+            .attempt(|| create_topic_directory(storage, self.log_id, &directory, &meta))
             .map_err(|error| error.in_topic(&name))?;
         let topic = Arc::new(TopicState::new(name.clone(), id, directory, options));
         for partition in 0..topic.options().partitions {
-            let opened = self.open_partition(&topic, partition, None, None);
+            let opened = changes.attempt(|| self.open_partition(&topic, partition, None, None));
             if let Err(error) = opened {
-                changes.failed = true;
                 if let Ok(retired) = retire_topic_directory(storage, &topic.directory, id) {
                     remove_tree(storage, &retired);
                 }
@@ -405,8 +416,7 @@ impl Catalog {
         if *topic.options() == options && !changes.failed {
             return Ok(());
         }
-        self.write_options(topic, &options)
-            .inspect_err(|_| changes.failed = true)?;
+        changes.attempt(|| self.write_options(topic, &options))?;
         let options = Arc::new(options);
         *topic.options.write() = Arc::clone(&options);
         let mut failure = None;
@@ -446,8 +456,7 @@ impl Catalog {
         options
             .check()
             .map_err(|error| error.in_topic(&topic.name))?;
-        self.write_options(topic, &options)
-            .inspect_err(|_| changes.failed = true)?;
+        changes.attempt(|| self.write_options(topic, &options))?;
         let mut added =
             (now..count).map(|partition| self.open_partition(topic, partition, None, None));
         let added = added.try_for_each(|added| added);
@@ -466,14 +475,24 @@ impl Catalog {
         topic.check_changeable()?;
         let storage = &*self.environment.storage;
         let held: Vec<_> = topic.logs().map(|log| log.hold_writing()).collect();
-        let retired = retire_topic_directory(storage, &topic.directory, topic.id);
-        changes.failed |= retired.is_err();
-        let retired = match retired {
-            Err((error, false)) => return Err(error),
+        let (directory, id) = (&topic.directory, topic.id);
+        let retire = || retire_topic_directory(storage, directory, id);
+        let mut panics = Panics::default();
+        let retired = match panics.catch(|| changes.attempt(retire)) {
+            Some(Ok(retired)) => Ok(retired),
+            Some(Err((error, false))) => return Err(error),
             // Nothing may be acknowledged in a directory that the next open removes. Its files stay until
             // then, so that a power cut brings back all of the topic or nothing.
-            Err((error, true)) => Err(error),
-            Ok(retired) => Ok(retired),
+            Some(Err((error, true))) => Err(error),
+            None => {
+                let is_there = panics.catch(|| is_topic(storage, self.log_id, directory, id));
+                if is_there == Some(true) {
+                    panics.resume();
+                    return Ok(());
+                }
+                // The panic came behind the rename, as far as can be told. It goes on below.
+                Err(topic.gone())
+            }
         };
         topic.logs().for_each(|log| log.note_gone());
         drop(held);
@@ -484,7 +503,6 @@ impl Catalog {
         for log in topic.logs() {
             log.abandon(&gone);
         }
-        let mut panics = Panics::default();
         let removed = retired.map(|retired| {
             let _later = panics.catch(|| remove_tree(storage, &retired));
         });
@@ -542,17 +560,20 @@ impl Catalog {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        if !self.read_only
-            && let Err(error) = check_held(&*self.owner)
-        {
-            for topic in self.list() {
-                topic.logs().for_each(|log| log.let_go());
+        let mut panics = Panics::default();
+        if !self.read_only {
+            let held = panics.catch(|| check_held(&*self.owner));
+            if !matches!(held, Some(Ok(()))) {
+                // Where a storage of the user's panics when it is asked, nobody knows whose it is.
+                for topic in self.list() {
+                    topic.logs().for_each(|log| log.let_go());
+                }
+                self.owner.give_back();
+                panics.resume();
+                return held.unwrap_or(Ok(()));
             }
-            self.owner.give_back();
-            return Err(error);
         }
-        let mut marks = Vec::new();
-        let (mut failure, mut panics) = (None, Panics::default());
+        let (mut marks, mut failure) = (Vec::new(), None);
         for topic in self.list() {
             for log in topic.logs() {
                 // What a storage of the user's does under one of them is not to keep the others open.

@@ -114,10 +114,11 @@ impl Housekeeper {
             .filter(|catalog| !catalog.is_closed())?;
         let clock = &catalog.environment.clock;
         let now = clock.monotonic();
-        for chore in &*self.chores.lock() {
-            chore(now);
-        }
         let mut panics = Panics::default();
+        for chore in &*self.chores.lock() {
+            // What a storage of the user's does under one is not to keep partitions from being written.
+            let _failed = panics.catch(|| chore(now));
+        }
         let attention = panics.catch(|| catalog.accumulator.tick(now));
         let attention = attention.unwrap_or(Attention::Seldom);
         if self.retention.is_due(now) {

@@ -3,27 +3,32 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use topiclog::clock::{Clock, ManualClock};
 use topiclog::storage::{
     Entry, Fault, OpenMode, OperationKind, SimulatedStorage, Storage, StorageFile, StorageLock,
+    Survival,
 };
 use topiclog::{
-    CommittedOffset, ConsumerOptions, Durability, ErrorKind, EventLog, Housekeeping, Offset,
+    CommittedOffset, ConsumerOptions, Durability, Error, ErrorKind, EventLog, Housekeeping, Offset,
     Record, Timestamp, TopicOptions,
 };
 
-use super::ENOSPC;
 use super::common::{self, clock};
+use super::{ENOSPC, send};
 
-/// Panics whenever a file is opened or removed whose path has this in it.
+/// Panics whenever a file is opened or removed whose path has this in it, or the lock is looked at.
 #[derive(Clone, Debug)]
 struct Fragile {
     storage: SimulatedStorage,
     breaks_at: Arc<Mutex<Option<&'static str>>>,
+    /// How many operations on names are left until one panics.
+    left: Arc<AtomicI64>,
+    /// Whether that one is done all the same.
+    behind: Arc<AtomicBool>,
 }
 
 impl Fragile {
@@ -31,7 +36,27 @@ impl Fragile {
         Self {
             storage: SimulatedStorage::new(),
             breaks_at: Arc::default(),
+            left: Arc::default(),
+            behind: Arc::default(),
         }
+    }
+
+    /// Panics once, at the operation of this number from now on: before it, or behind it.
+    fn break_in(&self, operations: i64, behind: bool) {
+        self.behind.store(behind, Ordering::SeqCst);
+        self.left.store(operations, Ordering::SeqCst);
+    }
+
+    fn heal(&self) {
+        self.break_in(0, false);
+    }
+
+    fn operate<T>(&self, operation: impl FnOnce() -> T) -> T {
+        let breaks = self.left.fetch_sub(1, Ordering::SeqCst) == 1;
+        assert!(!breaks || self.behind.load(Ordering::SeqCst), "it breaks");
+        let done = operation();
+        assert!(!breaks, "it breaks behind that");
+        done
     }
 
     fn break_at(&self, place: Option<&'static str>) {
@@ -48,36 +73,51 @@ impl Fragile {
 impl Storage for Fragile {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn StorageFile>> {
         self.touch(path);
-        self.storage.open(path, mode)
+        self.operate(|| self.storage.open(path, mode))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.storage.create_dir(path)
+        self.operate(|| self.storage.create_dir(path))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.storage.rename(from, to)
+        self.operate(|| self.storage.rename(from, to))
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.touch(path);
-        self.storage.remove_file(path)
+        self.operate(|| self.storage.remove_file(path))
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.storage.remove_dir(path)
+        self.operate(|| self.storage.remove_dir(path))
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
-        self.storage.list(path)
+        self.operate(|| self.storage.list(path))
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.storage.sync_dir(path)
+        self.operate(|| self.storage.sync_dir(path))
     }
 
     fn lock(&self, path: &Path, note: &str) -> io::Result<Box<dyn StorageLock>> {
-        self.storage.lock(path, note)
+        let lock = self.storage.lock(path, note)?;
+        let storage = self.clone();
+        Ok(Box::new(FragileLock { lock, storage }))
+    }
+}
+
+#[derive(Debug)]
+struct FragileLock {
+    lock: Box<dyn StorageLock>,
+    storage: Fragile,
+}
+
+impl StorageLock for FragileLock {
+    fn still_holds(&self) -> bool {
+        self.storage.touch(Path::new("LOCK"));
+        self.lock.still_holds()
     }
 }
 
@@ -227,4 +267,170 @@ fn committed_offsets_are_not_dropped_for_copies_that_could_not_be_written() {
         let committed = open().consumer_group("g").unwrap().committed();
         assert_eq!(committed.len(), usize::try_from(partitions).unwrap());
     }
+}
+
+/// A storage panicked behind the rename of a topic that was to be deleted: records went on to be acknowledged
+/// in it, in a directory that the next open removes.
+#[test]
+fn nothing_is_acknowledged_in_a_topic_whose_deletion_has_panicked_halfway() {
+    for behind in [false, true] {
+        for operations in 1.. {
+            let storage = Fragile::new();
+            let log = common::try_open(storage.clone(), &clock()).unwrap();
+            let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+            send(&topic, 1);
+            storage.break_in(operations, behind);
+            let deleted = catch_unwind(AssertUnwindSafe(|| log.delete_topic("t")));
+            storage.heal();
+            let sent = topic.producer().send_and_wait(Record::new("v"));
+            assert_eq!(sent.is_ok(), log.topic("t").is_ok());
+            // Whatever is there under the name by now is there for good.
+            let topic = log.open_or_create_topic("t", TopicOptions::new()).unwrap();
+            let sent = topic.producer().send_and_wait(Record::new("v")).unwrap();
+            log.close().unwrap();
+            drop(log);
+            let log = common::try_open(storage.clone(), &clock()).unwrap();
+            let end = |log: EventLog| {
+                let partition = log.topic("t").ok()?.partition(0).unwrap();
+                Some(partition.offsets().log_end)
+            };
+            let expected = Some(sent.offset.next());
+            assert_eq!(end(log), expected, "{operations} {behind}");
+            let cut = storage.storage.crash(Survival::Nothing, 0);
+            let log = common::open(&cut, &clock());
+            assert_eq!(end(log), expected, "{operations} {behind}");
+            if deleted.is_ok() {
+                assert!(operations > 3);
+                break;
+            }
+        }
+    }
+}
+
+/// A storage panicked while a topic was made, or grew: the close left its mark without making durable what
+/// was to be seen. The next open relied on it, and what was acknowledged then went with a power cut.
+#[test]
+fn what_a_change_of_topics_that_panicked_has_left_is_durable_after_a_close() {
+    type Change = fn(&EventLog) -> Result<(), Error>;
+    let all: [Change; 2] = [
+        |log| log.create_topic("new", TopicOptions::new()).map(drop),
+        |log| log.topic("t")?.increase_partitions_to(2),
+    ];
+    let tries = all.iter().flat_map(|change| {
+        let ways = [(false, false), (false, true), (true, false), (true, true)];
+        ways.map(|way| (change, way))
+    });
+    for (change, (behind, again)) in tries {
+        for operations in 1.. {
+            let storage = Fragile::new();
+            let log = common::try_open(storage.clone(), &clock()).unwrap();
+            log.create_topic("t", TopicOptions::new()).unwrap();
+            storage.break_in(operations, behind);
+            let changed = catch_unwind(AssertUnwindSafe(|| change(&log)));
+            storage.heal();
+            if again && changed.is_err() {
+                change(&log).unwrap();
+            }
+            log.close().unwrap();
+            drop(log);
+            let log = common::try_open(storage.clone(), &clock()).unwrap();
+            let mut sent = Vec::new();
+            for topic in log.topics() {
+                let topic = log.topic(topic.name).unwrap();
+                for partition in topic.partitions() {
+                    let record = Record::new("v").partition(partition.number());
+                    topic.producer().send_and_wait(record).unwrap();
+                    sent.push(partition.topic_partition().clone());
+                }
+            }
+            let cut = storage.storage.crash(Survival::Nothing, 0);
+            let log = common::open(&cut, &clock());
+            for place in sent {
+                let topic = log.topic(place.topic().clone()).unwrap();
+                let offsets = topic.partition(place.partition()).unwrap().offsets();
+                assert_eq!(offsets.log_end, 1, "{place} {operations} {behind} {again}");
+            }
+            if changed.is_ok() {
+                assert!(operations > 3);
+                break;
+            }
+        }
+    }
+}
+
+/// A storage panicked with the new options of a topic on disk: to set it back to those it had changed nothing
+/// there.
+#[test]
+fn options_that_a_panic_has_left_on_disk_can_be_taken_back() {
+    for behind in [false, true] {
+        for operations in 1.. {
+            let storage = Fragile::new();
+            let log = common::try_open(storage.clone(), &clock()).unwrap();
+            let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+            let before = topic.describe().options;
+            storage.break_in(operations, behind);
+            let change = || topic.alter(|options| options.segment_bytes(4096));
+            let altered = catch_unwind(AssertUnwindSafe(change));
+            storage.heal();
+            topic.alter(|_| before.clone()).unwrap();
+            let log = common::open(&storage.storage.kill(), &clock());
+            let options = log.topic("t").unwrap().describe().options;
+            assert_eq!(options, before, "{operations} {behind}");
+            if altered.is_ok() {
+                assert!(operations > 2);
+                break;
+            }
+        }
+    }
+}
+
+/// A storage panicked at the lock, which a close looks at first: nothing was closed, every later close said
+/// that all was well, and the directory stayed locked.
+#[test]
+fn a_panic_at_the_lock_of_a_close_does_not_keep_the_directory_locked() {
+    let storage = Fragile::new();
+    let log = common::try_open(storage.clone(), &clock()).unwrap();
+    let options = TopicOptions::new().durability(Durability::Memory);
+    let topic = log.create_topic("t", options).unwrap();
+    let waits = topic.producer().send(Record::new("v")).unwrap();
+    storage.break_at(Some("LOCK"));
+    panics(|| log.close());
+    storage.break_at(None);
+    log.close().unwrap();
+    let again = common::try_open(storage, &clock()).unwrap();
+    let refused = topic.producer().send_and_wait(Record::new("v"));
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Closed);
+    // At its level a record may be acknowledged before it is written, and lost then.
+    let _may_have_been_acknowledged = waits.wait();
+    again.close().unwrap();
+}
+
+/// The committed offsets were to be rewritten, and the storage panicked: nothing that waited in any partition
+/// was written by the housekeeping then, and nothing expired.
+#[test]
+fn a_panic_at_committed_offsets_does_not_keep_partitions_from_housekeeping() {
+    let (storage, clock) = (Fragile::new(), clock());
+    let log = common::try_open(storage.clone(), &clock).unwrap();
+    let topic = |name, options: TopicOptions| {
+        let topic = log.create_topic(name, options.durability(Durability::Memory));
+        topic.unwrap()
+    };
+    let expires = TopicOptions::new().retention_bytes(Some(0));
+    let (waits, expires) = (topic("a", TopicOptions::new()), topic("b", expires));
+    let group = log.consumer_group("g").unwrap();
+    let place = waits.partition(0).unwrap().topic_partition().clone();
+    let note = "n".repeat(4000);
+    for offset in 0..2400 {
+        let committed = CommittedOffset::new(Offset::new(offset)).with_metadata(&*note);
+        group.set_offsets([(place.clone(), committed)]).unwrap();
+    }
+    expires.producer().send(Record::new("v")).unwrap();
+    expires.flush().unwrap();
+    waits.producer().send(Record::new("v")).unwrap();
+    storage.break_at(Some("__consumer_offsets/0/00000000000000000000.log"));
+    clock.advance(Duration::from_secs(3600));
+    panics(|| log.run_housekeeping());
+    storage.break_at(None);
+    assert_eq!(waits.partition(0).unwrap().offsets().high_watermark, 1);
+    assert_eq!(expires.partition(0).unwrap().offsets().log_start, 1);
 }

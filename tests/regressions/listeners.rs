@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use topiclog::clock::ManualClock;
+use topiclog::clock::{Clock, ManualClock};
 use topiclog::storage::SimulatedStorage;
 use topiclog::{
     Consumer, ConsumerGroup, ConsumerOptions, Durability, Error, ErrorKind, EventLog, Housekeeping,
-    Offset, OffsetReset, RebalanceListener, RecordRef, RoundRobinAssignor, Topic, TopicName,
-    TopicOptions, TopicPartition,
+    Offset, OffsetReset, RebalanceListener, RecordRef, RoundRobinAssignor, Timestamp, Topic,
+    TopicName, TopicOptions, TopicPartition,
 };
 
 use super::common::clock;
@@ -364,4 +364,93 @@ fn a_consumer_that_subscribes_later_has_the_listener_it_was_made_with() {
     let _joined = consumer.poll(Duration::ZERO).unwrap();
     assert_eq!(take(&calls), ["assigned t-0"]);
     assert_eq!(group.describe().assignor.as_deref(), Some("roundrobin"));
+}
+
+/// A topic was deleted in the callback of an earlier commit, for which a commit of positions waits: that one
+/// was refused as a whole, since it had looked at the positions before.
+#[test]
+fn a_topic_that_is_deleted_in_a_callback_keeps_no_positions_from_being_committed() {
+    for gives_up in [false, true] {
+        let (log, _clock, topic, group) = world();
+        let gone = log.create_topic("gone", TopicOptions::new()).unwrap();
+        send(&topic, 2);
+        send(&gone, 1);
+        let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+        let group = group.options(options);
+        let mut member = group.subscribe([&topic, &gone]).unwrap();
+        assert_eq!(member.poll(Duration::ZERO).unwrap().len(), 3);
+        let nothing: [(&TopicPartition, Offset); 0] = [];
+        let other = log.clone();
+        let callback = move |_: Result<(), Error>| other.delete_topic("gone").unwrap();
+        member.commit_offsets_async(nothing, callback).unwrap();
+        if gives_up {
+            member.subscribe(&[]).unwrap();
+            assert!(member.poll(Duration::ZERO).unwrap().is_empty());
+        } else {
+            member.commit().unwrap();
+        }
+        let place = topic.partition(0).unwrap().topic_partition().clone();
+        let committed = group.committed();
+        assert_eq!(committed, [(place, Offset::new(2).into())]);
+    }
+}
+
+/// Deletes a topic when it is asked for the time, once it is told which log.
+#[derive(Clone, Debug)]
+struct Deletes(ManualClock, Arc<Mutex<Option<EventLog>>>);
+
+impl Clock for Deletes {
+    fn wall(&self) -> Timestamp {
+        let log = self.1.lock().unwrap().take();
+        if let Some(log) = log {
+            log.delete_topic("gone").unwrap();
+        }
+        self.0.wall()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.monotonic()
+    }
+
+    fn is_manual(&self) -> bool {
+        true
+    }
+}
+
+/// A topic was deleted after a commit had looked at the positions: all of them were refused.
+#[test]
+fn a_topic_that_is_deleted_during_a_commit_keeps_no_positions_from_being_committed() {
+    for (is_member, waits) in [(true, true), (true, false), (false, true), (false, false)] {
+        let clock = Deletes(clock(), Arc::default());
+        let builder = EventLog::builder().in_memory().clock(clock.clone());
+        let builder = builder.housekeeping(Housekeeping::Manual);
+        let log = builder.open().unwrap();
+        let [topic, gone] =
+            ["t", "gone"].map(|name| log.create_topic(name, TopicOptions::new()).unwrap());
+        send(&topic, 2);
+        send(&gone, 1);
+        let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+        let options = options.auto_commit(None);
+        let group = log.consumer_group("g").unwrap().options(options);
+        let mut consumer = if is_member {
+            group.subscribe([&topic, &gone]).unwrap()
+        } else {
+            let partitions = [&topic, &gone].map(|topic| topic.partition(0).unwrap());
+            group.member().assign(&partitions).unwrap()
+        };
+        assert_eq!(consumer.poll(Duration::ZERO).unwrap().len(), 3);
+        *clock.1.lock().unwrap() = Some(log.clone());
+        if waits {
+            consumer.commit().unwrap();
+        } else {
+            consumer
+                .commit_async(|committed| committed.unwrap())
+                .unwrap();
+            consumer.close().unwrap();
+        }
+        assert!(log.topic("gone").is_err());
+        let place = topic.partition(0).unwrap().topic_partition().clone();
+        let committed = group.committed();
+        assert_eq!(committed, [(place, Offset::new(2).into())]);
+    }
 }
