@@ -126,12 +126,18 @@ pub(super) fn recover(place: &Place, mark: Option<CleanMark>) -> Result<Recovere
     };
     let (start, start_error) = find_start(place, &bases, known.start)?;
     let file_error = start_error.or(close_error);
-    let bases = if file_error.is_none() {
+    let (bases, stays) = if file_error.is_none() {
         drop_deleted(place, bases, start)?
     } else {
-        bases
+        (bases, None)
     };
     let found = open_segments(place, &bases)?;
+    if let Some(error) = stays
+        && found.first().is_some_and(|first| first.header.is_err())
+    {
+        // All there is would be cut off, and the one that stays be a log that ends below its start.
+        return Err(error);
+    }
     let checkpoint = read_checkpoint(place)?;
     let as_marked = mark.filter(|mark| is_as_marked(&found, mark) && file_error.is_none());
     let as_closed = match &as_marked {
@@ -248,18 +254,24 @@ impl Recovered {
     }
 }
 
-/// Removes segments that retention or delete records had given up before it was interrupted.
-fn drop_deleted(place: &Place, bases: Vec<Offset>, start: Offset) -> Result<Vec<Offset>, Error> {
+/// Removes segments that retention or delete records had given up before it was interrupted. Returns the others,
+/// and why one of those stays until the next opening, if one does.
+fn drop_deleted(
+    place: &Place,
+    bases: Vec<Offset>,
+    start: Offset,
+) -> Result<(Vec<Offset>, Option<Error>), Error> {
     let gone = count_below(bases.iter().copied(), start);
+    let mut stays = None;
     for base in bases.iter().take(gone) {
         let segment = Segment::new(&place.directory, &place.identity, *base, 0);
-        let _again_at_the_next_opening = segment.remove(&*place.storage);
+        stays = segment.remove(&*place.storage).err().or(stays);
     }
     if gone > 0 {
         // Before anything else goes: of all segments, the oldest must not be what a power cut leaves.
         place.sync_directory()?;
     }
-    Ok(bases.into_iter().skip(gone).collect())
+    Ok((bases.into_iter().skip(gone).collect(), stays))
 }
 
 fn open_segments(place: &Place, bases: &[Offset]) -> Result<Vec<Found>, Error> {

@@ -21,7 +21,7 @@ pub(super) struct Acts {
     pub(super) unlisted: Arc<Mutex<Option<String>>>,
     /// Whether a listing has every name twice.
     pub(super) lists_twice: Arc<AtomicBool>,
-    /// What may not be opened or listed, nor what is in it.
+    /// What may not be opened, listed or removed, nor what is in it.
     barred: Arc<Mutex<Option<String>>>,
     largest_read: Arc<AtomicUsize>,
     holes: Arc<AtomicUsize>,
@@ -125,6 +125,7 @@ impl Storage for Acts {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.check_barred(path)?;
         self.storage.remove_file(path)
     }
 
