@@ -59,6 +59,10 @@ impl Acts {
         *self.act.lock().unwrap() = Some((SYNC.to_owned(), Box::new(act)));
     }
 
+    pub(super) fn before_listing(&self, path: &str, act: impl FnOnce() + Send + 'static) {
+        *self.act.lock().unwrap() = Some((format!("{LIST} {path}"), Box::new(act)));
+    }
+
     pub(super) fn before_write(&self, act: impl FnOnce() + Send + 'static) {
         *self.act.lock().unwrap() = Some((WRITE.to_owned(), Box::new(act)));
     }
@@ -134,6 +138,7 @@ impl Storage for Acts {
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        self.act_if(|what| what == format!("{LIST} {}", path.display()));
         self.check_barred(path)?;
         let mut entries = self.storage.list(path)?;
         let mut unlisted = self.unlisted.lock().unwrap();
@@ -175,6 +180,9 @@ pub(super) const LENGTH: &str = "length";
 
 /// And before a file is synced or cut.
 const SYNC: &str = "sync";
+
+/// And before a directory is listed, with its path behind it.
+const LIST: &str = "list";
 
 /// And before it is written to.
 const WRITE: &str = "write";
