@@ -306,10 +306,16 @@ fn read_topic(
         let error = FormatError::damaged("topic.meta", problem);
         Error::from(error).at_path(&meta_path)
     };
-    let Some(meta) = read_document::<TopicMeta>(storage, &meta_path, seed(log))? else {
-        if is_ours(&entry.name) && has_partitions(storage, directory) {
+    let read = || read_document::<TopicMeta>(storage, &meta_path, seed(log));
+    let mut meta = read()?;
+    if meta.is_none() && is_ours(&entry.name) && has_partitions(storage, directory) {
+        // Its owner may have deleted the topic, and made another of the name since.
+        meta = read()?;
+        if meta.is_none() {
             return Err(damaged("it is missing, but there are partitions"));
         }
+    }
+    let Some(meta) = meta else {
         return Ok(None);
     };
     let name = TopicName::new(&meta.name).map_err(|_| damaged("it holds an impossible name"))?;

@@ -466,3 +466,31 @@ fn what_cannot_be_read_for_a_moment_is_no_damage() {
         assert!(beside.verify().unwrap().is_sound());
     }
 }
+
+/// Between the look at a topic's metadata and the one at its partitions the owner deleted the topic and made
+/// it again: partitions without metadata are damage.
+#[test]
+fn a_topic_made_again_while_it_is_looked_at_is_no_damage() {
+    for verifies in [false, true] {
+        let storage = SimulatedStorage::new();
+        let (log, topic, _tell) = owner(&storage, 1);
+        send(&topic, 1);
+        let acts = Acts::on(&storage);
+        let beside = opened_beside_by(&acts);
+        let (then, path) = (acts.clone(), "topics/t");
+        acts.before_opening("topics/t/topic.meta", move || {
+            log.delete_topic("t").unwrap();
+            then.before_listing(path, move || {
+                let topic = log.create_topic("t", options(Durability::Disk));
+                send(&topic.unwrap(), 1);
+            });
+        });
+        if verifies {
+            assert!(beside.verify().unwrap().is_sound());
+        } else {
+            assert_ne!(beside.topic("t").unwrap().id(), topic.id());
+        }
+        assert!(acts.has_acted());
+        assert_ne!(beside.topic("t").unwrap().id(), topic.id());
+    }
+}
