@@ -360,9 +360,11 @@ impl Catalog {
             let opened = self.open_partition(&topic, partition, None, None);
             if let Err(error) = opened {
                 changes.failed = true;
-                if let Ok(retired) = retire_topic_directory(storage, &topic.directory, id) {
-                    remove_tree(storage, &retired);
-                }
+                let retired = retire_topic_directory(storage, &topic.directory, id);
+                let Ok(retired) = retired else {
+                    return Err(error.with_unknown_outcome());
+                };
+                remove_tree(storage, &retired);
                 return Err(error);
             }
         }
@@ -413,7 +415,7 @@ impl Catalog {
         for log in topic.logs() {
             failure = log.set_options(Arc::clone(&options)).err().or(failure);
         }
-        failure.map_or(Ok(()), Err)
+        failure.map_or(Ok(()), |error| Err(error.with_unknown_outcome()))
     }
 
     fn write_options(&self, topic: &TopicState, options: &TopicOptions) -> Result<(), Error> {
@@ -457,7 +459,7 @@ impl Catalog {
         self.note_change();
         drop(changes);
         self.tell_change();
-        added
+        added.map_err(Error::with_unknown_outcome)
     }
 
     /// Deletes a topic. Whoever still uses it gets `NotFound`.

@@ -363,8 +363,10 @@ pub(super) fn create_topic_directory(
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(fail(error)),
         _ => {}
     }
-    let made = write_topic_meta(storage, log, directory, meta)
-        .and_then(|()| storage.sync_dir(Path::new(TOPICS)).map_err(fail));
+    let made = write_topic_meta(storage, log, directory, meta).and_then(|()| {
+        let synced = storage.sync_dir(Path::new(TOPICS));
+        synced.map_err(|error| fail(error).with_unknown_outcome())
+    });
     if made.is_err() {
         // Without its metadata it is no topic, whether or not the rest can be removed.
         remove_tree(storage, directory);
@@ -392,7 +394,7 @@ pub(super) fn retire_topic_directory(
     // is on disk, and what is acknowledged under the old one might go with the new one.
     storage
         .sync_dir(Path::new(TOPICS))
-        .map_err(|error| (fail(error), true))?;
+        .map_err(|error| (fail(error).with_unknown_outcome(), true))?;
     Ok(retired)
 }
 

@@ -1,11 +1,13 @@
 //! Bugs of what the storage has after a power cut or an error, where something else was said of it.
 
-use topiclog::storage::{SimulatedStorage, Survival};
-use topiclog::{Durability, Offset, Record, Topic};
+use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Survival};
+use topiclog::{Durability, Error, ErrorKind, EventLog, Offset, Record, Topic, TopicOptions};
 
 use super::acts::Acts;
 use super::common::{self, clock};
-use super::{is_damaged, options};
+use super::{is_damaged, log_with, options};
+
+const EMFILE: i32 = 24;
 
 /// Records of which a segment takes two.
 fn send(topic: &Topic, records: u64) {
@@ -77,5 +79,54 @@ fn a_removal_that_fails_at_the_opening_leaves_nothing_that_looks_like_damage() {
             assert!(!is_damaged(&log), "{case}: {:?}", log.recovery_report());
             send(&log.topic("t").unwrap(), 1);
         }
+    }
+}
+
+/// A limit was met between the rename of a small file and the sync of its directory. The call said that
+/// nothing was written and that it may be tried again, and the change was there at the next opening.
+#[test]
+fn what_is_full_has_written_nothing_that_the_next_opening_finds() {
+    type Change = fn(&EventLog, &Topic) -> Result<(), Error>;
+    let changes: [Change; 4] = [
+        |log, _| log.create_topic("new", TopicOptions::new()).map(drop),
+        |_, topic| topic.increase_partitions_to(3),
+        |_, topic| topic.alter(|it| it.segment_bytes(5000)),
+        |_, topic| {
+            let partition = topic.partition(0)?;
+            partition.delete_records(Offset::new(3)).map(drop)
+        },
+    ];
+    let state = |log: &EventLog| {
+        let topic = log.topic("t").unwrap();
+        let start = topic.partition(0).unwrap().offsets().log_start;
+        let options = format!("{:?}", topic.describe().options);
+        (log.topics().len(), options, start)
+    };
+    for (number, change) in changes.into_iter().enumerate() {
+        let mut unknown = 0;
+        for (after, forever) in (0..40).flat_map(|after| [(after, false), (after, true)]) {
+            let (storage, log, topic) = log_with(Durability::Disk, 5);
+            let before = state(&log);
+            let fault = Fault::error(EMFILE).only(OperationKind::SyncDir);
+            let fault = fault.after(after);
+            storage.fail(if forever { fault.forever() } else { fault });
+            let outcome = change(&log, &topic);
+            storage.heal();
+            let Err(error) = outcome else {
+                continue;
+            };
+            if error.kind() != ErrorKind::Full {
+                unknown += 1;
+                continue;
+            }
+            for seed in 0..10 {
+                let cut = storage.crash(Survival::Random, seed);
+                let case = format!("change {number}, after {after}, {error}");
+                assert_eq!(state(&common::open(&cut, &clock())), before, "{case}");
+            }
+            drop((log, topic));
+            assert_eq!(state(&common::open(&storage, &clock())), before);
+        }
+        assert!(unknown > 0, "change {number}");
     }
 }
