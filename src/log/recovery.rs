@@ -58,6 +58,8 @@ pub(super) struct Recovered {
     /// Why it takes no appends.
     pub(super) refusal: Option<Error>,
     pub(super) outcome: Recovery,
+    /// Whether readers in other processes see up to its end, as far as a checkpoint can tell them.
+    pub(super) published: bool,
 }
 
 pub(super) struct ActiveFile {
@@ -144,7 +146,7 @@ pub(super) fn recover(place: &Place, mark: Option<CleanMark>) -> Result<Recovere
         Some(mark) => take_as_closed(place, &found, start, mark, checkpoint)?,
         None => None,
     };
-    let recovered = if let Some(recovered) = as_closed {
+    let mut recovered = if let Some(recovered) = as_closed {
         recovered
     } else {
         let known = Closed { start, ..known };
@@ -166,7 +168,7 @@ pub(super) fn recover(place: &Place, mark: Option<CleanMark>) -> Result<Recovere
         remove_last_close(place);
     }
     if !damaged {
-        check_high_watermark(place, checkpoint, &recovered)?;
+        recovered.published = check_high_watermark(place, checkpoint, &recovered)?;
         for base in listed.unfinished_indexes {
             let _again_at_the_next_opening = place
                 .storage
@@ -203,23 +205,20 @@ fn find_start(
 
 /// Has the checkpoint tell the high watermark. Where the one there is of records that a power cut has taken,
 /// it is replaced: readers in other processes would go by it, as far as to records that are not synced yet.
-/// Where it is older they would wait for the next record.
+/// Where it is older they would wait for the next record. Returns whether it tells.
 fn check_high_watermark(
     place: &Place,
     checkpoint: Option<Checkpoint>,
     recovered: &Recovered,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let end = recovered.offsets.log_end;
     let told = checkpoint.map_or(Offset::ZERO, |checkpoint| checkpoint.high_watermark);
     let active = recovered.active.as_ref();
     let checkpoint = active.map(|active| active.scan_from.checkpoint(end));
     match checkpoint {
-        _ if told > end => replace_checkpoint(place, checkpoint.as_ref()),
-        Some(checkpoint) if told < end => {
-            let _next_record = write_checkpoint(place, &checkpoint);
-            Ok(())
-        }
-        _ => Ok(()),
+        _ if told > end => replace_checkpoint(place, checkpoint.as_ref()).map(|()| true),
+        Some(checkpoint) if told < end => Ok(write_checkpoint(place, &checkpoint).is_ok()),
+        _ => Ok(true),
     }
 }
 
@@ -254,8 +253,8 @@ impl Recovered {
     }
 }
 
-/// Removes segments that retention or delete records had given up before it was interrupted. Returns the others,
-/// and why one of those stays until the next opening, if one does.
+/// Removes segments that retention or delete records had given up before it was interrupted. Returns the
+/// others, and why one of those stays until the next opening, if one does.
 fn drop_deleted(
     place: &Place,
     bases: Vec<Offset>,
@@ -351,6 +350,7 @@ fn take_as_closed(
         active,
         refusal: None,
         outcome: Recovery::Clean,
+        published: true,
     };
     if let Some(first) = first {
         let error = Error::from(missing()).at_offset(start);
@@ -640,5 +640,6 @@ fn damaged(
         active: None,
         refusal: Some(error.clone()),
         outcome: Recovery::Damaged { error },
+        published: true,
     }
 }

@@ -152,6 +152,9 @@ impl Catalog {
         }
         // Nothing was written yet that it does not tell of; what it proves of damage is kept elsewhere.
         remove_clean_close(&*storage)?;
+        for topic in catalog.list() {
+            topic.logs().for_each(Log::publish_later);
+        }
         Ok((catalog, report))
     }
 

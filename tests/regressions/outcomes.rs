@@ -1,11 +1,13 @@
 //! Bugs of what the storage has after a power cut or an error, where something else was said of it.
 
+use std::time::Duration;
+
 use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Survival};
 use topiclog::{Durability, Error, ErrorKind, EventLog, Offset, Record, Topic, TopicOptions};
 
 use super::acts::Acts;
 use super::common::{self, clock};
-use super::{is_damaged, log_with, options};
+use super::{ENOSPC, is_damaged, log_with, options};
 
 const EMFILE: i32 = 24;
 
@@ -129,4 +131,33 @@ fn what_is_full_has_written_nothing_that_the_next_opening_finds() {
         }
         assert!(unknown > 0, "change {number}");
     }
+}
+
+/// A checkpoint that could not be written at the opening was not tried again: readers in other processes
+/// waited for the next record to see what was there.
+#[test]
+fn how_far_may_be_read_is_told_once_it_can_be_after_an_opening_too() {
+    let (storage, _log, _topic) = log_with(Durability::Disk, 3);
+    let storage = storage.kill();
+    let mut opened_all_the_same = 0;
+    for after in 0..100 {
+        let (storage, clock) = (storage.deep_copy(), clock());
+        storage.fail(Fault::error(ENOSPC).after(after));
+        let opened = common::try_open(storage.clone(), &clock);
+        let hit = storage.faults_hit() > 0;
+        storage.heal();
+        let Ok(log) = opened else {
+            continue;
+        };
+        opened_all_the_same += u32::from(hit);
+        for _ in 0..100 {
+            clock.advance(Duration::from_millis(100));
+            log.run_housekeeping();
+        }
+        let beside = EventLog::builder().storage(storage).read_only();
+        let beside = beside.open().unwrap().topic("t").unwrap();
+        let offsets = beside.partition(0).unwrap().offsets();
+        assert_eq!(offsets.high_watermark, 3, "after {after}");
+    }
+    assert!(opened_all_the_same > 0);
 }
