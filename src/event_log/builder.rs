@@ -298,7 +298,7 @@ impl EventLogBuilder {
         // What was queued holds the catalog, and with it the lock, until it is closed.
         let opened = self.assemble(&catalog, report, has_thread, &bell);
         opened.map_err(|error| {
-            let _the_first_counts = catalog.close();
+            catalog.close_unopened();
             place(error)
         })
     }

@@ -48,7 +48,7 @@ pub(crate) struct Catalog {
     version: AtomicU64,
     closed: AtomicBool,
     /// What the last clean close knew of and the opening did not find.
-    lost: Vec<Error>,
+    lost: Vec<Lost>,
     /// Is called after every change of the topics.
     changed: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
@@ -80,11 +80,20 @@ pub(super) fn marks(close: Vec<PartitionMark>) -> CloseMarks {
         .collect()
 }
 
-/// The partitions that had records at a clean close and are gone with their topics. Nothing is left of such a
-/// topic but its id, which stands for its name.
-pub(super) fn lost(close: &[PartitionMark], topics: &[TopicMeta]) -> Vec<(TopicPartition, Error)> {
+/// A partition that had records at a clean close and is gone with its topic. Nothing is left of such a topic
+/// but its id, which stands for its name.
+#[derive(Debug)]
+pub(super) struct Lost {
+    mark: PartitionMark,
+    partition: TopicPartition,
+    pub(super) error: Error,
+}
+
+/// The partitions that had records at a clean close and are gone.
+pub(super) fn lost(close: &[PartitionMark], topics: &[TopicMeta]) -> Vec<Lost> {
     let known: HashMap<_, _> = topics.iter().map(|topic| (topic.id, topic)).collect();
-    let lost = |(id, partition, mark): &PartitionMark| {
+    let lost = |of: &PartitionMark| {
+        let (id, partition, mark) = of;
         let topic = known.get(id);
         let is_there = topic.is_some_and(|topic| *partition < topic.options.partitions);
         if is_there || mark.end <= mark.start {
@@ -95,7 +104,12 @@ pub(super) fn lost(close: &[PartitionMark], topics: &[TopicMeta]) -> Vec<(TopicP
         let problem = "the partition had records at the last close and is not there any more";
         let error = Error::from(FormatError::damaged("log", problem)).at_offset(mark.start);
         let error = error.at_path(Path::new(TOPICS)).in_partition(&partition);
-        Some((partition, error))
+        let mark = *of;
+        Some(Lost {
+            mark,
+            partition,
+            error,
+        })
     };
     close.iter().filter_map(lost).collect()
 }
@@ -138,9 +152,9 @@ impl Catalog {
             sync_names(&*storage, &topics)?;
         }
         let close = close.unwrap_or_default();
-        for (partition, error) in lost(&close, &topics) {
-            catalog.lost.push(error.clone());
-            report.note_damage(&partition, error);
+        catalog.lost = lost(&close, &topics);
+        for lost in &catalog.lost {
+            report.note_damage(&lost.partition, lost.error.clone());
         }
         let catalog = Arc::new(catalog);
         let marks = marks(close);
@@ -151,7 +165,10 @@ impl Catalog {
             catalog.open_topic(meta, &marks, Some(&mut report))?;
         }
         // Nothing was written yet that it does not tell of; what it proves of damage is kept elsewhere.
-        remove_clean_close(&*storage)?;
+        if let Err(error) = remove_clean_close(&*storage) {
+            catalog.close_unopened();
+            return Err(error);
+        }
         for topic in catalog.list() {
             topic.logs().for_each(Log::publish_later);
         }
@@ -505,7 +522,7 @@ impl Catalog {
         let problems = if self.read_only {
             self.look_for_problems()?
         } else {
-            self.lost.clone()
+            self.lost.iter().map(|lost| lost.error.clone()).collect()
         };
         let mut report = VerifyReport {
             problems,
@@ -543,6 +560,18 @@ impl Catalog {
     /// Closes every partition and leaves the mark of a clean close. Where the directory is not this process's
     /// any more, it only accepts nothing more: what is there now is for whoever has the lock.
     pub(crate) fn close(&self) -> Result<(), Error> {
+        self.close_leaving(Vec::new())
+    }
+
+    /// Closes a log whose opening has failed, so that nobody was told of what is lost: the next opening is to
+    /// tell.
+    pub(crate) fn close_unopened(&self) {
+        let lost = self.lost.iter().map(|lost| lost.mark);
+        let _why_it_failed_counts = self.close_leaving(lost.collect());
+    }
+
+    /// Closes it with these marks besides those of its partitions.
+    fn close_leaving(&self, mut marks: Vec<PartitionMark>) -> Result<(), Error> {
         let changes = self.changes.lock();
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
@@ -556,7 +585,6 @@ impl Catalog {
             self.owner.give_back();
             return Err(error);
         }
-        let mut marks = Vec::new();
         let (mut failure, mut panics) = (None, Panics::default());
         for topic in self.list() {
             for log in topic.logs() {

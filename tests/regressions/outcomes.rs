@@ -1,13 +1,16 @@
 //! Bugs of what the storage has after a power cut or an error, where something else was said of it.
 
+use std::path::Path;
 use std::time::Duration;
 
-use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Survival};
-use topiclog::{Durability, Error, ErrorKind, EventLog, Offset, Record, Topic, TopicOptions};
+use topiclog::storage::{Fault, OperationKind, SimulatedStorage, Storage, Survival};
+use topiclog::{
+    Durability, Error, ErrorKind, EventLog, Offset, OffsetTarget, Record, Topic, TopicOptions,
+};
 
 use super::acts::Acts;
 use super::common::{self, clock};
-use super::{ENOSPC, is_damaged, log_with, options};
+use super::{EIO, ENOSPC, is_damaged, log_with, options};
 
 const EMFILE: i32 = 24;
 
@@ -160,4 +163,43 @@ fn how_far_may_be_read_is_told_once_it_can_be_after_an_opening_too() {
         assert_eq!(offsets.high_watermark, 3, "after {after}");
     }
     assert!(opened_all_the_same > 0);
+}
+
+/// An opening found that a topic is lost, took away the mark by which it knew, and failed: nobody was told,
+/// not by the next one either.
+#[test]
+fn what_is_lost_is_told_though_the_opening_that_found_it_fails() {
+    let (storage, log, topic) = log_with(Durability::Disk, 1);
+    let other = log.create_topic("u", options(Durability::Disk)).unwrap();
+    let group = log.consumer_group("g").unwrap();
+    group.reset(&other, OffsetTarget::Latest).unwrap();
+    log.close().unwrap();
+    let lost = topic.id().to_string();
+    storage
+        .rename(Path::new("topics/t"), Path::new("moved"))
+        .unwrap();
+    let mut failed = 0;
+    for after in 0..200 {
+        let storage = storage.deep_copy();
+        storage.fail(Fault::error(EIO).after(after));
+        let opened = common::try_open(storage.clone(), &clock());
+        storage.heal();
+        let told_of = |log: &EventLog| {
+            let report = log.recovery_report();
+            let mut damaged = report.damaged();
+            damaged.any(|(partition, _)| partition.topic().as_str() == lost)
+        };
+        let Err(error) = opened else {
+            continue;
+        };
+        failed += 1;
+        for storage in [storage.crash(Survival::Nothing, 0), storage] {
+            let log = common::open(&storage, &clock());
+            assert!(told_of(&log), "after {after}: {error}");
+            log.close().unwrap();
+            let log = common::open(&storage, &clock());
+            assert!(!told_of(&log), "after {after}: {error}");
+        }
+    }
+    assert!(failed > 10);
 }
