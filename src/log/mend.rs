@@ -59,6 +59,7 @@ pub(super) fn mend(
             cut_bytes,
             cut_files,
         },
+        published: true,
     })
 }
 

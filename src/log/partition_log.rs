@@ -129,6 +129,9 @@ impl Log {
             recovered.segments,
             false,
         );
+        if recovered.published {
+            log.published.lock().high_watermark = recovered.offsets.log_end;
+        }
         Ok((Arc::new(log), outcome))
     }
 

@@ -58,6 +58,8 @@ pub(super) struct Recovered {
     /// Why it takes no appends.
     pub(super) refusal: Option<Error>,
     pub(super) outcome: Recovery,
+    /// Whether readers in other processes see up to its end, as far as a checkpoint can tell them.
+    pub(super) published: bool,
 }
 
 pub(super) struct ActiveFile {
@@ -126,19 +128,25 @@ pub(super) fn recover(place: &Place, mark: Option<CleanMark>) -> Result<Recovere
     };
     let (start, start_error) = find_start(place, &bases, known.start)?;
     let file_error = start_error.or(close_error);
-    let bases = if file_error.is_none() {
+    let (bases, stays) = if file_error.is_none() {
         drop_deleted(place, bases, start)?
     } else {
-        bases
+        (bases, None)
     };
     let found = open_segments(place, &bases)?;
+    if let Some(error) = stays
+        && found.first().is_some_and(|first| first.header.is_err())
+    {
+        // All there is would be cut off, and the one that stays be a log that ends below its start.
+        return Err(error);
+    }
     let checkpoint = read_checkpoint(place)?;
     let as_marked = mark.filter(|mark| is_as_marked(&found, mark) && file_error.is_none());
     let as_closed = match &as_marked {
         Some(mark) => take_as_closed(place, &found, start, mark, checkpoint)?,
         None => None,
     };
-    let recovered = if let Some(recovered) = as_closed {
+    let mut recovered = if let Some(recovered) = as_closed {
         recovered
     } else {
         let known = Closed { start, ..known };
@@ -160,7 +168,7 @@ pub(super) fn recover(place: &Place, mark: Option<CleanMark>) -> Result<Recovere
         remove_last_close(place);
     }
     if !damaged {
-        check_high_watermark(place, checkpoint, &recovered)?;
+        recovered.published = check_high_watermark(place, checkpoint, &recovered)?;
         for base in listed.unfinished_indexes {
             let _again_at_the_next_opening = place
                 .storage
@@ -197,23 +205,20 @@ fn find_start(
 
 /// Has the checkpoint tell the high watermark. Where the one there is of records that a power cut has taken,
 /// it is replaced: readers in other processes would go by it, as far as to records that are not synced yet.
-/// Where it is older they would wait for the next record.
+/// Where it is older they would wait for the next record. Returns whether it tells.
 fn check_high_watermark(
     place: &Place,
     checkpoint: Option<Checkpoint>,
     recovered: &Recovered,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let end = recovered.offsets.log_end;
     let told = checkpoint.map_or(Offset::ZERO, |checkpoint| checkpoint.high_watermark);
     let active = recovered.active.as_ref();
     let checkpoint = active.map(|active| active.scan_from.checkpoint(end));
     match checkpoint {
-        _ if told > end => replace_checkpoint(place, checkpoint.as_ref()),
-        Some(checkpoint) if told < end => {
-            let _next_record = write_checkpoint(place, &checkpoint);
-            Ok(())
-        }
-        _ => Ok(()),
+        _ if told > end => replace_checkpoint(place, checkpoint.as_ref()).map(|()| true),
+        Some(checkpoint) if told < end => Ok(write_checkpoint(place, &checkpoint).is_ok()),
+        _ => Ok(true),
     }
 }
 
@@ -248,18 +253,24 @@ impl Recovered {
     }
 }
 
-/// Removes segments that retention or delete records had given up before it was interrupted.
-fn drop_deleted(place: &Place, bases: Vec<Offset>, start: Offset) -> Result<Vec<Offset>, Error> {
+/// Removes segments that retention or delete records had given up before it was interrupted. Returns the
+/// others, and why one of those stays until the next opening, if one does.
+fn drop_deleted(
+    place: &Place,
+    bases: Vec<Offset>,
+    start: Offset,
+) -> Result<(Vec<Offset>, Option<Error>), Error> {
     let gone = count_below(bases.iter().copied(), start);
+    let mut stays = None;
     for base in bases.iter().take(gone) {
         let segment = Segment::new(&place.directory, &place.identity, *base, 0);
-        let _again_at_the_next_opening = segment.remove(&*place.storage);
+        stays = segment.remove(&*place.storage).err().or(stays);
     }
     if gone > 0 {
         // Before anything else goes: of all segments, the oldest must not be what a power cut leaves.
         place.sync_directory()?;
     }
-    Ok(bases.into_iter().skip(gone).collect())
+    Ok((bases.into_iter().skip(gone).collect(), stays))
 }
 
 fn open_segments(place: &Place, bases: &[Offset]) -> Result<Vec<Found>, Error> {
@@ -339,6 +350,7 @@ fn take_as_closed(
         active,
         refusal: None,
         outcome: Recovery::Clean,
+        published: true,
     };
     if let Some(first) = first {
         let error = Error::from(missing()).at_offset(start);
@@ -628,5 +640,6 @@ fn damaged(
         active: None,
         refusal: Some(error.clone()),
         outcome: Recovery::Damaged { error },
+        published: true,
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The start offset is on disk before anything below it is removed, so a crash in between leaves files
 //! that the next open removes, and never a start offset without its file. What lies below it was on disk
-//! before that, at every level, so a log that ends below its start is damaged, never merely torn.
+//! before that, at every level, so a log that ends below its start is damaged, never merely torn. So that it
+//! never does, the name of the segment that comes behind what goes is on disk before that goes.
 
 use std::sync::Arc;
 
@@ -216,6 +217,13 @@ impl Log {
     /// Removes the files of what was taken out of the log. Where that fails the others go all the same, and
     /// the next removal tries again.
     fn remove_files(&self, removed: &mut Vec<Arc<Segment>>) -> Result<(), Error> {
+        if removed.is_empty() {
+            return Ok(());
+        }
+        // The segment behind them may have a name that a power cut takes away, and those removed before one
+        // that it brings back: an older one alone would be a log that ends below its start.
+        let synced = self.place.sync_directory();
+        synced.map_err(|error| self.in_partition(error).with_unknown_outcome())?;
         let mut failure = None;
         removed.retain(|segment| {
             let gone = segment.remove(&*self.place.storage);
@@ -223,7 +231,9 @@ impl Log {
             failure = failure.take().or_else(|| gone.err());
             failed
         });
-        failure.map_or(Ok(()), |error| Err(self.in_partition(error)))
+        failure.map_or(Ok(()), |error| {
+            Err(self.in_partition(error).with_unknown_outcome())
+        })
     }
 }
 

@@ -63,6 +63,13 @@ impl Log {
         self.accumulator.unlist(self);
     }
 
+    /// Has the housekeeping write the checkpoint that the opening could not write.
+    pub(crate) fn publish_later(self: &Arc<Self>) {
+        if !self.is_published() {
+            self.list(&mut self.queue.lock());
+        }
+    }
+
     /// Whether the last checkpoint is up to date.
     fn is_published(&self) -> bool {
         self.published.lock().high_watermark == self.marks.high_watermark()

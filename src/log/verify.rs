@@ -70,7 +70,7 @@ impl Log {
         let first = segments.first().map(|(first, _)| *first);
         let mut check = Check::default();
         if all_files && let Err(error) = read_last_close(&self.place) {
-            check.checked.problems.push(error);
+            check.note_damage(error)?;
         }
         let start = read_start_offset(&self.place);
         // The first segment may begin below the log start, never above it.
@@ -80,10 +80,13 @@ impl Log {
             let error = Error::from(missing()).at_offset(*start).at_path(directory);
             check.checked.problems.push(error);
         }
-        let start = start.unwrap_or_else(|error| {
-            check.checked.problems.push(error);
-            Offset::ZERO
-        });
+        let start = match start {
+            Ok(start) => start,
+            Err(error) => {
+                check.note_damage(error)?;
+                Offset::ZERO
+            }
+        };
         let deleted = count_below(segments.iter().map(|(base, _)| *base), start);
         let mut end_is_known = false;
         for (index, (base, length)) in segments.iter().enumerate().skip(deleted) {
@@ -269,6 +272,15 @@ impl Check {
         };
         (self.next, self.position) = (header.base_offset, position);
         Ok(true)
+    }
+
+    /// What cannot be read for another reason says nothing of the file.
+    fn note_damage(&mut self, error: Error) -> Result<(), Error> {
+        if !error.is_damage() {
+            return Err(error);
+        }
+        self.checked.problems.push(error);
+        Ok(())
     }
 
     fn note(&mut self, error: FormatError, path: &std::path::Path) {

@@ -84,6 +84,11 @@ pub(crate) fn read_all(storage: &dyn Storage, path: &Path, limit: u64) -> io::Re
 
 /// Replaces a file so that after a power cut either the old or the new one is there, whole: write it under
 /// a temporary name, sync, rename, sync the directory.
+///
+/// # Errors
+///
+/// That the disk is full, or a limit reached, says that the old file is there. Where the last sync fails it may
+/// be either, and the error is of another kind.
 pub(crate) fn fill_file_durably(
     storage: &dyn Storage,
     path: &Path,
@@ -102,7 +107,9 @@ pub(crate) fn fill_file_durably(
     file.sync_all()?;
     drop(file);
     storage.rename(temporary, path)?;
-    storage.sync_dir(path.parent().unwrap_or_else(|| Path::new("")))
+    storage
+        .sync_dir(path.parent().unwrap_or_else(|| Path::new("")))
+        .map_err(io::Error::other)
 }
 
 #[cfg(test)]

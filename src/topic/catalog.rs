@@ -50,7 +50,7 @@ pub(crate) struct Catalog {
     version: AtomicU64,
     closed: AtomicBool,
     /// What the last clean close knew of and the opening did not find.
-    lost: Vec<Error>,
+    lost: Vec<Lost>,
     /// Is called after every change of the topics.
     changed: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
@@ -92,11 +92,20 @@ pub(super) fn marks(close: Vec<PartitionMark>) -> CloseMarks {
         .collect()
 }
 
-/// The partitions that had records at a clean close and are gone with their topics. Nothing is left of such a
-/// topic but its id, which stands for its name.
-pub(super) fn lost(close: &[PartitionMark], topics: &[TopicMeta]) -> Vec<(TopicPartition, Error)> {
+/// A partition that had records at a clean close and is gone with its topic. Nothing is left of such a topic
+/// but its id, which stands for its name.
+#[derive(Debug)]
+pub(super) struct Lost {
+    mark: PartitionMark,
+    partition: TopicPartition,
+    pub(super) error: Error,
+}
+
+/// The partitions that had records at a clean close and are gone.
+pub(super) fn lost(close: &[PartitionMark], topics: &[TopicMeta]) -> Vec<Lost> {
     let known: HashMap<_, _> = topics.iter().map(|topic| (topic.id, topic)).collect();
-    let lost = |(id, partition, mark): &PartitionMark| {
+    let lost = |of: &PartitionMark| {
+        let (id, partition, mark) = of;
         let topic = known.get(id);
         let is_there = topic.is_some_and(|topic| *partition < topic.options.partitions);
         if is_there || mark.end <= mark.start {
@@ -107,7 +116,12 @@ pub(super) fn lost(close: &[PartitionMark], topics: &[TopicMeta]) -> Vec<(TopicP
         let problem = "the partition had records at the last close and is not there any more";
         let error = Error::from(FormatError::damaged("log", problem)).at_offset(mark.start);
         let error = error.at_path(Path::new(TOPICS)).in_partition(&partition);
-        Some((partition, error))
+        let mark = *of;
+        Some(Lost {
+            mark,
+            partition,
+            error,
+        })
     };
     close.iter().filter_map(lost).collect()
 }
@@ -150,9 +164,9 @@ impl Catalog {
             sync_names(&*storage, &topics)?;
         }
         let close = close.unwrap_or_default();
-        for (partition, error) in lost(&close, &topics) {
-            catalog.lost.push(error.clone());
-            report.note_damage(&partition, error);
+        catalog.lost = lost(&close, &topics);
+        for lost in &catalog.lost {
+            report.note_damage(&lost.partition, lost.error.clone());
         }
         let catalog = Arc::new(catalog);
         let marks = marks(close);
@@ -163,7 +177,13 @@ impl Catalog {
             catalog.open_topic(meta, &marks, Some(&mut report))?;
         }
         // Nothing was written yet that it does not tell of; what it proves of damage is kept elsewhere.
-        remove_clean_close(&*storage)?;
+        if let Err(error) = remove_clean_close(&*storage) {
+            catalog.close_unopened();
+            return Err(error);
+        }
+        for topic in catalog.list() {
+            topic.logs().for_each(Log::publish_later);
+        }
         Ok((catalog, report))
     }
 
@@ -371,9 +391,11 @@ impl Catalog {
         for partition in 0..topic.options().partitions {
             let opened = changes.attempt(|| self.open_partition(&topic, partition, None, None));
             if let Err(error) = opened {
-                if let Ok(retired) = retire_topic_directory(storage, &topic.directory, id) {
-                    remove_tree(storage, &retired);
-                }
+                let retired = retire_topic_directory(storage, &topic.directory, id);
+                let Ok(retired) = retired else {
+                    return Err(error.with_unknown_outcome());
+                };
+                remove_tree(storage, &retired);
                 return Err(error);
             }
         }
@@ -423,7 +445,7 @@ impl Catalog {
         for log in topic.logs() {
             failure = log.set_options(Arc::clone(&options)).err().or(failure);
         }
-        failure.map_or(Ok(()), Err)
+        failure.map_or(Ok(()), |error| Err(error.with_unknown_outcome()))
     }
 
     fn write_options(&self, topic: &TopicState, options: &TopicOptions) -> Result<(), Error> {
@@ -466,7 +488,7 @@ impl Catalog {
         self.note_change();
         drop(changes);
         self.tell_change();
-        added
+        added.map_err(Error::with_unknown_outcome)
     }
 
     /// Deletes a topic. Whoever still uses it gets `NotFound`.
@@ -518,7 +540,7 @@ impl Catalog {
         let problems = if self.read_only {
             self.look_for_problems()?
         } else {
-            self.lost.clone()
+            self.lost.iter().map(|lost| lost.error.clone()).collect()
         };
         let mut report = VerifyReport {
             problems,
@@ -556,6 +578,18 @@ impl Catalog {
     /// Closes every partition and leaves the mark of a clean close. Where the directory is not this process's
     /// any more, it only accepts nothing more: what is there now is for whoever has the lock.
     pub(crate) fn close(&self) -> Result<(), Error> {
+        self.close_leaving(Vec::new())
+    }
+
+    /// Closes a log whose opening has failed, so that nobody was told of what is lost: the next opening is to
+    /// tell.
+    pub(crate) fn close_unopened(&self) {
+        let lost = self.lost.iter().map(|lost| lost.mark);
+        let _why_it_failed_counts = self.close_leaving(lost.collect());
+    }
+
+    /// Closes it with these marks besides those of its partitions.
+    fn close_leaving(&self, mut marks: Vec<PartitionMark>) -> Result<(), Error> {
         let changes = self.changes.lock();
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
@@ -573,7 +607,7 @@ impl Catalog {
                 return held.unwrap_or(Ok(()));
             }
         }
-        let (mut marks, mut failure) = (Vec::new(), None);
+        let mut failure = None;
         for topic in self.list() {
             for log in topic.logs() {
                 // What a storage of the user's does under one of them is not to keep the others open.

@@ -306,10 +306,16 @@ fn read_topic(
         let error = FormatError::damaged("topic.meta", problem);
         Error::from(error).at_path(&meta_path)
     };
-    let Some(meta) = read_document::<TopicMeta>(storage, &meta_path, seed(log))? else {
-        if is_ours(&entry.name) && has_partitions(storage, directory) {
+    let read = || read_document::<TopicMeta>(storage, &meta_path, seed(log));
+    let mut meta = read()?;
+    if meta.is_none() && is_ours(&entry.name) && has_partitions(storage, directory) {
+        // Its owner may have deleted the topic, and made another of the name since.
+        meta = read()?;
+        if meta.is_none() {
             return Err(damaged("it is missing, but there are partitions"));
         }
+    }
+    let Some(meta) = meta else {
         return Ok(None);
     };
     let name = TopicName::new(&meta.name).map_err(|_| damaged("it holds an impossible name"))?;
@@ -357,8 +363,10 @@ pub(super) fn create_topic_directory(
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(fail(error)),
         _ => {}
     }
-    let made = write_topic_meta(storage, log, directory, meta)
-        .and_then(|()| storage.sync_dir(Path::new(TOPICS)).map_err(fail));
+    let made = write_topic_meta(storage, log, directory, meta).and_then(|()| {
+        let synced = storage.sync_dir(Path::new(TOPICS));
+        synced.map_err(|error| fail(error).with_unknown_outcome())
+    });
     if made.is_err() {
         // Without its metadata it is no topic, whether or not the rest can be removed.
         remove_tree(storage, directory);
@@ -386,7 +394,7 @@ pub(super) fn retire_topic_directory(
     // is on disk, and what is acknowledged under the old one might go with the new one.
     storage
         .sync_dir(Path::new(TOPICS))
-        .map_err(|error| (fail(error), true))?;
+        .map_err(|error| (fail(error).with_unknown_outcome(), true))?;
     Ok(retired)
 }
 

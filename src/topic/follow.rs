@@ -104,7 +104,7 @@ impl Catalog {
         let before = self.last_close();
         let listed = list_topics(&*self.environment.storage, self.log_id)?;
         let lost = lost(&before, &listed.topics).into_iter();
-        let lost: Vec<_> = lost.map(|(_, error)| error).collect();
+        let lost: Vec<_> = lost.map(|lost| lost.error).collect();
         // Else an owner has opened it, and may have deleted them; or they are what cannot be read.
         if !lost.is_empty() && listed.unread.is_empty() && self.last_close() == before {
             problems.extend(lost);

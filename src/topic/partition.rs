@@ -277,7 +277,8 @@ impl Partition {
     ///
     /// # Durability
     ///
-    /// The new start is on disk on return.
+    /// The new start is on disk on return. After an error of the storage the old or the new one may hold when
+    /// the log is opened again.
     ///
     /// # Errors
     ///

@@ -21,7 +21,7 @@ pub(super) struct Acts {
     pub(super) unlisted: Arc<Mutex<Option<String>>>,
     /// Whether a listing has every name twice.
     pub(super) lists_twice: Arc<AtomicBool>,
-    /// What may not be opened or listed, nor what is in it.
+    /// What may not be opened, listed or removed, nor what is in it.
     barred: Arc<Mutex<Option<String>>>,
     largest_read: Arc<AtomicUsize>,
     holes: Arc<AtomicUsize>,
@@ -57,6 +57,10 @@ impl Acts {
     /// Of any file, or before one is cut.
     pub(super) fn before_sync(&self, act: impl FnOnce() + Send + 'static) {
         *self.act.lock().unwrap() = Some((SYNC.to_owned(), Box::new(act)));
+    }
+
+    pub(super) fn before_listing(&self, path: &str, act: impl FnOnce() + Send + 'static) {
+        *self.act.lock().unwrap() = Some((format!("{LIST} {path}"), Box::new(act)));
     }
 
     pub(super) fn before_write(&self, act: impl FnOnce() + Send + 'static) {
@@ -125,6 +129,7 @@ impl Storage for Acts {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.check_barred(path)?;
         self.storage.remove_file(path)
     }
 
@@ -133,6 +138,7 @@ impl Storage for Acts {
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        self.act_if(|what| what == format!("{LIST} {}", path.display()));
         self.check_barred(path)?;
         let mut entries = self.storage.list(path)?;
         let mut unlisted = self.unlisted.lock().unwrap();
@@ -174,6 +180,9 @@ pub(super) const LENGTH: &str = "length";
 
 /// And before a file is synced or cut.
 const SYNC: &str = "sync";
+
+/// And before a directory is listed, with its path behind it.
+const LIST: &str = "list";
 
 /// And before it is written to.
 const WRITE: &str = "write";

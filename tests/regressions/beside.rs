@@ -448,3 +448,49 @@ fn where_a_reset_would_lead_is_looked_for_beside_the_owner() {
     let plan = group.plan_reset_partitions(&followed, OffsetTarget::Latest);
     assert_eq!(plan.unwrap()[0].after, Offset::new(10));
 }
+
+/// Of a file that could not be read for a moment `verify` said that it is damaged.
+#[test]
+fn what_cannot_be_read_for_a_moment_is_no_damage() {
+    let storage = SimulatedStorage::new();
+    let (_log, topic, tell) = owner(&storage, 1);
+    send(&topic, 1);
+    tell();
+    let acts = Acts::on(&storage);
+    let beside = opened_beside_by(&acts);
+    for file in ["last-close", "start-offset", "checkpoint"] {
+        acts.bar(Some(&format!("topics/t/0/{file}")));
+        let error = beside.verify().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io, "{file}: {error}");
+        acts.bar(None);
+        assert!(beside.verify().unwrap().is_sound());
+    }
+}
+
+/// Between the look at a topic's metadata and the one at its partitions the owner deleted the topic and made
+/// it again: partitions without metadata are damage.
+#[test]
+fn a_topic_made_again_while_it_is_looked_at_is_no_damage() {
+    for verifies in [false, true] {
+        let storage = SimulatedStorage::new();
+        let (log, topic, _tell) = owner(&storage, 1);
+        send(&topic, 1);
+        let acts = Acts::on(&storage);
+        let beside = opened_beside_by(&acts);
+        let (then, path) = (acts.clone(), "topics/t");
+        acts.before_opening("topics/t/topic.meta", move || {
+            log.delete_topic("t").unwrap();
+            then.before_listing(path, move || {
+                let topic = log.create_topic("t", options(Durability::Disk));
+                send(&topic.unwrap(), 1);
+            });
+        });
+        if verifies {
+            assert!(beside.verify().unwrap().is_sound());
+        } else {
+            assert_ne!(beside.topic("t").unwrap().id(), topic.id());
+        }
+        assert!(acts.has_acted());
+        assert_ne!(beside.topic("t").unwrap().id(), topic.id());
+    }
+}

@@ -19,6 +19,7 @@ mod fragile;
 mod groups;
 mod listeners;
 mod openings;
+mod outcomes;
 mod panics;
 mod passing;
 mod reach;
