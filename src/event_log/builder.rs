@@ -240,8 +240,8 @@ impl EventLogBuilder {
     /// What cannot be looked at, for want of a permission or of file descriptors, is an error to whoever
     /// asks for it, and keeps nobody from other topics. If it is a partition, it keeps nobody from others of
     /// its topic who has a handle on them; a look at the topic gives the error. It is looked for again at the
-    /// next call. So it is, with [`Io`](crate::ErrorKind::Io), where the directory was taken away or another log
-    /// put in its place: nothing counts as deleted then, and handles go on once it is back.
+    /// next call. So it is, with [`Io`](crate::ErrorKind::Io), where the directory was taken away or another
+    /// log put in its place: nothing counts as deleted then, and handles go on once it is back.
     pub fn read_only(mut self) -> Self {
         self.read_only = true;
         self

@@ -87,8 +87,8 @@ pub(crate) fn read_all(storage: &dyn Storage, path: &Path, limit: u64) -> io::Re
 ///
 /// # Errors
 ///
-/// That the disk is full, or a limit reached, says that the old file is there. Where the last sync fails it may
-/// be either, and the error is of another kind.
+/// That the disk is full, or a limit reached, says that the old file is there. Where the last sync fails it
+/// may be either, and the error is of another kind.
 pub(crate) fn fill_file_durably(
     storage: &dyn Storage,
     path: &Path,
