@@ -98,10 +98,6 @@ impl Consumer {
                 return Err(slot.topic.gone());
             }
             let (from, buffers) = (slot.reader.position(), &mut self.buffers);
-            if slot.reader.is_ahead() && from < slot.reader.log().log_start() {
-                // What was read ahead was deleted since.
-                slot.reader.seek(from);
-            }
             let read = match slot.reader.next(buffers, left, fetch_bytes) {
                 Ok(None) => {
                     slot.reader.log().write_for_reader();

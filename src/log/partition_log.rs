@@ -176,12 +176,6 @@ impl Log {
         self.marks.snapshot()
     }
 
-    /// Where the log begins now.
-    #[inline]
-    pub(crate) fn log_start(&self) -> Offset {
-        self.marks.log_start()
-    }
-
     /// The end of what may be read now.
     #[inline]
     pub(crate) fn high_watermark(&self) -> Offset {

@@ -272,8 +272,7 @@ impl Partition {
     /// Removes all records below an offset, which becomes the log start; segments that lie wholly below
     /// it are deleted, but for the last one. Returns the log start. Kafka: `deleteRecords`, KIP-107.
     ///
-    /// A lower offset than the present start changes nothing. What a consumer has read ahead of the removed
-    /// records is not handed out any more; what was handed out before stays readable in its [`Records`].
+    /// A lower offset than the present start changes nothing.
     ///
     /// # Durability
     ///
