@@ -272,7 +272,9 @@ impl Partition {
     /// Removes all records below an offset, which becomes the log start; segments that lie wholly below
     /// it are deleted, but for the last one. Returns the log start. Kafka: `deleteRecords`, KIP-107.
     ///
-    /// A lower offset than the present start changes nothing.
+    /// A lower offset than the present start changes nothing. What a consumer has read ahead, up to
+    /// [`fetch_bytes`](crate::ConsumerOptions::fetch_bytes) of each partition, it still hands out, as Kafka's
+    /// does, and what was handed out stays readable in its [`Records`].
     ///
     /// # Durability
     ///

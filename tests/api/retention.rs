@@ -5,7 +5,7 @@ use std::time::Duration;
 use topiclog::clock::Clock as _;
 use topiclog::{Consumer, ErrorKind, EventLog, OffsetReset, Topic, TopicOptions};
 
-use super::harness::{clock, drain, fill, manual, memory, place, poll, put, refused};
+use super::harness::{clock, drain, fill, manual, memory, place, poll, put, refused, with_topic};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -206,4 +206,32 @@ fn one_wrong_answer_of_a_time_server_costs_no_records() {
     // It stays, so it is the time.
     log.run_housekeeping();
     assert_eq!(start(), 1);
+}
+
+/// As with Kafka, whose consumer hands out what it has fetched: no policy is asked, and nothing is passed over.
+#[test]
+fn what_was_read_ahead_of_a_deletion_is_handed_out_whatever_the_policy() {
+    let (log, topic, _) = with_topic(1);
+    (0..10).for_each(|number| drop(put(&topic, 0, &number.to_string())));
+    let policies = [
+        OffsetReset::Earliest,
+        OffsetReset::Latest,
+        OffsetReset::None,
+    ];
+    let mut consumers = policies.map(|policy| {
+        let mut consumer = consumer(&log, &topic, policy);
+        consumer.seek_to_beginning().unwrap();
+        assert_eq!(poll(&mut consumer), ["0"]);
+        consumer
+    });
+    topic
+        .partition(0)
+        .unwrap()
+        .delete_records(5.into())
+        .unwrap();
+    put(&topic, 0, "10");
+    for consumer in &mut consumers {
+        let expected: Vec<_> = (1..=10).map(|number| number.to_string()).collect();
+        assert_eq!(drain(consumer), expected);
+    }
 }

@@ -420,7 +420,7 @@ impl World {
         description
             .members
             .iter()
-            .any(|other| Some(&other.member_id) == id)
+            .any(|other| !other.away && Some(&other.member_id) == id)
     }
 
     pub(crate) fn remove_members(&mut self) {
