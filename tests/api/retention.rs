@@ -124,7 +124,7 @@ fn a_group_that_committed_below_the_start_is_reset() {
 
 #[test]
 fn deleted_records_are_not_delivered_and_their_offsets_are_not_used_again() {
-    let (log, topic, _) = super::harness::with_topic(1);
+    let (log, topic, _) = with_topic(1);
     fill(&topic, 0, 10);
     let partition = topic.partition(0).unwrap();
     refused(
@@ -152,7 +152,7 @@ fn deleted_records_are_not_delivered_and_their_offsets_are_not_used_again() {
 
 #[test]
 fn a_record_of_a_deleted_segment_is_not_found_by_time() {
-    let (_log, topic, clock) = super::harness::with_topic(1);
+    let (_log, topic, clock) = with_topic(1);
     let start = super::harness::START;
     for number in 0..5 {
         put(&topic, 0, &number.to_string());
@@ -208,11 +208,12 @@ fn one_wrong_answer_of_a_time_server_costs_no_records() {
     assert_eq!(start(), 1);
 }
 
-/// As with Kafka, whose consumer hands out what it has fetched: no policy is asked, and nothing is passed over.
+/// As with Kafka, whose consumer hands out what it has fetched. No policy is asked, and nothing is passed
+/// over.
 #[test]
 fn what_was_read_ahead_of_a_deletion_is_handed_out_whatever_the_policy() {
     let (log, topic, _) = with_topic(1);
-    (0..10).for_each(|number| drop(put(&topic, 0, &number.to_string())));
+    fill(&topic, 0, 10);
     let policies = [
         OffsetReset::Earliest,
         OffsetReset::Latest,
