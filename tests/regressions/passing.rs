@@ -275,35 +275,3 @@ fn a_batch_that_lies_there_twice_is_read_once() {
         assert_eq!(seen, good);
     }
 }
-
-/// Records were deleted that a consumer had read ahead: it was given them all the same.
-#[test]
-fn what_was_read_ahead_and_deleted_since_is_not_handed_out() {
-    for reset in [OffsetReset::None, OffsetReset::Earliest] {
-        let log = EventLog::in_memory().unwrap();
-        let topic = log.create_topic("t", TopicOptions::new()).unwrap();
-        (0..10).for_each(|_| send(&topic, b"v"));
-        let partition = topic.partition(0).unwrap();
-        let options = ConsumerOptions::new().offset_reset(reset);
-        let consumer = log.consumer().options(options.max_poll_records(1));
-        let mut consumer = consumer.assign([&partition]).unwrap();
-        let place = partition.topic_partition();
-        consumer.seek(place, Offset::ZERO).unwrap();
-        let first = consumer.poll(Duration::ZERO).unwrap();
-        // The position itself is there still.
-        partition.delete_records(Offset::new(1)).unwrap();
-        let second = consumer.poll(Duration::ZERO).unwrap();
-        assert_eq!(second.iter().next().unwrap().offset(), 1);
-        partition.delete_records(Offset::new(9)).unwrap();
-        let polled = consumer.poll(Duration::ZERO);
-        if reset == OffsetReset::None {
-            assert_eq!(polled.unwrap_err().kind(), ErrorKind::OffsetOutOfRange);
-            assert_eq!(consumer.position(place).unwrap(), 2);
-        } else {
-            let offsets: Vec<_> = polled.unwrap().iter().map(|it| it.offset()).collect();
-            assert_eq!(offsets, [9]);
-        }
-        // What was handed out stays.
-        assert_eq!(first.iter().next().unwrap().value(), Some(&b"v"[..]));
-    }
-}
