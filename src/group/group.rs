@@ -370,12 +370,11 @@ impl Group {
         if self.fenced.remove(member) {
             return Err(GroupError::FencedInstance.into());
         }
-        let key = self.key(member);
-        let key = match self.roster.key_of_away(member) {
+        let key = self.key(member).or_else(|error| match departure {
             // Its time was up, and its place is kept until it says that it does not want it.
-            Some(away) if departure == Departure::Leave => key.unwrap_or(away),
-            _ => key?,
-        };
+            Departure::Leave => self.roster.key_of_away(member).ok_or(error),
+            _ => Err(error),
+        })?;
         let is_static = self
             .roster
             .get(key)
