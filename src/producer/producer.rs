@@ -45,9 +45,27 @@ pub struct Producer {
     /// Keeps what the topic's logs need while there are senders.
     _catalog: Arc<Catalog>,
     topic: Arc<TopicState>,
-    partitioner: Arc<dyn Partitioner>,
+    partitioner: Chooser,
     max_block: Duration,
     closed: Arc<AtomicBool>,
+}
+
+/// What chooses the partition of a record that names none.
+#[derive(Clone, Debug)]
+enum Chooser {
+    /// The default, whose code the compiler puts in where it is asked.
+    KeyHash(Arc<KeyHash>),
+    Own(Arc<dyn Partitioner>),
+}
+
+impl Chooser {
+    #[inline]
+    fn partition(&self, topic: &TopicName, record: &Record<'_>, partitions: u32) -> u32 {
+        match self {
+            Self::KeyHash(key_hash) => key_hash.partition(topic, record, partitions),
+            Self::Own(own) => own.partition(topic, record, partitions),
+        }
+    }
 }
 
 impl Topic {
@@ -61,7 +79,7 @@ impl Topic {
         Producer {
             _catalog: Arc::clone(&self.catalog),
             topic: Arc::clone(&self.state),
-            partitioner: Arc::new(KeyHash::for_batches(batch_bytes, seed)),
+            partitioner: Chooser::KeyHash(Arc::new(KeyHash::for_batches(batch_bytes, seed))),
             max_block: MAX_BLOCK_DEFAULT,
             closed: Arc::new(AtomicBool::new(closed)),
         }
@@ -77,7 +95,7 @@ impl Producer {
     /// Sets the partitioner, for records that do not name their partition.
     #[must_use]
     pub fn partitioner(mut self, partitioner: impl Partitioner) -> Self {
-        self.partitioner = Arc::new(partitioner);
+        self.partitioner = Chooser::Own(Arc::new(partitioner));
         self
     }
 
