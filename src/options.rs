@@ -23,7 +23,7 @@ use crate::timestamp::TimestampType;
 #[non_exhaustive]
 pub enum Durability {
     /// Acknowledged once it lies in this process's memory. Survives nothing: not the end of the process,
-    /// not a full disk. It is written when 256 KiB of batches are full or its linger ends; if that fails,
+    /// not a full disk. It is written when 1 MiB of batches is full or its linger ends; if that fails,
     /// the next [`flush`](crate::Producer::flush) says so.
     Memory,
     /// Acknowledged once written to the operating system. Survives the death of this process, not a
@@ -169,7 +169,7 @@ impl TopicOptions {
     /// The size at which a gathered batch is full and the next begins. Defaults to 16 KiB. Kafka:
     /// `batch.size`, which sits with the producer there; here the senders to a partition share its
     /// batch. A larger record gets a batch of its own. Batches that nobody waits for are written
-    /// together, some 256 KiB at once, or when their linger ends.
+    /// together, 1 MiB at once, or when their linger ends.
     pub const fn batch_bytes(mut self, bytes: u32) -> Self {
         self.batch_bytes = bytes;
         self

@@ -8,13 +8,16 @@ use std::time::Duration;
 
 use super::Log;
 use super::queue::{RUN_BYTES, Run};
-use crate::convert::{to_u32, to_u64};
+use crate::convert::{saturating_usize, to_u32, to_u64};
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex, Panics, Yielding};
 
 /// The part of the limit that buffers may have which are kept for the next batches; more are given back to
 /// the allocator.
 const SPARE_PART: u64 = 4;
+
+/// The part of the limit that one run may have, so that others are filled while it is written.
+const RUN_PART: u64 = 32;
 
 /// The memory that a new run takes at first.
 const FRESH_RUN_BYTES: usize = 1024;
@@ -113,6 +116,11 @@ impl Accumulator {
     /// The bytes that may wait to be written in all partitions together.
     pub(super) fn limit(&self) -> u64 {
         self.limit
+    }
+
+    /// How many bytes of batches a run takes before another is begun.
+    pub(super) fn run_bytes(&self) -> usize {
+        RUN_BYTES.min(saturating_usize(self.limit / RUN_PART))
     }
 
     /// Takes memory for so many more bytes in a run, if it has not taken enough before: twice as much each
@@ -306,6 +314,16 @@ mod tests {
             (0..40).for_each(|_| tick());
             assert_eq!(listed(), 0);
         }
+    }
+
+    #[test]
+    fn a_run_takes_a_small_part_of_a_small_buffer() {
+        const MIB: u64 = 1024 * 1024;
+        let run_bytes = |limit| to_u64(Accumulator::new(limit, Box::new(|| ())).run_bytes());
+        assert_eq!(
+            [1, 32, 64].map(|it| run_bytes(it * MIB)),
+            [MIB / 32, MIB, MIB]
+        );
     }
 
     #[test]

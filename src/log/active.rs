@@ -198,7 +198,10 @@ impl Active {
             return Ok(false);
         }
         let written = if with_batches {
-            buffer.resize(batches.end + saturating_usize(grown - end), 0);
+            let zeros = saturating_usize(grown - end);
+            // No more than that: a buffer that is kept would take twice as much.
+            buffer.reserve_exact(zeros);
+            buffer.resize(batches.end + zeros, 0);
             let bytes = buffer.get(batches.start..).unwrap_or_default();
             let written = write_all_at(&*self.file, bytes, position);
             buffer.truncate(batches.end);

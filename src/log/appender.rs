@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Log;
-use super::queue::{Acknowledged, Queue, RUN_BYTES, Ticket};
+use super::queue::{Acknowledged, Queue, Ticket};
 use super::round::Goal;
 use crate::convert::{saturating_usize, to_u64, to_usize};
 use crate::error::{Error, InputError, LogError};
@@ -135,7 +135,8 @@ impl Log {
             if !fits {
                 needed += BATCH_HEADER_BYTES;
                 state.close_batch();
-                let full = state.filling.bytes.len() + room.max(needed) > RUN_BYTES;
+                let full =
+                    state.filling.bytes.len() + room.max(needed) > self.accumulator.run_bytes();
                 if full || state.filling.bytes.capacity() == 0 {
                     state.close_run(self.accumulator.run());
                 }

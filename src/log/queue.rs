@@ -131,9 +131,9 @@ pub(super) struct Pending {
     pub(super) stamped: Option<Acknowledged>,
 }
 
-/// About how many bytes of batches are written at once when nobody waits for them: beyond this a larger
-/// write is no cheaper by the byte.
-pub(super) const RUN_BYTES: usize = 256 * 1024;
+/// About how many bytes of batches are written at once when nobody waits for them, where the buffer is as
+/// large as by default: beyond this a larger write is no cheaper by the byte.
+pub(super) const RUN_BYTES: usize = 1024 * 1024;
 
 /// Batches one behind the other in one buffer, so that one write takes them all.
 #[derive(Debug, Default)]

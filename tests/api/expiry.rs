@@ -239,7 +239,7 @@ fn the_time_of_a_dead_group_is_kept_when_its_topic_is_rewritten() {
     member.close().unwrap();
     // Another group writes so much that all is written anew, with what is still true.
     let (other, note) = (log.consumer_group("other").unwrap(), "x".repeat(4000));
-    for _ in 0..2200 {
+    for _ in 0..2400 {
         let offset = CommittedOffset::new(Offset::ZERO).with_metadata(note.as_str());
         other.set_offset(&place(&topic, 0), offset).unwrap();
     }
