@@ -132,16 +132,17 @@ impl Accumulator {
         }
         let step = run.reserved.max(to_u64(FRESH_RUN_BYTES));
         let step = step.min(to_u64(batch_bytes)).max(missing);
-        let reserved = self.reserve(step);
+        let reserved = self.reserve(step, 0);
         if reserved {
             run.reserved += step;
         }
         reserved
     }
 
-    /// Takes memory, if there is as much.
-    fn reserve(&self, bytes: u64) -> bool {
-        let more = |used: u64| self.fits(used, bytes).then(|| used.saturating_add(bytes));
+    /// Takes memory, if there is as much and a rest.
+    fn reserve(&self, bytes: u64, rest: u64) -> bool {
+        let fits = |used| self.fits(used, bytes.saturating_add(rest));
+        let more = |used: u64| fits(used).then(|| used.saturating_add(bytes));
         let reserved = self
             .used
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
@@ -197,17 +198,29 @@ impl Accumulator {
         used == 0 || used.saturating_add(bytes) <= self.limit
     }
 
-    /// An empty run.
+    /// An empty run. Memory is taken for all of its buffer: where most of what there is has been taken, it is
+    /// a small new one, so that buffers that one partition has filled and many others hold count as well.
     pub(super) fn run(&self) -> Run {
-        let spare = self.spare.lock().pop();
-        spare.unwrap_or_else(|| Run {
+        let mut spare = self.spare.lock();
+        let bytes = spare.runs.last().map(|run| to_u64(run.bytes.capacity()));
+        let rest = self.limit / SPARE_PART;
+        if let Some(bytes) = bytes.filter(|bytes| self.reserve(*bytes, rest))
+            && let Some(run) = spare.pop()
+        {
+            return Run {
+                reserved: bytes,
+                ..run
+            };
+        }
+        Run {
             bytes: Vec::with_capacity(FRESH_RUN_BYTES),
             ..Run::default()
-        })
+        }
     }
 
-    /// Takes a run back that has been written.
+    /// Takes a run back that has been written, or that nothing was put into.
     pub(super) fn recycle(&self, mut run: Run) {
+        self.release(run.reserved);
         if run.bytes.capacity() <= SPARE_BUFFER_BYTES_MAX {
             run.clear();
             self.spare.lock().push(run, self.limit / SPARE_PART);
@@ -316,6 +329,33 @@ mod tests {
         }
     }
 
+    /// Buffers that one busy partition had filled went to others, of whose memory only what they put into
+    /// them was counted.
+    #[test]
+    fn the_buffers_of_all_partitions_together_stay_within_the_limit() {
+        const LIMIT: u64 = 8 * 1024 * 1024;
+        let builder = EventLog::builder().in_memory().buffer_bytes(LIMIT);
+        let log = builder.housekeeping(Housekeeping::Manual).open().unwrap();
+        let options = TopicOptions::new().partitions(100).linger(Duration::MAX);
+        let topic = log.create_topic("t", options).unwrap();
+        let producer = topic.producer();
+        let run_bytes = topic.partition(0).unwrap().log.accumulator.run_bytes();
+        for quiet in 1..100 {
+            for _record in 0..2 * run_bytes / 1024 {
+                let record = Record::new(vec![7; 1024]).partition(0);
+                producer.send(record).unwrap();
+            }
+            producer.send(Record::new("x").partition(quiet)).unwrap();
+        }
+        let partitions = topic.partitions().into_iter();
+        let held = partitions.map(|it| to_u64(it.log.queue.lock().filling.bytes.capacity()));
+        let held: u64 = held.sum();
+        assert!(held > 0 && held <= LIMIT, "{held}");
+        topic.flush().unwrap();
+        let accumulator = &topic.partition(0).unwrap().log.accumulator;
+        assert_eq!(accumulator.used.load(Ordering::SeqCst), 0);
+    }
+
     #[test]
     fn a_run_takes_a_small_part_of_a_small_buffer() {
         const MIB: u64 = 1024 * 1024;
@@ -340,7 +380,12 @@ mod tests {
             accumulator.recycle(run());
         }
         assert_eq!(kept(), 3);
-        assert_eq!(accumulator.run().bytes.capacity(), ONE);
+        let taken = accumulator.run();
+        assert_eq!(taken.bytes.capacity(), ONE);
+        assert_eq!(accumulator.used.load(Ordering::SeqCst), to_u64(ONE));
+        accumulator.recycle(taken);
+        assert_eq!(accumulator.used.load(Ordering::SeqCst), 0);
+        let _taken = accumulator.run();
         accumulator.recycle(run());
         assert_eq!(kept(), 3);
     }

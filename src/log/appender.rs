@@ -5,6 +5,7 @@
 //! waits at the end of the partition, or when their linger ends; whoever comes first writes, and syncs,
 //! for everyone queued. So there is group commit without a timer.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -131,22 +132,26 @@ impl Log {
                     let timestamp = explicit.unwrap_or(open.time);
                     open.builder.len() + size <= room && open.builder.spans(timestamp)
                 });
+            // Before memory is taken that nothing is put into: a clock of the user's may panic.
+            let begun = (!fits).then(|| (self.place.now(), self.monotonic()));
             let mut needed = size;
             if !fits {
                 needed += BATCH_HEADER_BYTES;
                 state.close_batch();
-                let full =
-                    state.filling.bytes.len() + room.max(needed) > self.accumulator.run_bytes();
-                if full || state.filling.bytes.capacity() == 0 {
-                    state.close_run(self.accumulator.run());
+                if state.filling.bytes.len() + room.max(needed) > self.accumulator.run_bytes() {
+                    state.close_run();
+                }
+                if state.filling.batches.is_empty() {
+                    state.filling = self.accumulator.run();
                 }
             }
-            // Before there is something reserved that nothing is put into: a clock of the user's may panic.
-            let begun = (!fits).then(|| (self.place.now(), self.monotonic()));
             if !self
                 .accumulator
                 .reserve_for(&mut state.filling, needed, room)
             {
+                if state.filling.batches.is_empty() {
+                    self.accumulator.recycle(mem::take(&mut state.filling));
+                }
                 if waited >= max_block {
                     return Err(self.in_partition(LogError::BufferFull { waited }.into()));
                 }

@@ -347,12 +347,11 @@ impl Queue {
         added
     }
 
-    /// Takes no more batches into the run that is being filled; another one begins with `next`.
-    pub(super) fn close_run(&mut self, next: Run) {
+    /// Takes no more batches into the run that is being filled, if it has any.
+    pub(super) fn close_run(&mut self) {
         self.close_batch();
-        let run = std::mem::replace(&mut self.filling, next);
-        if !run.batches.is_empty() {
-            self.full.push_back(run);
+        if !self.filling.batches.is_empty() {
+            self.full.push_back(std::mem::take(&mut self.filling));
         }
     }
 

@@ -248,7 +248,6 @@ impl Log {
                     }
                 }
             }
-            self.accumulator.release(run.reserved);
             self.accumulator.recycle(run);
         }
         let _told = self.settle_sync(queue, round.synced.take(), round.poisoned, &mut round.woken);
@@ -302,7 +301,7 @@ impl Log {
 
     /// Tells everybody whose records are not acknowledged yet that they will not be.
     pub(super) fn fail_waiting(&self, queue: &mut Queue, error: &Error, woken: &mut Vec<Thread>) {
-        queue.close_run(Run::default());
+        queue.close_run();
         let mut tickets: Vec<_> = queue.unsynced.drain(..).map(|(ticket, _)| ticket).collect();
         for run in queue.full.drain(..) {
             self.accumulator.release(run.reserved);
@@ -326,7 +325,7 @@ fn work_unlocked<T>(
 
 fn begin_round(queue: &mut Queue, goal: Goal) -> Round {
     if goal != Goal::Full {
-        queue.close_run(Run::default());
+        queue.close_run();
     }
     let mut round = queue.spare_round.take().unwrap_or_default();
     std::mem::swap(&mut round.runs, &mut queue.full);
