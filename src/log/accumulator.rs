@@ -274,7 +274,7 @@ mod tests {
     use super::*;
     use crate::clock::ManualClock;
     use crate::storage::MemoryStorage;
-    use crate::{EventLog, Housekeeping, Offset, Record, Timestamp, TopicOptions};
+    use crate::{ErrorKind, EventLog, Housekeeping, Offset, Record, Timestamp, TopicOptions};
 
     #[test]
     fn many_partitions_tell_other_processes_less_often_how_far_they_may_read() {
@@ -353,6 +353,33 @@ mod tests {
         assert!(held > 0 && held <= LIMIT, "{held}");
         topic.flush().unwrap();
         let accumulator = &topic.partition(0).unwrap().log.accumulator;
+        assert_eq!(accumulator.used.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn a_record_for_which_there_is_no_memory_takes_none() {
+        let builder = EventLog::builder().in_memory().buffer_bytes(64 * 1024);
+        let log = builder.housekeeping(Housekeeping::Manual).open().unwrap();
+        let options = TopicOptions::new().partitions(2).linger(Duration::MAX);
+        let topic = log.create_topic("t", options).unwrap();
+        let send = |value: &[u8], partition| {
+            let producer = topic.producer().max_block(Duration::ZERO);
+            let sent = producer.send(Record::new(value).partition(partition));
+            sent.map(|_| ()).map_err(|error| error.kind())
+        };
+        let large = vec![7; 40 * 1024];
+        let accumulator = &topic.partition(0).unwrap().log.accumulator;
+        send(&large, 0).unwrap();
+        let used = accumulator.used.load(Ordering::SeqCst);
+        // There is memory for a buffer that is used again, but not for the record.
+        accumulator.recycle(Run {
+            bytes: Vec::with_capacity(1024),
+            ..Run::default()
+        });
+        assert_eq!(send(&large, 1), Err(ErrorKind::Timeout));
+        assert_eq!(accumulator.used.load(Ordering::SeqCst), used);
+        send(b"small", 1).unwrap();
+        topic.flush().unwrap();
         assert_eq!(accumulator.used.load(Ordering::SeqCst), 0);
     }
 
