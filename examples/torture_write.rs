@@ -6,8 +6,10 @@
 //! ```
 //!
 //! Prints `ACK n` once the records 0 to n - 1 are on disk. With `os` the topic has that level, and what is on
-//! disk is what the housekeeping has synced. Goes on where an earlier run stopped. After an
-//! error it tries the same record again, as a program would; after the third it ends with exit code 4.
+//! disk is what the housekeeping has synced. `SYNC_EVERY` records must fit into one write (1 MiB): only the
+//! last of them is waited for, and nobody would learn that an earlier write had failed. Goes on where an
+//! earlier run stopped. After an error it tries the same record again, as a program would; after the third it
+//! ends with exit code 4.
 
 use std::error::Error;
 use std::fmt::Display;
