@@ -160,7 +160,7 @@ impl Accumulator {
     }
 
     /// Gives back what was taken by [`reserve`](Self::reserve).
-    pub(super) fn release(&self, bytes: u64) {
+    fn release(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::SeqCst);
         self.tell_waiting();
     }
@@ -218,7 +218,7 @@ impl Accumulator {
         }
     }
 
-    /// Takes a run back that has been written, or that nothing was put into.
+    /// Takes a run back that waits for nothing any more, and gives back the memory that was taken for it.
     pub(super) fn recycle(&self, mut run: Run) {
         self.release(run.reserved);
         if run.bytes.capacity() <= SPARE_BUFFER_BYTES_MAX {

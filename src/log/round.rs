@@ -303,9 +303,9 @@ impl Log {
     pub(super) fn fail_waiting(&self, queue: &mut Queue, error: &Error, woken: &mut Vec<Thread>) {
         queue.close_run();
         let mut tickets: Vec<_> = queue.unsynced.drain(..).map(|(ticket, _)| ticket).collect();
-        for run in queue.full.drain(..) {
-            self.accumulator.release(run.reserved);
-            tickets.extend(run.tickets);
+        for mut run in queue.full.drain(..) {
+            tickets.append(&mut run.tickets);
+            self.accumulator.recycle(run);
         }
         for ticket in tickets {
             queue.fail(&ticket, error, woken);
