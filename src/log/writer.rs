@@ -305,41 +305,19 @@ impl Writer {
         self.as_closed = None;
         place.check_owned()?;
         let durable = options.durability == Durability::Disk;
-        let storage = &*place.storage;
         place.make_directory(durable)?;
-        if durable && !self.is_synced() {
-            let synced = self.sync(place);
-            self.poisoned |= synced.is_err();
-            synced?;
-        }
-        if self.unsynced.len() >= UNSYNCED_SEGMENTS_MAX {
-            let synced = self.sync_oldest();
-            self.poisoned |= synced.is_err();
-            synced?;
-        }
-        self.remove_orphan(place)?;
-        let path = segment_path(&place.directory, base_offset);
-        let fail = |error| Error::storage("begin a segment", &path, error);
-        let file = storage.open(&path, OpenMode::CreateNew).map_err(fail)?;
-        let header = SegmentHeader {
-            identity: place.identity,
-            base_offset,
-            durable_upto: if durable { base_offset } else { durable_upto },
-            created: place.clock.wall(),
+        let synced = if durable && !self.is_synced() {
+            self.sync(place)
+        } else if self.unsynced.len() >= UNSYNCED_SEGMENTS_MAX {
+            self.sync_oldest()
+        } else {
+            Ok(())
         };
-        let made = write_all_at(&*file, &header.encode(), 0).and_then(|()| {
-            if durable {
-                storage.sync_dir(&place.directory)
-            } else {
-                Ok(())
-            }
-        });
-        if let Err(error) = made {
-            if storage.remove_file(&path).is_err() {
-                self.orphan = Some(path.clone());
-            }
-            return Err(fail(error));
-        }
+        self.poisoned |= synced.is_err();
+        synced?;
+        self.remove_orphan(place)?;
+        let durable_upto = if durable { base_offset } else { durable_upto };
+        let file = self.create(place, base_offset, durable_upto, durable)?;
         let segment = Arc::new(Segment::new(
             &place.directory,
             &place.identity,
@@ -352,7 +330,7 @@ impl Writer {
                 // Only tidiness, and not synced: zeros behind the last batch are read as its end.
                 let _tidy = old.file.set_len(old.end.position);
             }
-            old.segment.seal(storage);
+            old.segment.seal(&*place.storage);
         }
         // Not before: should the storage panic, what the old one has is still to be synced.
         let old = self.active.replace(Active::new(
@@ -370,6 +348,37 @@ impl Writer {
         self.unsynced_names |= !durable;
         self.begun = Some(segment);
         Ok(())
+    }
+
+    /// Creates the file of a segment, with its header. What has failed is taken away again.
+    fn create(
+        &mut self,
+        place: &Place,
+        base_offset: Offset,
+        durable_upto: Offset,
+        sync_name: bool,
+    ) -> Result<Arc<dyn StorageFile>, Error> {
+        let storage = &*place.storage;
+        let path = segment_path(&place.directory, base_offset);
+        let fail = |error| Error::storage("begin a segment", &path, error);
+        let file = storage.open(&path, OpenMode::CreateNew).map_err(fail)?;
+        let header = SegmentHeader {
+            identity: place.identity,
+            base_offset,
+            durable_upto,
+            created: place.clock.wall(),
+        };
+        let mut made = write_all_at(&*file, &header.encode(), 0);
+        if made.is_ok() && sync_name {
+            made = storage.sync_dir(&place.directory);
+        }
+        if let Err(error) = made {
+            if storage.remove_file(&path).is_err() {
+                self.orphan = Some(path.clone());
+            }
+            return Err(fail(error));
+        }
+        Ok(file)
     }
 
     fn remove_orphan(&mut self, place: &Place) -> Result<(), Error> {
