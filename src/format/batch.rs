@@ -412,16 +412,33 @@ impl BatchBuilder {
     }
 
     /// Adds a record; its timestamp must be one that the batch [`spans`](Self::spans).
-    #[inline]
     pub(crate) fn push(&mut self, buffer: &mut Vec<u8>, record: &Record<'_>, timestamp: Timestamp) {
+        self.push_all(buffer, [record], timestamp);
+    }
+
+    /// Adds records of one timestamp, likewise. Returns how many.
+    #[inline]
+    pub(crate) fn push_all<'r>(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        records: impl IntoIterator<Item = &'r Record<'r>>,
+        timestamp: Timestamp,
+    ) -> u32 {
         if self.count == 0 {
             self.base_timestamp = timestamp;
         }
         let delta = self.time_delta(timestamp).unwrap_or(0);
-        records::encode(buffer, record, self.count, delta);
-        self.length = buffer.len() - self.start;
-        self.count += 1;
-        self.max_timestamp = self.max_timestamp.max(timestamp);
+        let mut added = 0;
+        for record in records {
+            records::encode(buffer, record, self.count + added, delta);
+            added += 1;
+        }
+        if added > 0 {
+            self.length = buffer.len() - self.start;
+            self.count += added;
+            self.max_timestamp = self.max_timestamp.max(timestamp);
+        }
+        added
     }
 
     /// Fills in the header, in the buffer that the batch was built in.

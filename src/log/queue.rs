@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::gathering::Gathering;
 use super::round::Round;
 use super::{Log, Refusal};
-use crate::convert::{saturating_usize, to_u64};
+use crate::convert::{saturating_usize, to_usize};
 use crate::error::Error;
 use crate::format::{BatchBuilder, encoded_bytes};
 use crate::offset::Offset;
@@ -330,21 +330,23 @@ impl Queue {
         let Some(open) = self.filling.batches.last_mut() else {
             return 0;
         };
-        let mut added = 0;
-        for record in records {
-            let size = encoded_bytes(record);
-            if size > self.room || record.timestamp_asked().is_some() || record.has_headers() {
-                break;
+        let mut room = self.room;
+        let fitting = records.iter().take_while(|record| {
+            if record.timestamp_asked().is_some() || record.has_headers() {
+                return false;
             }
-            open.builder
-                .push(&mut self.filling.bytes, record, open.time);
-            self.room -= size;
-            added += 1;
-        }
+            let left = room.checked_sub(encoded_bytes(record));
+            room = left.unwrap_or(room);
+            left.is_some()
+        });
+        let added = open
+            .builder
+            .push_all(&mut self.filling.bytes, fitting, open.time);
+        self.room = room;
         if open.promised.is_some() {
-            self.next_offset = self.next_offset + to_u64(added);
+            self.next_offset = self.next_offset + u64::from(added);
         }
-        added
+        to_usize(added)
     }
 
     /// Takes no more batches into the run that is being filled, if it has any.

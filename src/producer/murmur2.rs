@@ -25,6 +25,9 @@ pub(super) fn murmur2(bytes: &[u8]) -> u32 {
 }
 
 /// The partition of a key, of so many. Kafka: `BuiltInPartitioner.partitionForKey`.
+///
+/// Kept apart, so that the compiler puts in where a partition is asked what records without a key need.
+#[inline(never)]
 pub(super) fn partition_for_key(key: &[u8], partitions: u32) -> u32 {
     (murmur2(key) & 0x7fff_ffff) % partitions.max(1)
 }

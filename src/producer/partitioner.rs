@@ -165,20 +165,10 @@ impl Sticky {
         self.batch_bytes = bytes;
         self
     }
-}
 
-impl Default for Sticky {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Partitioner for Sticky {
-    #[inline]
-    fn partition(&self, _topic: &TopicName, record: &Record<'_>, partitions: u32) -> u32 {
-        if partitions <= 1 {
-            return 0;
-        }
+    /// Chooses among several. Kept apart, so that the compiler puts the rest in where a partition is asked.
+    #[inline(never)]
+    fn stay_or_go(&self, record: &Record<'_>, partitions: u32) -> u32 {
         let state = self.state.load(Ordering::Relaxed);
         let partition = state >> 32;
         let before = state & u64::from(u32::MAX);
@@ -195,6 +185,22 @@ impl Partitioner for Sticky {
         let bytes = bytes.min(u64::from(u32::MAX));
         self.state.store(partition << 32 | bytes, Ordering::Relaxed);
         u32::try_from(partition).unwrap_or(0)
+    }
+}
+
+impl Default for Sticky {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Partitioner for Sticky {
+    #[inline]
+    fn partition(&self, _topic: &TopicName, record: &Record<'_>, partitions: u32) -> u32 {
+        if partitions <= 1 {
+            return 0;
+        }
+        self.stay_or_go(record, partitions)
     }
 }
 
