@@ -113,6 +113,11 @@ impl Accumulator {
         }
     }
 
+    /// The bytes that are taken.
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
     /// The bytes that may wait to be written in all partitions together.
     pub(super) fn limit(&self) -> u64 {
         self.limit

@@ -15,6 +15,10 @@ use crate::offset::Offset;
 use crate::options::TopicOptions;
 use crate::timestamp::Timestamp;
 
+/// Where nothing is left of the log, a segment of so many bytes is not kept only because the next record
+/// would go there: about what a file grows by, and so what a smaller one would hardly give back.
+const DEAD_BYTES_MAX: u64 = 64 * 1024;
+
 /// What the log had when somebody looked how old or how large it is.
 struct Extent {
     log_end: Offset,
@@ -43,9 +47,26 @@ impl Log {
         if upto > self.marks.log_start() {
             self.move_start(upto)?;
         }
+        self.replace_dead_segment()?;
         self.take_below_start(&mut removed);
         self.remove_files(&mut removed)?;
         Ok(self.marks.log_start())
+    }
+
+    /// Begins a segment if nothing is left of the log and the last one is large, so that it can go.
+    fn replace_dead_segment(&self) -> Result<(), Error> {
+        let extent = self.extent();
+        let is_large = |last: &Arc<Segment>| last.length() >= DEAD_BYTES_MAX;
+        if self.marks.log_start() < extent.log_end || !extent.segments.last().is_some_and(is_large)
+        {
+            return Ok(());
+        }
+        let options = self.options();
+        match self.or_poison(|| self.roll_at(&extent, &options)) {
+            // It goes with the next ones then.
+            Err(error) if error.kind() == ErrorKind::Full => Ok(()),
+            rolled => rolled.map(|_| ()),
+        }
     }
 
     /// Removes what the topic's retention no longer keeps.

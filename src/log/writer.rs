@@ -316,6 +316,16 @@ impl Writer {
         self.poisoned |= synced.is_err();
         synced?;
         self.remove_orphan(place)?;
+        if let Some(old) = &mut self.active
+            && old.is_longer()
+        {
+            // Only tidiness, and not synced: zeros behind the last batch are read as its end. But the disk
+            // may be full.
+            let cut = old.file.set_len(old.end.position);
+            if cut.is_ok() {
+                old.note_cut();
+            }
+        }
         let durable_upto = if durable { base_offset } else { durable_upto };
         let file = self.create(place, base_offset, durable_upto, durable)?;
         let segment = Arc::new(Segment::new(
@@ -326,10 +336,6 @@ impl Writer {
         ));
         segment.begin(Arc::clone(&file));
         if let Some(old) = &self.active {
-            if old.is_longer() {
-                // Only tidiness, and not synced: zeros behind the last batch are read as its end.
-                let _tidy = old.file.set_len(old.end.position);
-            }
             old.segment.seal(&*place.storage);
         }
         // Not before: should the storage panic, what the old one has is still to be synced.

@@ -224,6 +224,9 @@ impl Partition {
     /// Where the log start was raised into the middle of a segment Kafka may answer none although a
     /// later record fits; this call finds it.
     ///
+    /// What is younger than an hour, say, is found from [`EventLog::now`](crate::EventLog::now), which has an
+    /// example.
+    ///
     /// # Errors
     ///
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a negative timestamp; else those of
@@ -270,11 +273,39 @@ impl Partition {
     }
 
     /// Removes all records below an offset, which becomes the log start; segments that lie wholly below
-    /// it are deleted, but for the last one. Returns the log start. Kafka: `deleteRecords`, KIP-107.
+    /// it are deleted. The last one, which is written to, stays with all that was in it, up to
+    /// [`segment_bytes`](crate::TopicOptions::segment_bytes), unless nothing is left of the log at all: then
+    /// it goes if it has 64 KiB or more. Returns the log start. Kafka: `deleteRecords`, KIP-107, which always
+    /// leaves the last one.
     ///
     /// A lower offset than the present start changes nothing. What a consumer has read ahead, up to
     /// [`fetch_bytes`](crate::ConsumerOptions::fetch_bytes) of each partition, it still hands out, as Kafka's
     /// does, and what was handed out stays readable in its [`Records`].
+    ///
+    /// # Examples
+    ///
+    /// What was forwarded makes room for what comes:
+    ///
+    /// ```
+    /// use topiclog::{ConsumerOptions, EventLog, OffsetReset, Record, TopicOptions};
+    ///
+    /// let log = EventLog::in_memory()?;
+    /// let topic = log.create_topic("to-forward", TopicOptions::new().retention(None))?;
+    /// topic.producer().send_all((0..1000).map(|_| Record::new(vec![7; 200])))?.wait()?;
+    /// let partition = topic.partition(0)?;
+    /// assert!(partition.size_bytes() > 200_000);
+    ///
+    /// let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+    /// let mut consumer = log.consumer().options(options).assign([&partition])?;
+    /// for records in consumer.drain()?.collect::<Result<Vec<_>, _>>()? {
+    ///     // Forwarded, and answered.
+    ///     for part in records.by_partition() {
+    ///         partition.delete_records(part.next_offset())?;
+    ///     }
+    /// }
+    /// assert!(partition.size_bytes() < 1000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Durability
     ///

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use topiclog::clock::Clock as _;
-use topiclog::{Consumer, ErrorKind, EventLog, OffsetReset, Topic, TopicOptions};
+use topiclog::{Consumer, ErrorKind, EventLog, OffsetReset, Record, Topic, TopicOptions};
 
 use super::harness::{clock, drain, fill, manual, memory, place, poll, put, refused, with_topic};
 
@@ -148,6 +148,28 @@ fn deleted_records_are_not_delivered_and_their_offsets_are_not_used_again() {
     assert!(partition.read(10.into()).unwrap().is_empty());
     assert_eq!(put(&topic, 0, "next"), 10);
     assert_eq!(drain(&mut reader), ["next"]);
+}
+
+/// The segment that is written to stays, as with Kafka, unless nothing is left and it holds much.
+#[test]
+fn deleted_to_the_end_a_partition_takes_no_room() {
+    let (_log, topic, _) = with_topic(1);
+    let partition = topic.partition(0).unwrap();
+    let producer = topic.producer();
+    let send = |bytes| producer.send_and_wait(Record::new(vec![7; bytes])).unwrap();
+    send(1000);
+    partition.delete_records(1.into()).unwrap();
+    assert!(partition.size_bytes() > 1000, "too little to be worth it");
+    for _ in 0..10 {
+        send(10_000);
+    }
+    partition.delete_records(10.into()).unwrap();
+    assert!(partition.size_bytes() > 100_000, "a record is left");
+    partition.delete_records(11.into()).unwrap();
+    assert!(partition.size_bytes() < 1000);
+    assert_eq!(partition.segment_count(), 1);
+    assert_eq!(put(&topic, 0, "next"), 11);
+    assert_eq!(partition.read(11.into()).unwrap().len(), 1);
 }
 
 #[test]

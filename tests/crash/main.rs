@@ -107,6 +107,9 @@ fn deleted_records_stay_deleted_after_a_power_cut_at_any_operation() {
     cut_everywhere("delete records", 40, |world| {
         workloads::delete_records(world, Durability::Disk);
     });
+    cut_everywhere("delete all", 20, |world| {
+        workloads::delete_all(world, Durability::Disk);
+    });
 }
 
 #[test]
@@ -133,6 +136,9 @@ fn a_topic_at_level_os_keeps_a_prefix_after_a_power_cut_at_any_operation() {
     });
     cut_everywhere("os delete records", 12, |world| {
         workloads::delete_records(world, Durability::Os);
+    });
+    cut_everywhere("os delete all", 10, |world| {
+        workloads::delete_all(world, Durability::Os);
     });
     cut_everywhere("os retention", 10, |world| {
         workloads::retention(world, Durability::Os);
@@ -176,6 +182,9 @@ fn a_second_power_cut_at_any_operation_of_recovery_brings_nothing_back() {
     });
     cut_twice("delete twice", 17, |world| {
         workloads::delete_records(world, Durability::Disk);
+    });
+    cut_twice("delete all twice", 17, |world| {
+        workloads::delete_all(world, Durability::Disk);
     });
     cut_twice("reopen twice", 17, |world| {
         workloads::reopen(world, Durability::Disk);

@@ -127,6 +127,22 @@ pub(crate) fn delete_records(world: &mut World, durability: Durability) {
     world.wait(topic);
 }
 
+/// All that there is, again and again, of a segment so long that it goes with the records.
+pub(crate) fn delete_all(world: &mut World, durability: Durability) {
+    let long = options(durability).segment_bytes(400_000);
+    let topic = world.make_large("emptied", long.batch_bytes(30_000).retention(None));
+    let mut sent = 0;
+    for records in [6, 1, 9, 6] {
+        for _ in 0..records {
+            world.send(topic, 0);
+        }
+        world.wait(topic);
+        sent += records;
+        world.delete_records(topic, 0, sent);
+    }
+    world.send_and_wait(topic, 0);
+}
+
 /// Topics made, used, grown, deleted, and made again under the same name.
 pub(crate) fn topics(world: &mut World) {
     let mut topic = world.make(

@@ -46,6 +46,34 @@ fn a_record_that_failed_never_takes_the_place_of_one_that_was_acknowledged() {
     }
 }
 
+/// The segment that was written to kept its room though none of its records was left: the topic took no more
+/// until the segment was eight days old.
+#[test]
+fn what_is_deleted_on_a_full_disk_makes_room() {
+    for level in [Durability::Os, Durability::Disk] {
+        let (storage, clock) = (SimulatedStorage::new(), clock());
+        let log = common::open(&storage, &clock);
+        let options = TopicOptions::new().durability(level);
+        let topic = log.create_topic("t", options).unwrap();
+        let partition = topic.partition(0).unwrap();
+        storage.set_capacity(Some(300_000));
+        let mut sent = 0;
+        for _filled in 0..5 {
+            let before = sent;
+            let full = loop {
+                match topic.producer().send_and_wait(Record::new(vec![7; 1000])) {
+                    Ok(_) => sent += 1,
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(full.kind(), ErrorKind::Full);
+            assert!(full.to_string().contains("the storage is full"), "{full}");
+            assert!(sent > before + 200, "{sent}");
+            partition.delete_records(Offset::new(sent)).unwrap();
+        }
+    }
+}
+
 /// A flush waited for the round of writing that was going on, and took it that what was sent before came
 /// with the next; somebody else had begun that one already, and the flush returned before it ended.
 #[test]
