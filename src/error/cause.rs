@@ -66,7 +66,7 @@ pub(crate) enum InputError {
         size: usize,
         limit: usize,
     },
-    #[error("record timestamp {problem} timestamp={timestamp}")]
+    #[error("timestamp {problem} timestamp={timestamp}")]
     Timestamp {
         timestamp: i64,
         problem: &'static str,
@@ -169,7 +169,7 @@ impl FormatError {
 /// What can go wrong in one partition's log.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum LogError {
-    #[error("cannot {action}")]
+    #[error("cannot {action}{}", what_to_do(*kind))]
     Storage {
         action: &'static str,
         kind: ErrorKind,
@@ -193,6 +193,16 @@ pub(crate) enum LogError {
     WaitTimeout { waited: Duration },
     #[error("the log was opened read-only; open it for writing in the process that owns it")]
     ReadOnly,
+}
+
+/// What there is to do about a failure of the storage, as far as its kind tells.
+const fn what_to_do(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Full => {
+            ": the storage is full, or a quota or descriptor limit is reached; free some and try again"
+        }
+        _ => "",
+    }
 }
 
 impl LogError {

@@ -28,7 +28,9 @@ pub enum ErrorKind {
     FencedInstance,
     /// The storage is full, or a quota or descriptor limit is reached: nothing was written; free some
     /// room and try again. What [retention](crate::TopicOptions::retention_bytes) would remove goes at once
-    /// with [`run_housekeeping`](crate::EventLog::run_housekeeping), and else up to five minutes later.
+    /// with [`run_housekeeping`](crate::EventLog::run_housekeeping), and else up to five minutes later. A
+    /// consumer whose commit fails so makes room by deleting what it has handled
+    /// ([`delete_records`](crate::Partition::delete_records)), and then commits.
     Full,
     /// The caller's own handler failed: the source is its error, the place names the record, which was
     /// not committed. Mend the cause, and go on with that record.
