@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use topiclog::{
-    Consumer, ConsumerGroup, ConsumerOptions, Error, EventLog, Offset, OffsetReset,
+    Consumer, ConsumerGroup, ConsumerOptions, Error, EventLog, Offset, OffsetReset, PartitionLag,
     RebalanceListener, Record, Topic, TopicPartition,
 };
 
@@ -63,10 +63,7 @@ pub(crate) fn consume(log: &EventLog, payments: &Topic, receipts: &Topic) -> Res
 
 /// Whether everything in the topic is committed.
 fn is_done(group: &ConsumerGroup, topic: &Topic) -> bool {
-    group
-        .lag(topic)
-        .iter()
-        .all(|partition| partition.lag == Some(0))
+    group.lag(topic).iter().all(PartitionLag::is_caught_up)
 }
 
 /// What one consumer does: poll, handle, commit.

@@ -53,13 +53,52 @@ pub struct PartitionLag {
     pub topic_partition: TopicPartition,
     /// What was committed, if anything was.
     pub committed: Option<Offset>,
+    /// The first offset that there is.
+    pub start: Offset,
     /// The end of what can be read.
     pub end: Offset,
-    /// How many offsets lie between the two; unknown while nothing is committed, and where what is committed
-    /// lies beyond the end, since the reset policy then says where the group goes on.
+    /// How many offsets lie between what is committed and the end; unknown while nothing is committed, and
+    /// where what is committed lies beyond the end, since the reset policy then says where the group goes on.
+    ///
+    /// For a partition in which there is nothing to read, a consumer that commits partition by partition what
+    /// it was handed never commits anything: see [`is_caught_up`](Self::is_caught_up).
     pub lag: Option<u64>,
     /// The member that owns it, if one does.
     pub owner: Option<MemberId>,
+}
+
+impl PartitionLag {
+    /// Whether the group has nothing left to read: all is committed, or there is nothing at all.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use topiclog::{ConsumerOptions, EventLog, OffsetReset, Record, TopicOptions};
+    ///
+    /// let log = EventLog::in_memory()?;
+    /// let topic = log.create_topic("t", TopicOptions::new().partitions(2))?;
+    /// topic.producer().send_and_wait(Record::new("x").partition(0))?;
+    /// let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest).auto_commit(None);
+    /// let group = log.consumer_group("g")?.options(options);
+    /// let is_done = || group.lag(&topic).iter().all(|partition| partition.is_caught_up());
+    ///
+    /// let mut consumer = group.subscribe([&topic])?;
+    /// for records in consumer.drain()?.collect::<Result<Vec<_>, _>>()? {
+    ///     for part in records.by_partition() {
+    ///         assert!(!is_done());
+    ///         consumer.commit_offsets([(part.topic_partition(), part.next_offset())])?;
+    ///     }
+    /// }
+    /// assert!(is_done());
+    /// assert_eq!(group.lag(&topic)[1].lag, None); // nothing is there, and nothing committed
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_caught_up(&self) -> bool {
+        match self.committed {
+            Some(_) => self.lag == Some(0),
+            None => self.start == self.end,
+        }
+    }
 }
 
 /// Where to set a group's committed offsets. Kafka: `kafka-consumer-groups --reset-offsets`, KIP-122.
@@ -276,9 +315,11 @@ impl ConsumerGroup {
                 let committed = group.committed(&partition);
                 let committed = committed.filter(|committed| committed.topic_id == topic);
                 let committed = committed.map(|committed| committed.offset);
-                let end = log.high_watermark();
+                let offsets = log.offsets();
+                let (start, end) = (offsets.log_start, offsets.high_watermark);
                 PartitionLag {
                     committed,
+                    start,
                     end,
                     lag: committed
                         .filter(|committed| *committed <= end)

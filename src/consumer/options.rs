@@ -26,7 +26,34 @@ pub enum OffsetReset {
     /// before that is passed over, also to partitions and topics that came while the group was at work.
     #[default]
     Latest,
-    /// Nowhere: the poll fails with [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange).
+    /// Nowhere: the poll fails with [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange). So a consumer
+    /// learns of records that were removed before it came to them, which the other policies pass over:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use topiclog::{ConsumerOptions, ErrorKind, EventLog, OffsetReset, Record, TopicOptions};
+    ///
+    /// let log = EventLog::in_memory()?;
+    /// let topic = log.create_topic("t", TopicOptions::new())?;
+    /// topic.producer().send_all((0..10).map(|n| Record::new(n.to_string())))?.wait()?;
+    /// let partition = topic.partition(0)?;
+    /// let options = ConsumerOptions::new().offset_reset(OffsetReset::None);
+    /// let mut consumer = log.consumer().options(options).assign([&partition])?;
+    /// consumer.seek_to_beginning()?;
+    /// assert_eq!(consumer.position(partition.topic_partition())?.value(), 0);
+    /// partition.delete_records(4.into())?;
+    ///
+    /// let error = consumer.poll(Duration::ZERO).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::OffsetOutOfRange);
+    /// if let (Some(place), Some(at), Some(there)) =
+    ///     (error.topic_partition(), error.offset(), error.offset_range())
+    /// {
+    ///     assert_eq!(there.start - at, 4); // so many are lost
+    ///     consumer.seek(&place, there.start)?;
+    /// }
+    /// assert_eq!(consumer.poll(Duration::ZERO)?.len(), 6);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     None,
 }
 

@@ -120,6 +120,22 @@ impl Consumer {
     /// Goes on from this offset. One outside the partition is taken, and met by the reset policy at the
     /// next poll.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use topiclog::{EventLog, Record, TopicOptions};
+    ///
+    /// let log = EventLog::in_memory()?;
+    /// let topic = log.create_topic("t", TopicOptions::new())?;
+    /// topic.producer().send_all((0..10).map(|n| Record::new(n.to_string())))?.wait()?;
+    /// let partition = topic.partition(0)?;
+    /// let mut consumer = log.consumer().assign([&partition])?;
+    /// consumer.seek(partition.topic_partition(), 7.into())?;
+    /// assert_eq!(consumer.poll(Duration::ZERO)?.len(), 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Fenced`](crate::ErrorKind::Fenced) if the partition is not assigned; then
@@ -249,6 +265,35 @@ impl Consumer {
 
     /// Returns nothing of these partitions until they are [resumed](Self::resume). The consumer keeps
     /// them, and goes on polling.
+    ///
+    /// # Examples
+    ///
+    /// A record that cannot be handled now is tried again later, while the other partitions go on:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use topiclog::{ConsumerOptions, EventLog, OffsetReset, Record, TopicOptions};
+    ///
+    /// let log = EventLog::in_memory()?;
+    /// let topic = log.create_topic("t", TopicOptions::new())?;
+    /// topic.producer().send_all(["paid 10", "paid 20"].map(Record::new))?.wait()?;
+    /// let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest).auto_commit(None);
+    /// let mut consumer = log.consumer_group("g")?.options(options).subscribe([&topic])?;
+    ///
+    /// let records = consumer.poll(Duration::ZERO)?;
+    /// if let Some(record) = records.iter().next() {
+    ///     // The mail server is away. What came behind the record comes again with it.
+    ///     consumer.seek(record.topic_partition(), record.offset())?;
+    ///     consumer.pause([record.topic_partition()])?;
+    /// }
+    /// // It goes on polling, and stays a member.
+    /// assert!(consumer.poll(Duration::ZERO)?.is_empty());
+    /// // Some time later:
+    /// let paused = consumer.paused();
+    /// consumer.resume(&paused)?;
+    /// assert_eq!(consumer.poll(Duration::ZERO)?.len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

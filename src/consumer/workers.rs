@@ -200,7 +200,7 @@ impl WorkersBuilder {
 /// let workers = mailers.workers(3).subscribe([&payments])?.until_drained();
 /// workers.run(|payment| Ok(send_mail(payment)?))?;
 ///
-/// assert!(mailers.lag(&payments).iter().all(|partition| partition.lag == Some(0)));
+/// assert!(mailers.lag(&payments).iter().all(|partition| partition.is_caught_up()));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]

@@ -12,6 +12,7 @@ use crate::group::{GroupDescription, GroupState};
 use crate::name::{GroupId, TopicName};
 use crate::options::TopicOptions;
 use crate::sync::Mutex;
+use crate::timestamp::Timestamp;
 use crate::topic::{
     Catalog, Housekeeper, HousekeepingThread, RecoveryReport, Topic, TopicDescription, VerifyReport,
 };
@@ -138,7 +139,7 @@ impl EventLog {
     /// not outlive the process.
     ///
     /// Without a thread nothing happens by itself. What was sent and is not waited for stays in its batch
-    /// until batches of 256 KiB are full or somebody waits for it, a consumer polls up to it, or somebody
+    /// until batches of 1 MiB are full or somebody waits for it, a consumer polls up to it, or somebody
     /// flushes, closes or calls [`run_housekeeping`](Self::run_housekeeping), however long ago its linger
     /// ended. Retention, and the expiry of offsets, happen in that call only. A service that wants them done
     /// has a thread:
@@ -414,9 +415,57 @@ impl EventLog {
         self.owned.catalog.verify()
     }
 
+    /// What the log's clock says: with it code that is handed a log asks for the last hour, say, also where a
+    /// test moves the time by hand.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use topiclog::clock::ManualClock;
+    /// use topiclog::{EventLog, Record, Timestamp, TopicOptions};
+    ///
+    /// let clock = ManualClock::new(Timestamp::from_millis(1_800_000_000_000));
+    /// let log = EventLog::builder().in_memory().clock(clock.clone()).open()?;
+    /// let topic = log.create_topic("t", TopicOptions::new())?;
+    /// for _ in 0..3 {
+    ///     topic.producer().send_and_wait(Record::new("x"))?;
+    ///     clock.advance(Duration::from_secs(3600));
+    /// }
+    /// let since = log.now() - Duration::from_secs(2 * 3600);
+    /// let found = topic.partition(0)?.offset_for_time(since)?;
+    /// assert_eq!(found.map(|(offset, _)| offset.value()), Some(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn now(&self) -> Timestamp {
+        self.owned.catalog.environment.clock.wall()
+    }
+
+    /// How many bytes of [`buffer_bytes`](EventLogBuilder::buffer_bytes) are taken by what was sent to any
+    /// partition and is not written yet, with what their batches have reserved. Senders wait once all are
+    /// taken. Kafka: the metric `buffer-available-bytes`, seen from the other side.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use topiclog::{EventLog, Record, TopicOptions};
+    ///
+    /// let log = EventLog::in_memory()?;
+    /// let topic = log.create_topic("t", TopicOptions::new())?;
+    /// topic.producer().send(Record::new("x"))?;
+    /// assert!(log.buffered_bytes() > 0);
+    /// topic.flush()?;
+    /// assert_eq!(log.buffered_bytes(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn buffered_bytes(&self) -> u64 {
+        self.owned.catalog.accumulator.used()
+    }
+
     /// Does now what has to be done from time to time: writes what has lingered, applies retention, syncs
     /// what topics below level `Disk` have written if it is much, removes members that have stopped polling,
-    /// and, ten minutes after the last time, committed offsets that have expired.
+    /// rewrites the topic of committed offsets if most of it is outdated, and removes, ten minutes after the
+    /// last time, committed offsets that have expired.
     ///
     /// A log on disk has a thread for it ([`Housekeeping`](crate::Housekeeping)); a test calls it to step.
     pub fn run_housekeeping(&self) {

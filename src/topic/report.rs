@@ -8,8 +8,9 @@ use crate::name::TopicPartition;
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct RecoveryReport {
-    /// Whether the mark of a close was found. A partition that was damaged, or had a sync that failed, was
-    /// scanned all the same: [`partitions`](Self::partitions) says how each was found.
+    /// Whether the mark of a close was found; it is not in a directory that is new. A partition that was
+    /// damaged, or had a sync that failed, was scanned all the same: [`partitions`](Self::partitions) says how
+    /// each was found.
     pub closed_cleanly: bool,
     /// Partition by partition.
     pub partitions: Vec<PartitionRecovery>,
