@@ -9,8 +9,8 @@ use crate::name::TopicPartition;
 #[non_exhaustive]
 pub struct RecoveryReport {
     /// Whether the mark of a close was found; it is not in a directory that is new. A partition that was
-    /// damaged, or had a sync that failed, was scanned all the same: [`partitions`](Self::partitions) says how
-    /// each was found.
+    /// damaged, or had a sync that failed, was scanned all the same: [`partitions`](Self::partitions) says
+    /// how each was found.
     pub closed_cleanly: bool,
     /// Partition by partition.
     pub partitions: Vec<PartitionRecovery>,
