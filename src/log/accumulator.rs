@@ -1,5 +1,5 @@
-//! [`Accumulator`]: what the partitions of one event log share while records wait to be written: the
-//! bound on their memory, the buffers, and the list of partitions that have something waiting.
+//! [`Accumulator`]: what the partitions of one event log share while records wait to be written: buffers
+//! within a bound on their memory, and the list of partitions that have something waiting.
 
 use std::fmt;
 use std::ptr;
@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Log;
+use super::allowance::{Allowance, Waiter};
 use super::queue::{RUN_BYTES, Run};
 use crate::convert::{saturating_usize, to_u32, to_u64};
-use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use crate::sync::{Condvar, Mutex, Panics, Yielding};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, Panics, Yielding};
 
 /// The part of the limit that buffers may have which are kept for the next batches; more are given back to
 /// the allocator.
@@ -50,12 +51,7 @@ pub(crate) enum Attention {
 
 /// Shared by all partitions of an event log.
 pub(crate) struct Accumulator {
-    limit: u64,
-    used: AtomicU64,
-    /// How many look for memory, and how often something has changed for them.
-    waiting: AtomicUsize,
-    changes: Mutex<u64>,
-    changed: Condvar,
+    allowance: Allowance,
     spare: Mutex<Spare>,
     listed: Mutex<Vec<Arc<Log>>>,
     pub(super) yielding: Yielding,
@@ -90,8 +86,8 @@ impl Spare {
 impl fmt::Debug for Accumulator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Accumulator")
-            .field("limit", &self.limit)
-            .field("used", &self.used)
+            .field("limit", &self.limit())
+            .field("used", &self.used())
             .finish_non_exhaustive()
     }
 }
@@ -100,11 +96,7 @@ impl Accumulator {
     /// `wake` is called when the first partition is put on the list.
     pub(crate) fn new(limit: u64, wake: Box<dyn Fn() + Send + Sync>) -> Self {
         Self {
-            limit,
-            used: AtomicU64::new(0),
-            waiting: AtomicUsize::new(0),
-            changes: Mutex::new(0),
-            changed: Condvar::new(),
+            allowance: Allowance::new(limit),
             spare: Mutex::default(),
             listed: Mutex::new(Vec::new()),
             yielding: Yielding::default(),
@@ -115,43 +107,72 @@ impl Accumulator {
 
     /// The bytes that are taken.
     pub(crate) fn used(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
+        self.allowance.used()
     }
 
     /// The bytes that may wait to be written in all partitions together.
     pub(super) fn limit(&self) -> u64 {
-        self.limit
+        self.allowance.limit()
     }
 
     /// How many bytes of batches a run takes before another is begun.
     pub(super) fn run_bytes(&self) -> usize {
-        RUN_BYTES.min(saturating_usize(self.limit / RUN_PART))
+        RUN_BYTES.min(saturating_usize(self.limit() / RUN_PART))
     }
 
-    /// Takes memory for so many more bytes in a run, if it has not taken enough before: twice as much each
-    /// time, but for one batch more at most. So a partition in which little waits takes little.
-    pub(super) fn reserve_for(&self, run: &mut Run, bytes: usize, batch_bytes: usize) -> bool {
-        let missing = to_u64(bytes.saturating_sub(run.reserved_room()));
-        if missing == 0 {
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.allowance.waiting()
+    }
+
+    /// Puts a sender at the end of the line of those who wait for memory.
+    pub(super) fn wait_in_line(&self) -> Waiter<'_> {
+        self.allowance.wait_in_line()
+    }
+
+    /// Takes memory for so many more bytes in a run, if it has not taken enough before; one that has none yet
+    /// gets a buffer. False if there is none, or it is somebody else's turn; then nothing has changed.
+    pub(super) fn reserve_for(
+        &self,
+        run: &mut Run,
+        bytes: usize,
+        batch_bytes: usize,
+        waiter: Option<&Waiter<'_>>,
+    ) -> bool {
+        if bytes <= run.reserved_room() {
             return true;
         }
-        let step = run.reserved.max(to_u64(FRESH_RUN_BYTES));
-        let step = step.min(to_u64(batch_bytes)).max(missing);
-        let reserved = self.reserve(step, 0);
-        if reserved {
-            run.reserved += step;
+        if run.reserved == 0 {
+            let begun = self.run(bytes, waiter);
+            let has_begun = begun.is_some();
+            *run = begun.unwrap_or_default();
+            return has_begun;
         }
-        reserved
+        self.grow(run, bytes, batch_bytes, waiter)
     }
 
-    /// Takes memory, if there is as much and a rest.
-    fn reserve(&self, bytes: u64, rest: u64) -> bool {
-        let fits = |used| self.fits(used, bytes.saturating_add(rest));
-        let more = |used: u64| fits(used).then(|| used.saturating_add(bytes));
-        let reserved = self
-            .used
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
-        reserved.is_ok()
+    /// Takes memory for so many more bytes: twice as much as the run has, as long as that is not too much for
+    /// one, or but for one batch more if there is no more.
+    fn grow(
+        &self,
+        run: &mut Run,
+        bytes: usize,
+        batch_bytes: usize,
+        waiter: Option<&Waiter<'_>>,
+    ) -> bool {
+        let needed = to_u64(run.bytes.len() + bytes);
+        let most = to_u64(self.run_bytes().max(batch_bytes));
+        let steps = [run.reserved, to_u64(batch_bytes).min(run.reserved)];
+        let sizes = steps.map(|step| run.reserved.saturating_add(step).min(most).max(needed));
+        let fits = |size: &u64| self.allowance.take(size - run.reserved, 0, waiter);
+        let Some(size) = sizes.into_iter().find(fits) else {
+            return false;
+        };
+        run.reserved = size;
+        // All that is taken, so that it does not grow beyond that by itself.
+        let more = saturating_usize(size) - run.bytes.len();
+        run.bytes.reserve_exact(more);
+        true
     }
 
     /// Counts a sync that senders have waited for. Returns which one it was.
@@ -164,71 +185,60 @@ impl Accumulator {
         self.syncs.load(Ordering::Relaxed)
     }
 
-    /// Gives back what was taken by [`reserve`](Self::reserve).
-    fn release(&self, bytes: u64) {
-        self.used.fetch_sub(bytes, Ordering::SeqCst);
-        self.tell_waiting();
+    /// Tells who waits longest for memory that somebody who wrote has ended.
+    pub(super) fn tell_waiting(&self) {
+        self.allowance.tell_first();
     }
 
-    /// Tells those who look for memory that there may be some, or that somebody who wrote has ended and may
-    /// have left something to be written.
-    pub(super) fn tell_waiting(&self) {
-        if self.waiting.load(Ordering::SeqCst) > 0 {
-            *self.changes.lock() += 1;
-            self.changed.notify_all();
-        }
+    /// Tells all who wait for memory that a partition takes no more.
+    pub(super) fn tell_refused(&self) {
+        self.allowance.tell_all();
     }
 
     /// Writes out what waits in any partition. If others are at it and there is still no room for so many
-    /// bytes, waits until that may have changed, or for `at_most`. Returns whether it may have.
-    pub(super) fn make_room(&self, bytes: u64, at_most: Duration) -> bool {
-        self.waiting.fetch_add(1, Ordering::SeqCst);
-        let seen = *self.changes.lock();
+    /// bytes, or if others come first, waits until that may have changed, or for `at_most`. Returns whether it
+    /// may have.
+    pub(super) fn make_room(&self, waiter: &Waiter<'_>, bytes: u64, at_most: Duration) -> bool {
+        let seen = waiter.changes();
         let logs: Vec<_> = self.listed.lock().clone();
         // All of them: whoever is at one may be waiting for another.
         let others = logs.iter().filter(|log| !log.write_pending()).count();
-        let mut changes = self.changes.lock();
-        let fits = self.fits(self.used.load(Ordering::SeqCst), bytes);
-        if others > 0 && *changes == seen && !fits {
-            self.changed.wait_for(&mut changes, at_most);
-        }
-        let may_have = fits || *changes != seen;
-        drop(changes);
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
-        may_have
+        waiter.wait(seen, bytes, others > 0, at_most)
     }
 
-    /// Where nothing is used anything fits, however much.
-    fn fits(&self, used: u64, bytes: u64) -> bool {
-        used == 0 || used.saturating_add(bytes) <= self.limit
-    }
-
-    /// An empty run. Memory is taken for all of its buffer: where most of what there is has been taken, it is
-    /// a small new one, so that buffers that one partition has filled and many others hold count as well.
-    pub(super) fn run(&self) -> Run {
+    /// An empty run with memory for so many bytes, and for all of its buffer. Where most of what there is has
+    /// been taken, that is a small new one, so that buffers that one partition has filled and many others hold
+    /// count as well.
+    fn run(&self, bytes: usize, waiter: Option<&Waiter<'_>>) -> Option<Run> {
+        let bytes = to_u64(bytes);
+        let rest = self.limit() / SPARE_PART;
         let mut spare = self.spare.lock();
-        let bytes = spare.runs.last().map(|run| to_u64(run.bytes.capacity()));
-        let rest = self.limit / SPARE_PART;
-        if let Some(bytes) = bytes.filter(|bytes| self.reserve(*bytes, rest))
-            && let Some(run) = spare.pop()
+        let kept = spare.runs.last();
+        let kept = kept.map(|run| bytes.max(to_u64(run.bytes.capacity())));
+        if let Some(reserved) = kept.filter(|size| self.allowance.take(*size, rest, waiter))
+            && let Some(mut run) = spare.pop()
         {
-            return Run {
-                reserved: bytes,
-                ..run
-            };
+            run.bytes.reserve_exact(saturating_usize(reserved));
+            run.reserved = reserved;
+            return Some(run);
         }
-        Run {
-            bytes: Vec::with_capacity(FRESH_RUN_BYTES),
+        drop(spare);
+        let sizes = [bytes.max(to_u64(FRESH_RUN_BYTES)), bytes];
+        let fits = |size: &u64| self.allowance.take(*size, 0, waiter);
+        let reserved = sizes.into_iter().find(fits)?;
+        Some(Run {
+            bytes: Vec::with_capacity(saturating_usize(reserved)),
+            reserved,
             ..Run::default()
-        }
+        })
     }
 
     /// Takes a run back that waits for nothing any more, and gives back the memory that was taken for it.
     pub(super) fn recycle(&self, mut run: Run) {
-        self.release(run.reserved);
+        self.allowance.give_back(run.reserved);
         if run.bytes.capacity() <= SPARE_BUFFER_BYTES_MAX {
             run.clear();
-            self.spare.lock().push(run, self.limit / SPARE_PART);
+            self.spare.lock().push(run, self.limit() / SPARE_PART);
         }
     }
 
@@ -279,7 +289,9 @@ mod tests {
     use super::*;
     use crate::clock::ManualClock;
     use crate::storage::MemoryStorage;
-    use crate::{ErrorKind, EventLog, Housekeeping, Offset, Record, Timestamp, TopicOptions};
+    use crate::{
+        ErrorKind, EventLog, Housekeeping, Offset, Partition, Record, Timestamp, TopicOptions,
+    };
 
     #[test]
     fn many_partitions_tell_other_processes_less_often_how_far_they_may_read() {
@@ -358,7 +370,7 @@ mod tests {
         assert!(held > 0 && held <= LIMIT, "{held}");
         topic.flush().unwrap();
         let accumulator = &topic.partition(0).unwrap().log.accumulator;
-        assert_eq!(accumulator.used.load(Ordering::SeqCst), 0);
+        assert_eq!(accumulator.used(), 0);
     }
 
     #[test]
@@ -375,17 +387,46 @@ mod tests {
         let large = vec![7; 40 * 1024];
         let accumulator = &topic.partition(0).unwrap().log.accumulator;
         send(&large, 0).unwrap();
-        let used = accumulator.used.load(Ordering::SeqCst);
+        let used = accumulator.used();
         // There is memory for a buffer that is used again, but not for the record.
         accumulator.recycle(Run {
             bytes: Vec::with_capacity(1024),
             ..Run::default()
         });
+        let kept = || accumulator.spare.lock().runs.len();
+        let seen = accumulator.wait_in_line().changes();
         assert_eq!(send(&large, 1), Err(ErrorKind::Timeout));
-        assert_eq!(accumulator.used.load(Ordering::SeqCst), used);
+        assert_eq!((accumulator.used(), kept()), (used, 1));
+        // Nobody who waits for some is told that there may be more.
+        assert_eq!(accumulator.wait_in_line().changes(), seen);
         send(b"small", 1).unwrap();
         topic.flush().unwrap();
-        assert_eq!(accumulator.used.load(Ordering::SeqCst), 0);
+        assert_eq!(accumulator.used(), 0);
+    }
+
+    /// What was taken rose batch by batch, and the buffers by doubling.
+    #[test]
+    fn the_buffers_of_partitions_that_are_filled_stay_within_the_limit() {
+        const LIMIT: u64 = 2 * 1024 * 1024;
+        let builder = EventLog::builder().in_memory().buffer_bytes(LIMIT);
+        let log = builder.housekeeping(Housekeeping::Manual).open().unwrap();
+        let options = TopicOptions::new().partitions(50).linger(Duration::MAX);
+        let topic = log.create_topic("t", options).unwrap();
+        let capacity = |partition: &Partition| {
+            let capacity = partition.log.queue.lock().filling.bytes.capacity();
+            to_u64(capacity)
+        };
+        let mut most = 0;
+        for _round in 0..40 {
+            for partition in 0..50 {
+                let record = Record::new(vec![7; 1000]).partition(partition);
+                topic.producer().send(record).unwrap();
+            }
+            let held = topic.partitions().iter().map(capacity).sum();
+            assert!(held <= LIMIT, "{held}");
+            most = most.max(held);
+        }
+        assert!(most > LIMIT / 2, "{most}");
     }
 
     #[test]
@@ -412,12 +453,12 @@ mod tests {
             accumulator.recycle(run());
         }
         assert_eq!(kept(), 3);
-        let taken = accumulator.run();
+        let taken = accumulator.run(1, None).unwrap();
         assert_eq!(taken.bytes.capacity(), ONE);
-        assert_eq!(accumulator.used.load(Ordering::SeqCst), to_u64(ONE));
+        assert_eq!(accumulator.used(), to_u64(ONE));
         accumulator.recycle(taken);
-        assert_eq!(accumulator.used.load(Ordering::SeqCst), 0);
-        let _taken = accumulator.run();
+        assert_eq!(accumulator.used(), 0);
+        let _taken = accumulator.run(1, None).unwrap();
         accumulator.recycle(run());
         assert_eq!(kept(), 3);
     }

@@ -5,11 +5,11 @@
 //! waits at the end of the partition, or when their linger ends; whoever comes first writes, and syncs,
 //! for everyone queued. So there is group commit without a timer.
 
-use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Log;
+use super::allowance::Waiter;
 use super::queue::{Acknowledged, Queue, Ticket};
 use super::round::Goal;
 use crate::convert::{saturating_usize, to_u64, to_usize};
@@ -121,7 +121,7 @@ impl Log {
         max_block: Duration,
         note: impl FnOnce(&Arc<Ticket>, u32, Timestamp) -> T,
     ) -> Result<(T, bool), Error> {
-        let mut waited = Duration::ZERO;
+        let (mut waited, mut in_line) = (Duration::ZERO, None);
         loop {
             let state = &mut **queue;
             let explicit = self.admit(state, record, size)?;
@@ -141,22 +141,19 @@ impl Log {
                 if state.filling.bytes.len() + room.max(needed) > self.accumulator.run_bytes() {
                     state.close_run();
                 }
-                if state.filling.batches.is_empty() {
-                    state.filling = self.accumulator.run();
-                }
             }
+            let filling = &mut state.filling;
             if !self
                 .accumulator
-                .reserve_for(&mut state.filling, needed, room)
+                .reserve_for(filling, needed, room, in_line.as_ref())
             {
-                if state.filling.batches.is_empty() {
-                    self.accumulator.recycle(mem::take(&mut state.filling));
-                }
                 if waited >= max_block {
                     return Err(self.in_partition(LogError::BufferFull { waited }.into()));
                 }
                 let room = to_u64(room.max(needed));
-                MutexGuard::unlocked(queue, || self.make_room(room, max_block, &mut waited));
+                let in_line = in_line.get_or_insert_with(|| self.accumulator.wait_in_line());
+                let make_room = || self.make_room(in_line, room, max_block, &mut waited);
+                MutexGuard::unlocked(queue, make_room);
                 continue;
             }
             if let Some((now, begun)) = begun {
@@ -259,10 +256,16 @@ impl Log {
     }
 
     /// Frees memory, or waits for others to do so.
-    fn make_room(&self, bytes: u64, max_block: Duration, waited: &mut Duration) {
+    fn make_room(
+        &self,
+        in_line: &Waiter<'_>,
+        bytes: u64,
+        max_block: Duration,
+        waited: &mut Duration,
+    ) {
         let before = self.place.clock.monotonic();
         let at_most = max_block.saturating_sub(*waited);
-        let changed = self.accumulator.make_room(bytes, at_most);
+        let changed = self.accumulator.make_room(in_line, bytes, at_most);
         let passed = self.place.clock.monotonic().saturating_sub(before);
         // A clock that a test holds still must not make this wait for ever.
         *waited += if self.place.manual_clock && !changed {

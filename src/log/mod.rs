@@ -6,7 +6,8 @@
 //!   housekeeping does when nobody else does it.
 //! - `round`: whoever needs it writes, and syncs, for everybody queued; `turns`: who that is, and how the
 //!   others wait; `gathering`: whom a sync had better wait for.
-//! - `accumulator`: what the logs share: the bound on memory, and which of them have something waiting.
+//! - `accumulator`: what the logs share: buffers, and which of them have something waiting; `allowance`: the
+//!   bound on their memory, and who waits for some.
 //! - `writer`: batches into the active segment, which is `active`; rolling; syncing.
 //! - `segment`: one file and its index; `files`: the names of all files, and the small ones; `document`: how
 //!   small ones are read and replaced.
@@ -25,6 +26,7 @@
 
 mod accumulator;
 mod active;
+mod allowance;
 mod appender;
 mod document;
 mod files;

@@ -265,7 +265,13 @@ impl Log {
 
     pub(super) fn refuse_poisoned(&self) {
         let error = self.in_partition(LogError::Poisoned.into());
-        self.queue.lock().refuse(error, Refusal::Poisoned);
+        self.refuse(&mut self.queue.lock(), error, Refusal::Poisoned);
+    }
+
+    /// Accepts no more records, for this reason. Who waits for memory to send one learns of it at once.
+    pub(super) fn refuse(&self, queue: &mut Queue, error: Error, refusal: Refusal) {
+        queue.refuse(error, refusal);
+        self.accumulator.tell_refused();
     }
 
     /// Makes everything written so far durable, whatever the topic's level.
@@ -391,7 +397,7 @@ impl Log {
             let mut queue = self.queue.lock();
             let refusal = queue.refusal.clone();
             let error = self.in_partition(LogError::Closed.into());
-            queue.refuse(error, Refusal::Closed);
+            self.refuse(&mut queue, error, Refusal::Closed);
             refusal
         };
         let flushed = self.flush();
@@ -451,7 +457,7 @@ impl Log {
         let error = self.in_partition(LogError::Closed.into());
         let mut queue = self.queue.lock();
         self.unlist(&mut queue);
-        queue.refuse(error.clone(), Refusal::Closed);
+        self.refuse(&mut queue, error.clone(), Refusal::Closed);
         self.let_go.store(true, Ordering::Relaxed);
         self.end_waiting(queue, &error);
     }
@@ -471,7 +477,7 @@ impl Log {
         self.note_gone();
         let mut queue = self.queue.lock();
         self.unlist(&mut queue);
-        queue.refuse(error.clone(), Refusal::Closed);
+        self.refuse(&mut queue, error.clone(), Refusal::Closed);
         // Whoever is writing puts what waits for a sync into the queue afterwards.
         while queue.busy {
             self.wait_for_round(&mut queue);

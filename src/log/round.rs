@@ -293,10 +293,8 @@ impl Log {
     /// and everybody who waits is told. Readers go on up to what was durable before.
     fn poison(&self, queue: &mut Queue, error: &Error, woken: &mut Vec<Thread>) {
         self.fail_waiting(queue, error, woken);
-        queue.refuse(
-            self.in_partition(LogError::Poisoned.into()),
-            Refusal::Poisoned,
-        );
+        let poisoned = self.in_partition(LogError::Poisoned.into());
+        self.refuse(queue, poisoned, Refusal::Poisoned);
     }
 
     /// Tells everybody whose records are not acknowledged yet that they will not be.
