@@ -17,7 +17,6 @@ use crate::format::{
     encode_group_key,
 };
 use crate::group::Committed;
-use crate::limits::MAX_BLOCK_DEFAULT;
 use crate::log::{Log, Queued};
 use crate::name::{GroupId, TopicName, TopicPartition};
 use crate::offset::Offset;
@@ -195,7 +194,8 @@ impl OffsetStore {
             "committed offset",
             "its topic is missing",
         ))?;
-        log.enqueue(record, MAX_BLOCK_DEFAULT)
+        // With the group locked, for which all of its members wait.
+        log.enqueue(record, None)
     }
 
     /// Hands a commit to the log; `None` removes what was committed. To be called with the group locked,

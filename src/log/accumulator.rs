@@ -151,8 +151,8 @@ impl Accumulator {
         self.grow(run, bytes, batch_bytes, waiter)
     }
 
-    /// Takes memory for so many more bytes: twice as much as the run has, as long as that is not too much for
-    /// one, or but for one batch more if there is no more.
+    /// Takes memory for so many more bytes: twice as much as the run has, as long as that is not too much
+    /// for one, or but for one batch more if there is no more.
     fn grow(
         &self,
         run: &mut Run,
@@ -185,6 +185,13 @@ impl Accumulator {
         self.syncs.load(Ordering::Relaxed)
     }
 
+    /// Takes memory for so many more bytes in a run, whether there is some or not.
+    pub(super) fn exceed(&self, run: &mut Run, bytes: usize) {
+        let missing = to_u64(bytes.saturating_sub(run.reserved_room()));
+        self.allowance.exceed(missing);
+        run.reserved += missing;
+    }
+
     /// Tells who waits longest for memory that somebody who wrote has ended.
     pub(super) fn tell_waiting(&self) {
         self.allowance.tell_first();
@@ -196,8 +203,8 @@ impl Accumulator {
     }
 
     /// Writes out what waits in any partition. If others are at it and there is still no room for so many
-    /// bytes, or if others come first, waits until that may have changed, or for `at_most`. Returns whether it
-    /// may have.
+    /// bytes, or if others come first, waits until that may have changed, or for `at_most`. Returns whether
+    /// it may have.
     pub(super) fn make_room(&self, waiter: &Waiter<'_>, bytes: u64, at_most: Duration) -> bool {
         let seen = waiter.changes();
         let logs: Vec<_> = self.listed.lock().clone();
@@ -206,9 +213,9 @@ impl Accumulator {
         waiter.wait(seen, bytes, others > 0, at_most)
     }
 
-    /// An empty run with memory for so many bytes, and for all of its buffer. Where most of what there is has
-    /// been taken, that is a small new one, so that buffers that one partition has filled and many others hold
-    /// count as well.
+    /// An empty run with memory for so many bytes, and for all of its buffer. Where most of what there is
+    /// has been taken, that is a small new one, so that buffers that one partition has filled and many others
+    /// hold count as well.
     fn run(&self, bytes: usize, waiter: Option<&Waiter<'_>>) -> Option<Run> {
         let bytes = to_u64(bytes);
         let rest = self.limit() / SPARE_PART;

@@ -1,4 +1,5 @@
-//! [`Allowance`]: the bound on the memory of what waits to be written, and the line of those who wait for some.
+//! [`Allowance`]: the bound on the memory of what waits to be written, and the line of those who wait for
+//! some.
 //!
 //! **Invariants**
 //! - Nobody takes any while somebody else has waited longer, so that whoever needs much gets it too. Kafka's
@@ -87,6 +88,11 @@ impl Allowance {
             waiter.served.set(true);
         }
         taken
+    }
+
+    /// Takes so many bytes even if there are not as many, and others wait.
+    pub(super) fn exceed(&self, bytes: u64) {
+        self.used.fetch_add(bytes, Ordering::SeqCst);
     }
 
     fn is_turn_of(&self, waiter: Option<&Waiter<'_>>) -> bool {

@@ -49,11 +49,11 @@ impl Queued {
 
 impl Log {
     /// Puts a record into the open batch. Returns at once, unless memory is short or it is this
-    /// sender's turn to write.
+    /// sender's turn to write. Without `max_block` it does not wait for memory: it takes what it needs.
     pub(crate) fn enqueue(
         self: &Arc<Self>,
         record: &Record<'_>,
-        max_block: Duration,
+        max_block: Option<Duration>,
     ) -> Result<Queued, Error> {
         let mut queue = self.queue.lock();
         let queued = |ticket: &Arc<Ticket>, index, timestamp| Queued {
@@ -95,7 +95,7 @@ impl Log {
                 break;
             };
             let size = encoded_bytes(record);
-            let put = self.put(&mut queue, record, size, max_block, |ticket, _, _| {
+            let put = self.put(&mut queue, record, size, Some(max_block), |ticket, _, _| {
                 ticket.add_to(tickets);
             });
             match put {
@@ -118,10 +118,10 @@ impl Log {
         queue: &mut MutexGuard<'_, Queue>,
         record: &Record<'_>,
         size: usize,
-        max_block: Duration,
+        max_block: Option<Duration>,
         note: impl FnOnce(&Arc<Ticket>, u32, Timestamp) -> T,
     ) -> Result<(T, bool), Error> {
-        let (mut waited, mut in_line) = (Duration::ZERO, None);
+        let (mut waited, mut turn) = (Duration::ZERO, None);
         loop {
             let state = &mut **queue;
             let explicit = self.admit(state, record, size)?;
@@ -145,16 +145,19 @@ impl Log {
             let filling = &mut state.filling;
             if !self
                 .accumulator
-                .reserve_for(filling, needed, room, in_line.as_ref())
+                .reserve_for(filling, needed, room, turn.as_ref())
             {
-                if waited >= max_block {
-                    return Err(self.in_partition(LogError::BufferFull { waited }.into()));
+                if let Some(max_block) = max_block {
+                    if waited >= max_block {
+                        return Err(self.in_partition(LogError::BufferFull { waited }.into()));
+                    }
+                    let room = to_u64(room.max(needed));
+                    let turn = turn.get_or_insert_with(|| self.accumulator.wait_in_line());
+                    let make_room = || self.make_room(turn, room, max_block, &mut waited);
+                    MutexGuard::unlocked(queue, make_room);
+                    continue;
                 }
-                let room = to_u64(room.max(needed));
-                let in_line = in_line.get_or_insert_with(|| self.accumulator.wait_in_line());
-                let make_room = || self.make_room(in_line, room, max_block, &mut waited);
-                MutexGuard::unlocked(queue, make_room);
-                continue;
+                self.accumulator.exceed(filling, needed);
             }
             if let Some((now, begun)) = begun {
                 self.open_batch(state, now, begun);
@@ -210,7 +213,7 @@ impl Log {
         let memory = queue.options.durability == Durability::Memory;
         if memory || queue.busy || queue.has_work() || self.expects_others(&queue, 1) {
             drop(queue);
-            return self.enqueue(record, max_block)?.wait(None);
+            return self.enqueue(record, Some(max_block))?.wait(None);
         }
         let explicit = self.admit(&queue, record, encoded_bytes(record))?;
         let timestamp = explicit.unwrap_or_else(|| self.place.now());
@@ -256,16 +259,10 @@ impl Log {
     }
 
     /// Frees memory, or waits for others to do so.
-    fn make_room(
-        &self,
-        in_line: &Waiter<'_>,
-        bytes: u64,
-        max_block: Duration,
-        waited: &mut Duration,
-    ) {
+    fn make_room(&self, turn: &Waiter<'_>, bytes: u64, max_block: Duration, waited: &mut Duration) {
         let before = self.place.clock.monotonic();
         let at_most = max_block.saturating_sub(*waited);
-        let changed = self.accumulator.make_room(in_line, bytes, at_most);
+        let changed = self.accumulator.make_room(turn, bytes, at_most);
         let passed = self.place.clock.monotonic().saturating_sub(before);
         // A clock that a test holds still must not make this wait for ever.
         *waited += if self.place.manual_clock && !changed {

@@ -136,7 +136,7 @@ impl Producer {
     fn try_send(&self, record: &Record<'_>) -> Result<Delivery, Error> {
         self.check_open()?;
         let log = self.log_for(record)?;
-        log.enqueue(record, self.max_block).map(Delivery)
+        log.enqueue(record, Some(self.max_block)).map(Delivery)
     }
 
     #[inline]

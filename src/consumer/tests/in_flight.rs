@@ -1,11 +1,11 @@
 //! The log of commits: what is on its way survives a rewriting, and what is no commit is damage.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::super::groups::{GroupCell, Groups};
 use super::super::in_flight::{Staged, removals};
 use super::{cell, open};
-use crate::ErrorKind;
 use crate::group::{Committer, OffsetCommit};
 use crate::log::Log;
 use crate::name::{TopicName, TopicPartition};
@@ -14,6 +14,7 @@ use crate::options::TopicOptions;
 use crate::record::Record;
 use crate::storage::MemoryStorage;
 use crate::topic::Catalog;
+use crate::{Consumer, ErrorKind, EventLog};
 
 fn place() -> TopicPartition {
     TopicPartition::new(TopicName::new("t").unwrap(), 0)
@@ -54,6 +55,35 @@ fn filled(storage: &MemoryStorage) -> (Arc<Catalog>, Groups) {
     last.unwrap().finish().unwrap();
     assert!(groups.store.wants_rewrite(1));
     (catalog, groups)
+}
+
+/// A commit that waited for memory kept its group locked: the polls of all members waited with it, for as
+/// long as the disk was stuck under another topic.
+#[test]
+fn a_commit_does_not_wait_for_memory() {
+    let builder = EventLog::builder().in_memory().buffer_bytes(2000);
+    let log = builder.open().unwrap();
+    let names = ["slow", "t"];
+    let [slow, topic] = names.map(|name| log.create_topic(name, TopicOptions::new()).unwrap());
+    let group = log.consumer_group("g").unwrap();
+    let mut consumer = group.subscribe([&topic]).unwrap();
+    let poll = |consumer: &mut Consumer| consumer.poll(Duration::ZERO).unwrap().len();
+    assert_eq!(poll(&mut consumer), 0);
+    let partition = slow.partition(0).unwrap();
+    let held = partition.log.hold_writing();
+    let sent = slow.producer().send(Record::new([7; 1800])).unwrap();
+    for _ in 0..20 {
+        let offsets = [(&place(), Offset::ZERO)];
+        consumer.commit_offsets_async(offsets, |_| ()).unwrap();
+    }
+    assert!(log.buffered_bytes() > 2000);
+    assert_eq!(poll(&mut consumer), 0);
+    drop(held);
+    sent.wait().unwrap();
+    consumer.close().unwrap();
+    assert_eq!(group.committed().len(), 1);
+    log.close().unwrap();
+    assert_eq!(log.buffered_bytes(), 0);
 }
 
 /// The first commit of a group, on its way while the log was rewritten, was dropped with what lies
