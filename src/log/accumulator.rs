@@ -125,13 +125,13 @@ impl Accumulator {
         self.allowance.waiting()
     }
 
-    /// Puts a sender at the end of the line of those who wait for memory.
-    pub(super) fn wait_in_line(&self) -> Waiter<'_> {
-        self.allowance.wait_in_line()
+    /// Puts a sender that needs so many bytes at the end of the line of those who wait for memory.
+    pub(super) fn wait_in_line(&self, bytes: u64) -> Waiter<'_> {
+        self.allowance.wait_in_line(bytes)
     }
 
     /// Takes memory for so many more bytes in a run, if it has not taken enough before; one that has none yet
-    /// gets a buffer. False if there is none, or it is somebody else's turn; then nothing has changed.
+    /// gets a buffer. False if there is none that others do not wait for; then nothing has changed.
     pub(super) fn reserve_for(
         &self,
         run: &mut Run,
@@ -151,8 +151,8 @@ impl Accumulator {
         self.grow(run, bytes, batch_bytes, waiter)
     }
 
-    /// Takes memory for so many more bytes: twice as much as the run has, as long as that is not too much
-    /// for one, or but for one batch more if there is no more.
+    /// Takes memory for so many more bytes: twice as much as the run has while that is little, then a quarter
+    /// more, but for one batch at least.
     fn grow(
         &self,
         run: &mut Run,
@@ -162,8 +162,9 @@ impl Accumulator {
     ) -> bool {
         let needed = to_u64(run.bytes.len() + bytes);
         let most = to_u64(self.run_bytes().max(batch_bytes));
-        let steps = [run.reserved, to_u64(batch_bytes).min(run.reserved)];
-        let sizes = steps.map(|step| run.reserved.saturating_add(step).min(most).max(needed));
+        let step = run.reserved.min(to_u64(batch_bytes).max(run.reserved / 4));
+        let stepped = run.reserved.saturating_add(step).min(most);
+        let sizes = [stepped.max(needed), needed];
         let fits = |size: &u64| self.allowance.take(size - run.reserved, 0, waiter);
         let Some(size) = sizes.into_iter().find(fits) else {
             return false;
@@ -192,9 +193,9 @@ impl Accumulator {
         run.reserved += missing;
     }
 
-    /// Tells who waits longest for memory that somebody who wrote has ended.
+    /// Tells those who wait for memory that somebody who wrote has ended.
     pub(super) fn tell_waiting(&self) {
-        self.allowance.tell_first();
+        self.allowance.tell();
     }
 
     /// Tells all who wait for memory that a partition takes no more.
@@ -202,15 +203,15 @@ impl Accumulator {
         self.allowance.tell_all();
     }
 
-    /// Writes out what waits in any partition. If others are at it and there is still no room for so many
-    /// bytes, or if others come first, waits until that may have changed, or for `at_most`. Returns whether
-    /// it may have.
-    pub(super) fn make_room(&self, waiter: &Waiter<'_>, bytes: u64, at_most: Duration) -> bool {
+    /// Writes out what waits in any partition. If others are at it and there is still not enough memory, or
+    /// if others come first, waits until that may have changed, or for `at_most`. Returns whether it may
+    /// have.
+    pub(super) fn make_room(&self, waiter: &Waiter<'_>, at_most: Duration) -> bool {
         let seen = waiter.changes();
         let logs: Vec<_> = self.listed.lock().clone();
         // All of them: whoever is at one may be waiting for another.
         let others = logs.iter().filter(|log| !log.write_pending()).count();
-        waiter.wait(seen, bytes, others > 0, at_most)
+        waiter.wait(seen, others > 0, at_most)
     }
 
     /// An empty run with memory for so many bytes, and for all of its buffer. Where most of what there is
@@ -401,11 +402,11 @@ mod tests {
             ..Run::default()
         });
         let kept = || accumulator.spare.lock().runs.len();
-        let seen = accumulator.wait_in_line().changes();
+        let seen = accumulator.wait_in_line(1).changes();
         assert_eq!(send(&large, 1), Err(ErrorKind::Timeout));
         assert_eq!((accumulator.used(), kept()), (used, 1));
         // Nobody who waits for some is told that there may be more.
-        assert_eq!(accumulator.wait_in_line().changes(), seen);
+        assert_eq!(accumulator.wait_in_line(1).changes(), seen);
         send(b"small", 1).unwrap();
         topic.flush().unwrap();
         assert_eq!(accumulator.used(), 0);

@@ -2,48 +2,49 @@
 //! some.
 //!
 //! **Invariants**
-//! - Nobody takes any while somebody else has waited longer, so that whoever needs much gets it too. Kafka's
-//!   `BufferPool` serves in this order.
-//! - Whoever gives some back, or leaves the line, wakes who is first in it.
+//! - Nobody takes what somebody waits for who has come before, so that whoever needs much gets it too.
+//!   Kafka's `BufferPool` serves in this order.
+//! - Whoever gives some back, or leaves the line, wakes those in it for whom there is enough.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Condvar, Mutex};
 
 /// The memory that may be taken, and who waits for some.
 pub(super) struct Allowance {
     limit: u64,
     used: AtomicU64,
-    /// How many are in the line: cheaper to read than that.
-    waiting: AtomicUsize,
+    /// What those in the line wait for, all together: none if there is nobody. Cheaper to read than the line.
+    claimed: AtomicU64,
     line: Mutex<Line>,
 }
 
 #[derive(Default)]
 struct Line {
-    /// The number of each, and what wakes it.
-    waiters: VecDeque<(u64, Arc<Condvar>)>,
+    claims: VecDeque<Claim>,
     /// How many have come.
     came: u64,
     /// How often something has changed for them.
     changes: u64,
 }
 
-impl Line {
-    fn is_first(&self, number: u64) -> bool {
-        self.waiters
-            .front()
-            .is_some_and(|(first, _)| *first == number)
-    }
+/// What one in the line waits for.
+struct Claim {
+    number: u64,
+    bytes: u64,
+    woken: Arc<Condvar>,
+}
 
-    fn wake_first(&self) {
-        if let Some((_, woken)) = self.waiters.front() {
-            woken.notify_one();
-        }
+impl Line {
+    /// What those wait for who have come before.
+    fn claimed_before(&self, number: u64) -> u64 {
+        let before = self.claims.iter();
+        let before = before.take_while(|claim| claim.number != number);
+        before.map(|claim| claim.bytes).sum()
     }
 }
 
@@ -52,7 +53,7 @@ impl Allowance {
         Self {
             limit,
             used: AtomicU64::new(0),
-            waiting: AtomicUsize::new(0),
+            claimed: AtomicU64::new(0),
             line: Mutex::default(),
         }
     }
@@ -70,15 +71,16 @@ impl Allowance {
     /// How many wait.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::SeqCst)
+        self.line.lock().claims.len()
     }
 
-    /// Takes so many bytes, if there are as many and a rest, and it is nobody else's turn.
+    /// Takes so many bytes, if there are as many and a rest, besides what others wait for who came before.
     pub(super) fn take(&self, bytes: u64, rest: u64, waiter: Option<&Waiter<'_>>) -> bool {
-        if !self.is_turn_of(waiter) {
-            return false;
-        }
-        let fits = |used| self.fits(used, bytes.saturating_add(rest));
+        let claimed = match waiter {
+            None => self.claimed.load(Ordering::SeqCst),
+            Some(waiter) => self.line.lock().claimed_before(waiter.number),
+        };
+        let fits = |used| self.fits(used, claimed, bytes.saturating_add(rest));
         let more = |used: u64| fits(used).then(|| used.saturating_add(bytes));
         let taken = self
             .used
@@ -95,56 +97,70 @@ impl Allowance {
         self.used.fetch_add(bytes, Ordering::SeqCst);
     }
 
-    fn is_turn_of(&self, waiter: Option<&Waiter<'_>>) -> bool {
-        self.waiting.load(Ordering::SeqCst) == 0
-            || waiter.is_some_and(|waiter| self.line.lock().is_first(waiter.number))
-    }
-
-    /// Where nothing is used anything fits, however much.
-    fn fits(&self, used: u64, bytes: u64) -> bool {
-        used == 0 || used.saturating_add(bytes) <= self.limit
+    /// Where nothing is used and claimed anything fits, however much.
+    fn fits(&self, used: u64, claimed: u64, bytes: u64) -> bool {
+        let before = used.saturating_add(claimed);
+        before == 0 || before.saturating_add(bytes) <= self.limit
     }
 
     /// Gives back what was taken.
     pub(super) fn give_back(&self, bytes: u64) {
         if bytes > 0 {
             self.used.fetch_sub(bytes, Ordering::SeqCst);
-            self.tell_first();
+            self.tell();
         }
     }
 
-    /// Tells who is first in the line that there may be memory, or that somebody who wrote has ended and may
-    /// have left something to be written.
-    pub(super) fn tell_first(&self) {
-        if self.waiting.load(Ordering::SeqCst) > 0 {
+    /// Tells those in the line that there may be memory, or that somebody who wrote has ended and may have
+    /// left something to be written.
+    pub(super) fn tell(&self) {
+        if self.claimed.load(Ordering::SeqCst) > 0 {
             let mut line = self.line.lock();
             line.changes += 1;
-            line.wake_first();
+            self.wake(&line);
         }
     }
 
-    /// Tells all of them that something is not as it was when they came.
+    /// Wakes those for whom there is enough, and the first in any case: it looks for more.
+    fn wake(&self, line: &Line) {
+        let (used, mut claimed) = (self.used(), 0);
+        for claim in &line.claims {
+            if claimed > 0 && !self.fits(used, claimed, claim.bytes) {
+                break;
+            }
+            claimed += claim.bytes;
+            claim.woken.notify_one();
+        }
+    }
+
+    /// Tells all in the line that something is not as it was when they came.
     pub(super) fn tell_all(&self) {
-        if self.waiting.load(Ordering::SeqCst) > 0 {
+        if self.claimed.load(Ordering::SeqCst) > 0 {
             let mut line = self.line.lock();
             line.changes += 1;
-            for (_, woken) in &line.waiters {
-                woken.notify_one();
+            for claim in &line.claims {
+                claim.woken.notify_one();
             }
         }
     }
 
-    /// Puts somebody at the end of the line.
-    pub(super) fn wait_in_line(&self) -> Waiter<'_> {
+    /// Puts somebody who needs so many bytes at the end of the line.
+    pub(super) fn wait_in_line(&self, bytes: u64) -> Waiter<'_> {
+        let bytes = bytes.clamp(1, self.limit.max(1));
         let woken = Arc::new(Condvar::new());
         let mut line = self.line.lock();
         line.came += 1;
         let number = line.came;
-        line.waiters.push_back((number, Arc::clone(&woken)));
-        self.waiting.fetch_add(1, Ordering::SeqCst);
+        line.claims.push_back(Claim {
+            number,
+            bytes,
+            woken: Arc::clone(&woken),
+        });
+        self.claimed.fetch_add(bytes, Ordering::SeqCst);
         Waiter {
             allowance: self,
             number,
+            bytes,
             woken,
             served: Cell::new(false),
         }
@@ -155,6 +171,7 @@ impl Allowance {
 pub(super) struct Waiter<'a> {
     allowance: &'a Allowance,
     number: u64,
+    bytes: u64,
     woken: Arc<Condvar>,
     served: Cell<bool>,
 }
@@ -165,15 +182,17 @@ impl Waiter<'_> {
         self.allowance.line.lock().changes
     }
 
-    /// Waits, at most for so long, until something has changed since there were `seen` changes, or it is its
-    /// turn and there is room for so many bytes. If it is its turn already it waits only if others are
-    /// `at_work`, who may make some. Returns whether it may have found what it waits for.
-    pub(super) fn wait(&self, seen: u64, bytes: u64, at_work: bool, at_most: Duration) -> bool {
+    /// Waits, at most for so long, until something has changed since there were `seen` changes, or there is
+    /// enough. Who is first in the line waits only if others are `at_work`, who may make some. Returns
+    /// whether it may have found what it waits for.
+    pub(super) fn wait(&self, seen: u64, at_work: bool, at_most: Duration) -> bool {
         let allowance = self.allowance;
         let mut line = allowance.line.lock();
-        let fits =
-            |line: &Line| line.is_first(self.number) && allowance.fits(allowance.used(), bytes);
-        let may_change = at_work || !line.is_first(self.number);
+        let fits = |line: &Line| {
+            let claimed = line.claimed_before(self.number);
+            allowance.fits(allowance.used(), claimed, self.bytes)
+        };
+        let may_change = at_work || line.claimed_before(self.number) > 0;
         if line.changes == seen && may_change && !fits(&line) {
             self.woken.wait_for(&mut line, at_most);
         }
@@ -183,12 +202,13 @@ impl Waiter<'_> {
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        let mut line = self.allowance.line.lock();
-        line.waiters.retain(|(number, _)| *number != self.number);
-        self.allowance.waiting.fetch_sub(1, Ordering::SeqCst);
-        // Where it has given up nothing has changed for the others, but that it may be the turn of one.
+        let allowance = self.allowance;
+        let mut line = allowance.line.lock();
+        line.claims.retain(|claim| claim.number != self.number);
+        allowance.claimed.fetch_sub(self.bytes, Ordering::SeqCst);
+        // Where it has given up nothing has changed for the others, but that there may be enough for one.
         line.changes += u64::from(self.served.get());
-        line.wake_first();
+        allowance.wake(&line);
     }
 }
 
@@ -202,19 +222,27 @@ mod tests {
     fn who_needs_much_is_not_passed_over_for_those_who_need_little() {
         let allowance = Allowance::new(100);
         assert!(allowance.take(90, 0, None));
-        let large = allowance.wait_in_line();
+        let large = allowance.wait_in_line(60);
         assert!(!allowance.take(60, 0, Some(&large)));
-        let small = allowance.wait_in_line();
-        assert!(!allowance.take(1, 0, None), "somebody who has just come");
-        assert!(!allowance.take(1, 0, Some(&small)));
-        allowance.give_back(50);
-        assert!(!allowance.take(1, 0, Some(&small)));
+        let small = allowance.wait_in_line(5);
+        for used in [90, 41] {
+            allowance.give_back(allowance.used() - used);
+            assert!(!allowance.take(60, 0, Some(&large)));
+            assert!(!allowance.take(5, 0, Some(&small)), "it would be of those");
+            assert!(!allowance.take(1, 0, None), "likewise");
+        }
+        allowance.give_back(11);
+        assert!(
+            allowance.take(5, 0, Some(&small)),
+            "there is enough for both"
+        );
+        drop(small);
+        assert!(allowance.take(5, 0, None));
+        assert!(!allowance.take(1, 0, None));
         assert!(allowance.take(60, 0, Some(&large)));
         drop(large);
-        assert!(!allowance.take(1, 0, Some(&small)), "there is none");
-        allowance.give_back(60);
-        assert!(allowance.take(1, 0, Some(&small)));
-        drop(small);
+        assert_eq!(allowance.used(), 100);
+        allowance.give_back(1);
         assert!(allowance.take(1, 0, None));
     }
 
@@ -223,14 +251,16 @@ mod tests {
     fn whoever_gets_nothing_changes_nothing_for_the_others() {
         let allowance = Allowance::new(100);
         assert!(allowance.take(90, 0, None));
-        let (first, second) = (allowance.wait_in_line(), allowance.wait_in_line());
+        let (first, second) = (allowance.wait_in_line(60), allowance.wait_in_line(10));
+        let third = allowance.wait_in_line(11);
         let seen = second.changes();
         assert!(!allowance.take(60, 0, Some(&first)));
         drop(first);
         assert_eq!(second.changes(), seen);
-        // It is its turn now, and there is as much.
-        assert!(second.wait(seen, 10, true, Duration::MAX));
-        assert!(!second.wait(seen, 11, false, Duration::MAX));
+        // There is enough for it now, and it need not wait.
+        assert!(second.wait(seen, true, Duration::MAX));
+        drop(second);
+        assert!(!third.wait(seen, false, Duration::MAX));
     }
 
     /// It waited for `max_block`.

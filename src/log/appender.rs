@@ -152,8 +152,8 @@ impl Log {
                         return Err(self.in_partition(LogError::BufferFull { waited }.into()));
                     }
                     let room = to_u64(room.max(needed));
-                    let turn = turn.get_or_insert_with(|| self.accumulator.wait_in_line());
-                    let make_room = || self.make_room(turn, room, max_block, &mut waited);
+                    let turn = turn.get_or_insert_with(|| self.accumulator.wait_in_line(room));
+                    let make_room = || self.make_room(turn, max_block, &mut waited);
                     MutexGuard::unlocked(queue, make_room);
                     continue;
                 }
@@ -259,10 +259,10 @@ impl Log {
     }
 
     /// Frees memory, or waits for others to do so.
-    fn make_room(&self, turn: &Waiter<'_>, bytes: u64, max_block: Duration, waited: &mut Duration) {
+    fn make_room(&self, turn: &Waiter<'_>, max_block: Duration, waited: &mut Duration) {
         let before = self.place.clock.monotonic();
         let at_most = max_block.saturating_sub(*waited);
-        let changed = self.accumulator.make_room(turn, bytes, at_most);
+        let changed = self.accumulator.make_room(turn, at_most);
         let passed = self.place.clock.monotonic().saturating_sub(before);
         // A clock that a test holds still must not make this wait for ever.
         *waited += if self.place.manual_clock && !changed {
