@@ -516,6 +516,47 @@ mod tests {
         assert_eq!(times, [1000, 900]);
     }
 
+    #[test]
+    fn every_field_of_a_header_comes_back() {
+        let header = BatchHeader {
+            length: 1,
+            attributes: SKIPS,
+            base_offset: Offset::new(3),
+            last_offset_delta: 4,
+            record_count: 5,
+            base_timestamp: Timestamp::from_millis(-6),
+            max_timestamp: Timestamp::from_millis(7),
+            durable_upto: Offset::new(8),
+            producer_id: 9,
+            producer_epoch: 10,
+            base_sequence: 11,
+            leader_epoch: 12,
+        };
+        let mut bytes = [0; BATCH_HEADER_BYTES];
+        header.encode(&mut bytes);
+        assert_eq!(BatchHeader::decode(&bytes), header);
+    }
+
+    /// No writer makes one, and readers take it as it is.
+    #[test]
+    fn a_batch_may_have_no_records() {
+        let mut bytes = Vec::new();
+        let builder = BatchBuilder::begin(&mut bytes);
+        let stamp = Stamp {
+            base_offset: Offset::new(40),
+            durable_upto: Offset::ZERO,
+            append_time: None,
+            skips: false,
+            seed: 7,
+        };
+        builder.finish(&mut bytes, &stamp);
+        let Frame::Batch(batch) = Batch::parse(&bytes, 7) else {
+            panic!("not a batch")
+        };
+        assert_eq!(batch.records().count(), 0);
+        assert_eq!(batch.header().end_offset(), 41);
+    }
+
     /// Nobody could read on behind it.
     #[test]
     fn offsets_end_at_the_largest() {
