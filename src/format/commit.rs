@@ -265,6 +265,14 @@ mod tests {
             let cut = decode_commit_record(&key, Some(&value[..cut]));
             assert!(damage(cut.unwrap_err()));
         }
+        // Of its version nothing comes behind the last field.
+        let (longer_key, longer) = ([&key[..], &[0]].concat(), [&value[..], &[0]].concat());
+        assert!(damage(
+            decode_commit_record(&longer_key, Some(&value)).unwrap_err()
+        ));
+        assert!(damage(
+            decode_commit_record(&key, Some(&longer)).unwrap_err()
+        ));
         value[0] = 2;
         let found = decode_commit_record(&key, Some(&value));
         assert!(newer(found.unwrap_err()));

@@ -153,6 +153,19 @@ mod tests {
         }
     }
 
+    /// Its checksum is right, so that whoever wrote it meant something by them.
+    #[test]
+    fn nothing_is_left_over_behind_the_value_of_a_document() {
+        let sample = Sample {
+            name: "x".into(),
+            number: 300,
+        };
+        let mut longer = seal_document(&sample, 0).unwrap();
+        longer.push(0);
+        let error = open_document::<Sample>(&with_version(1, longer), 0).unwrap_err();
+        assert_eq!(error.to_string(), "damaged sample: bytes are left over");
+    }
+
     /// The sample as a later version of the crate might keep it.
     #[derive(Debug, PartialEq, Serialize, serde::Deserialize)]
     struct Later {
