@@ -120,6 +120,7 @@ pub(crate) fn decode_index(bytes: &[u8], seed: u32) -> Result<IndexFile, FormatE
 
 #[cfg(test)]
 mod tests {
+    use super::super::bytes::put;
     use super::*;
 
     #[test]
@@ -151,5 +152,30 @@ mod tests {
             };
             assert_eq!(decode_index(&encode_index(&index, 5), 5).is_ok(), is_one);
         }
+    }
+
+    #[test]
+    fn an_index_has_as_many_entries_as_it_says_and_nothing_behind_them() {
+        let entry = IndexEntry {
+            relative_offset: 3,
+            position: 4096,
+            max_timestamp_before: Timestamp::from_millis(9),
+        };
+        let index = IndexFile {
+            end_offset: Offset::new(100),
+            length: 12_345,
+            max_timestamp: Timestamp::from_millis(10),
+            entries: vec![entry, entry],
+        };
+        let forged = |count: u32, behind: &[u8]| {
+            let mut bytes = [&encode_index(&index, 5), behind].concat();
+            put(&mut bytes, 40, count.to_le_bytes());
+            let crc = checksum(5, &bytes[16..]);
+            put(&mut bytes, 12, crc.to_le_bytes());
+            decode_index(&bytes, 5).is_ok()
+        };
+        assert!(forged(2, &[]));
+        assert!(!forged(1, &[]) && !forged(3, &[]));
+        assert!(!forged(2, &[0]));
     }
 }
