@@ -2,9 +2,13 @@
 //! becomes of the records.
 
 use std::path::Path;
+use std::time::Duration;
 
 use topiclog::storage::{SimulatedStorage, Storage};
-use topiclog::{Durability, Error, ErrorKind, EventLog, Offset, Record, Timestamp, TopicOptions};
+use topiclog::{
+    ConsumerOptions, Durability, Error, ErrorKind, EventLog, Offset, OffsetReset, Record,
+    Timestamp, TopicOptions,
+};
 
 use super::common::{self, NOON, clock};
 use super::forged::{batches, checksum};
@@ -467,4 +471,39 @@ fn a_gap_names_the_segment_behind_which_it_is() {
     let error = partition.scan(Offset::ZERO).find_map(Result::err).unwrap();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert_eq!(error.path(), Some(segments[0].as_path()));
+}
+
+/// No writer makes one: its records count, and not the offsets up to its last.
+#[test]
+fn records_of_a_batch_with_gaps_are_handed_out_a_few_at_a_time() {
+    let storage = SimulatedStorage::new();
+    let log = common::open(&storage, &clock());
+    let options = TopicOptions::new().durability(Durability::Os);
+    let topic = log.create_topic("t", options).unwrap();
+    let records = (0..5).map(|_| Record::new("x"));
+    topic.producer().send_all(records).unwrap().wait().unwrap();
+    let storage = storage.kill();
+    let (offsets, last_delta) = ([0, 3, 4, 6, 9], 10_u32);
+    forge_batch(&storage, 0, |batch| {
+        batch[24..28].copy_from_slice(&last_delta.to_le_bytes());
+        for (record, offset) in batch[72..].chunks_mut(17).zip(offsets) {
+            record[8..12].copy_from_slice(&u32::to_le_bytes(offset));
+        }
+    });
+    let log = common::open(&storage, &clock());
+    let partition = log.topic("t").unwrap().partition(0).unwrap();
+    for at_once in 1..=6 {
+        let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+        let consumer = log.consumer().options(options.max_poll_records(at_once));
+        let mut consumer = consumer.assign([&partition]).unwrap();
+        for wanted in offsets.chunks(at_once) {
+            let records = consumer.poll(Duration::ZERO).unwrap();
+            let found: Vec<_> = records.iter().map(|it| it.offset().value()).collect();
+            let wanted: Vec<_> = wanted.iter().map(|it| u64::from(*it)).collect();
+            assert_eq!((found, records.len()), (wanted.clone(), wanted.len()));
+        }
+        assert!(consumer.poll(Duration::ZERO).unwrap().is_empty());
+        let position = consumer.position(partition.topic_partition());
+        assert_eq!(position.unwrap(), Offset::new(11));
+    }
 }
