@@ -282,6 +282,41 @@ fn a_close_that_ends_inside_a_batch_is_no_end_of_the_log() {
     assert_eq!(error.kind(), ErrorKind::Corrupt);
 }
 
+/// The checkpoint says it where it is of that close, else the batches.
+#[test]
+fn a_close_is_not_believed_alone() {
+    let closed = closed(RECORDS);
+    let bytes = closed.read_file(SEGMENT).unwrap();
+    let (length, third) = (bytes.len(), batches(&bytes)[3].start);
+    for (recovery_point, position) in [(12, third), (3, third), (10, third), (10, length)] {
+        let storage = closed.deep_copy();
+        write_checkpoint(&storage, recovery_point, position, 10);
+        write_clean_close(&storage, 12, length);
+        let context = format!("recovery point {recovery_point} at {position}");
+        let log = common::open(&storage, &clock());
+        let error = damage(&log).expect(&context);
+        assert_eq!(error.offset(), Some(Offset::new(10)), "{context}");
+        assert_eq!(count(&log), RECORDS, "{context}");
+    }
+}
+
+/// Nothing proves that it was on disk, and still it is nobody's to cut off who cannot read it.
+#[test]
+fn what_a_newer_version_has_written_is_no_torn_tail() {
+    for byte in [10, 13] {
+        let storage = killed(RECORDS);
+        forge_batch(&storage, 9, |batch| batch[byte] = 2);
+        let bytes = storage.read_file(SEGMENT).unwrap();
+        for _opening in 0..2 {
+            let log = common::open(&storage, &clock());
+            let error = damage(&log).unwrap();
+            assert_eq!(error.kind(), ErrorKind::UnsupportedVersion);
+            assert_eq!((error.offset(), count(&log)), (Some(Offset::new(9)), 9));
+            assert_eq!(storage.read_file(SEGMENT).unwrap(), bytes);
+        }
+    }
+}
+
 /// Readers counted up to an offset that no record can have, one by one.
 #[test]
 fn an_offset_larger_than_any_can_be_is_as_a_wrong_checksum() {
