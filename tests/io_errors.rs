@@ -304,6 +304,44 @@ fn an_error_that_lasts_loses_nothing_acknowledged() {
     }
 }
 
+/// What is to be seen after it is on disk, or it fails, and the next opening finds everything.
+#[test]
+fn an_error_at_any_operation_of_an_opening_after_a_kill_loses_nothing() {
+    let (storage, clock) = (SimulatedStorage::new(), clock());
+    let mut notes = Notes::default();
+    let _log = workload(&storage, &clock, &mut notes);
+    let killed = storage.kill();
+    for at in 0.. {
+        let context = format!("an error at operation {at} of the opening");
+        let storage = killed.deep_copy();
+        storage.fail(Fault::error(EIO).after(at));
+        let opened = common::try_open(storage.clone(), &clock);
+        let is_over = storage.faults_hit() == 0;
+        storage.heal();
+        let log = opened.unwrap_or_else(|_| open(&storage, &clock, &context));
+        notes.check(&log, &context);
+        let ends = |log: &EventLog| {
+            let topics = log.topics().into_iter();
+            let partition = |name: &str| log.topic(name).unwrap().partition(0).unwrap();
+            let ends = topics.map(|it| {
+                (
+                    it.name.clone(),
+                    partition(it.name.as_str()).offsets().log_end,
+                )
+            });
+            ends.collect::<Vec<_>>()
+        };
+        for survival in [Survival::Nothing, Survival::Everything] {
+            let after = open(&storage.crash(survival, at), &clock, &context);
+            notes.check(&after, &context);
+            assert_eq!(ends(&after), ends(&log), "{context}");
+        }
+        if is_over {
+            return;
+        }
+    }
+}
+
 #[test]
 fn short_transfers_change_nothing() {
     at_every_operation("short", || Fault::short().forever());
