@@ -342,6 +342,20 @@ fn with_last_close() -> (SimulatedStorage, SimulatedStorage) {
     (storage.deep_copy(), before)
 }
 
+/// It proves nothing any more that the files do not say.
+#[test]
+fn what_is_kept_of_a_close_goes_once_the_files_are_whole_again() {
+    let (storage, before) = with_last_close();
+    for (path, _) in segments(&before) {
+        let bytes = before.read_file(&path).unwrap();
+        storage.write_file(&path, bytes).unwrap();
+    }
+    let (log, partition) = reopened(&storage);
+    assert!(!is_damaged(&log));
+    assert_eq!(whole(&partition), (0, 12));
+    assert!(storage.read_file(LAST_CLOSE).is_none());
+}
+
 /// A `last-close` of a newer version kept the whole log shut, where a `start-offset` of one is the damage of
 /// its partition; and one whose bytes had rotted was passed over, with all that it had proven to be missing.
 #[test]
