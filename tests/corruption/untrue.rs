@@ -63,8 +63,19 @@ fn numbers(values: &[u64]) -> Vec<u8> {
 }
 
 fn write_checkpoint(storage: &SimulatedStorage, recovery_point: u64, position: usize, end: u64) {
+    write_checkpoint_in(storage, 0, recovery_point, position, end);
+}
+
+/// The same of the segment with this base offset.
+fn write_checkpoint_in(
+    storage: &SimulatedStorage,
+    segment: u64,
+    recovery_point: u64,
+    position: usize,
+    end: u64,
+) {
     let youngest = NOON.cast_unsigned() + end;
-    let covered = numbers(&[recovery_point, 0, position as u64, end, youngest]);
+    let covered = numbers(&[recovery_point, segment, position as u64, end, youngest]);
     let sum = checksum(&identity(storage), &covered);
     let head = [&b"topicckp"[..], &1_u32.to_le_bytes(), &sum].concat();
     storage
@@ -200,6 +211,37 @@ fn a_checkpoint_is_believed_where_its_offset_is_that_of_its_position() {
             log.close().unwrap();
         }
     }
+}
+
+/// Nothing before that segment is read again for it.
+#[test]
+fn a_checkpoint_that_is_not_believed_costs_a_scan_of_its_segment_and_of_what_comes_behind() {
+    let storage = killed(25);
+    let mut segments: Vec<_> = storage.files().into_iter().map(|(path, _)| path).collect();
+    segments.retain(|path| path.extension().is_some_and(|end| end == "log"));
+    segments.sort();
+    let [_, second, third] = &segments[..] else {
+        panic!("{segments:?}");
+    };
+    let bytes = |path| {
+        batches(&storage.read_file(path).unwrap())
+            .last()
+            .unwrap()
+            .end
+            - 80
+    };
+    let base = second.file_stem().unwrap().to_str().unwrap();
+    let base = base.parse().unwrap();
+    write_checkpoint_in(&storage, base, base + 1, 87, 25);
+    let log = common::open(&storage, &clock());
+    let recovered = format!("{:?}", log.recovery_report());
+    let scanned = format!("scanned_bytes: {},", bytes(second) + bytes(third));
+    assert!(
+        damage(&log).is_none() && recovered.contains(&scanned),
+        "{recovered}"
+    );
+    assert_eq!(count(&log), 25);
+    assert!(log.verify().unwrap().is_sound());
 }
 
 /// What is at its position may be torn: then the batch before tells.
