@@ -17,6 +17,7 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use common::{clock, is_same, record};
@@ -304,13 +305,50 @@ fn an_error_that_lasts_loses_nothing_acknowledged() {
     }
 }
 
+/// The killed log of a workload, each partition with a torn tail. An earlier one of other bytes is kept at the
+/// same place already: there it is, with what it holds.
+fn with_torn_tails(clock: &ManualClock, notes: &mut Notes) -> (SimulatedStorage, Vec<PathBuf>) {
+    let storage = SimulatedStorage::new();
+    let _log = workload(&storage, clock, notes);
+    let killed = storage.kill();
+    let mut earlier = Vec::new();
+    for name in ["one", "two"] {
+        let files = killed.files().into_iter().map(|(path, _)| path);
+        let directory = format!("topics/{name}/0");
+        let is_segment = |path: &PathBuf| {
+            path.starts_with(&directory) && path.extension().is_some_and(|end| end == "log")
+        };
+        let path = files.filter(is_segment).max().unwrap();
+        let mut bytes = killed.read_file(&path).unwrap();
+        while bytes.last() == Some(&0) {
+            bytes.pop();
+        }
+        let end = bytes.len();
+        bytes.extend(TORN);
+        killed.write_file(&path, bytes).unwrap();
+        let base = path.file_stem().unwrap().to_str().unwrap();
+        let cut = path.with_file_name(format!("{base}-{end}.cut"));
+        killed.write_file(&cut, EARLIER).unwrap();
+        earlier.push(cut);
+    }
+    (killed, earlier)
+}
+
+const TORN: [u8; 100] = [7; 100];
+const EARLIER: [u8; 100] = [8; 100];
+
 /// What is to be seen after it is on disk, or it fails, and the next opening finds everything.
 #[test]
 fn an_error_at_any_operation_of_an_opening_after_a_kill_loses_nothing() {
-    let (storage, clock) = (SimulatedStorage::new(), clock());
+    let clock = clock();
     let mut notes = Notes::default();
-    let _log = workload(&storage, &clock, &mut notes);
-    let killed = storage.kill();
+    let (killed, earlier) = with_torn_tails(&clock, &mut notes);
+    let cut_files = |storage: &SimulatedStorage| {
+        let paths = storage.files().into_iter().map(|(path, _)| path);
+        let cut = paths.filter(|path| path.extension().is_some_and(|end| end == "cut"));
+        cut.map(|path| (storage.read_file(&path).unwrap(), path))
+            .collect::<Vec<_>>()
+    };
     for at in 0.. {
         let context = format!("an error at operation {at} of the opening");
         let storage = killed.deep_copy();
@@ -320,21 +358,31 @@ fn an_error_at_any_operation_of_an_opening_after_a_kill_loses_nothing() {
         storage.heal();
         let log = opened.unwrap_or_else(|_| open(&storage, &clock, &context));
         notes.check(&log, &context);
-        let ends = |log: &EventLog| {
-            let topics = log.topics().into_iter();
-            let partition = |name: &str| log.topic(name).unwrap().partition(0).unwrap();
-            let ends = topics.map(|it| {
-                (
-                    it.name.clone(),
-                    partition(it.name.as_str()).offsets().log_end,
-                )
-            });
-            ends.collect::<Vec<_>>()
+        let end = |log: &EventLog, name| {
+            log.topic(name)
+                .unwrap()
+                .partition(0)
+                .unwrap()
+                .offsets()
+                .log_end
         };
         for survival in [Survival::Nothing, Survival::Everything] {
-            let after = open(&storage.crash(survival, at), &clock, &context);
+            let storage = storage.crash(survival, at);
+            let kept = cut_files(&storage);
+            assert_eq!(kept.len(), 2 * earlier.len(), "{context}");
+            for (bytes, path) in kept {
+                let wanted = if earlier.contains(&path) {
+                    EARLIER
+                } else {
+                    TORN
+                };
+                assert_eq!(bytes, wanted, "{context}: {path:?}");
+            }
+            let after = open(&storage, &clock, &context);
             notes.check(&after, &context);
-            assert_eq!(ends(&after), ends(&log), "{context}");
+            for name in ["one", "two"] {
+                assert_eq!(end(&after, name), end(&log, name), "{context}: {name}");
+            }
         }
         if is_over {
             return;
