@@ -469,6 +469,40 @@ fn a_torn_tail_never_takes_the_place_of_an_earlier_one() {
     assert_eq!(kept, [2, 1]);
 }
 
+/// However long they are, and if all of a segment is one.
+#[test]
+fn a_torn_tail_is_held_against_an_earlier_one_to_its_last_byte() {
+    let (storage, _log, topic) = log_with(Durability::Disk, 3);
+    let end = topic.partition(0).unwrap().size_bytes();
+    let (last, _) = segments(&storage).pop().unwrap();
+    let killed = storage.kill();
+    let next = "topics/t/0/00000000000000000003.log";
+    for (path, at, zeros) in [
+        (&*last, end, 0),
+        (&*last, end, 1_500_000),
+        (next, 0, 1_500_000),
+    ] {
+        let mut storage = killed.deep_copy();
+        for torn in [1, 2, 2] {
+            let mut bytes = storage.read_file(path).unwrap_or_default();
+            bytes.truncate(usize::try_from(at).unwrap());
+            bytes.extend(vec![0; zeros]);
+            bytes.push(torn);
+            storage.write_file(path, bytes).unwrap();
+            let (log, partition) = reopened(&storage);
+            assert!(!is_damaged(&log));
+            assert_eq!(whole(&partition), (0, 3));
+            storage = storage.kill();
+        }
+        let files = storage.files().into_iter().map(|(path, _)| path);
+        let kept = files.filter(|path| path.extension().is_some_and(|kind| kind == "cut"));
+        let kept: Vec<_> = kept
+            .map(|path| storage.read_file(&path).unwrap().pop())
+            .collect();
+        assert_eq!(kept, [Some(2), Some(1)], "{path} {zeros}");
+    }
+}
+
 /// One file below the log start that could not be removed kept the whole log from being opened.
 #[test]
 fn a_file_that_cannot_be_removed_keeps_no_log_from_being_opened() {
