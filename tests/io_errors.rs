@@ -305,8 +305,8 @@ fn an_error_that_lasts_loses_nothing_acknowledged() {
     }
 }
 
-/// The killed log of a workload, each partition with a torn tail. An earlier one of other bytes is kept at the
-/// same place already: there it is, with what it holds.
+/// The killed log of a workload, each partition with a torn tail; and where an earlier one of other bytes is
+/// kept already, as of the same place.
 fn with_torn_tails(clock: &ManualClock, notes: &mut Notes) -> (SimulatedStorage, Vec<PathBuf>) {
     let storage = SimulatedStorage::new();
     let _log = workload(&storage, clock, notes);

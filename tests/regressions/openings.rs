@@ -342,6 +342,27 @@ fn with_last_close() -> (SimulatedStorage, SimulatedStorage) {
     (storage.deep_copy(), before)
 }
 
+/// Of a new segment only the name came to the disk, or its length.
+#[test]
+fn of_a_segment_without_bytes_nothing_is_kept_aside() {
+    let (storage, _log, _topic) = log_with(Durability::Disk, 3);
+    let killed = storage.kill();
+    for bytes in [&[][..], &[0; 40], &[0; 200]] {
+        let storage = killed.deep_copy();
+        storage
+            .write_file("topics/t/0/00000000000000000003.log", bytes)
+            .unwrap();
+        let (log, partition) = reopened(&storage);
+        assert!(!is_damaged(&log));
+        assert_eq!(whole(&partition), (0, 3));
+        let recovered = format!("{:?}", log.recovery_report());
+        assert!(recovered.contains("cut_files: []"), "{recovered}");
+        let files = storage.files().into_iter().map(|(path, _)| path);
+        let mut kept = files.filter(|path| path.extension().is_some_and(|kind| kind == "cut"));
+        assert_eq!(kept.next(), None);
+    }
+}
+
 /// It proves nothing any more that the files do not say.
 #[test]
 fn what_is_kept_of_a_close_goes_once_the_files_are_whole_again() {
