@@ -266,6 +266,45 @@ fn a_checkpoint_before_a_torn_tail_is_believed_by_the_batch_before_it() {
     }
 }
 
+/// The batch before it is damaged, and a scan would take the records from there on for lost.
+#[test]
+fn a_checkpoint_behind_damage_is_believed_by_the_batch_at_its_position() {
+    let storage = killed(RECORDS);
+    let all = batches(&storage.read_file(SEGMENT).unwrap());
+    write_checkpoint(&storage, 5, all[5].start, 10);
+    storage
+        .flip_bit(SEGMENT, 8 * (all[4].start as u64 + 8))
+        .unwrap();
+    let log = common::open(&storage, &clock());
+    let recovered = format!("{:?}", log.recovery_report());
+    let scanned = format!("scanned_bytes: {},", all[9].end - all[5].start);
+    assert!(
+        damage(&log).is_none() && recovered.contains(&scanned),
+        "{recovered}"
+    );
+    assert_eq!(log.verify().unwrap().records, RECORDS - 1);
+}
+
+/// What is at its position has the offset where a header would have it, and nothing else of a batch.
+#[test]
+fn a_checkpoint_is_not_believed_by_what_a_sender_has_written() {
+    let storage = SimulatedStorage::new();
+    let log = common::open(&storage, &clock());
+    let options = TopicOptions::new().durability(Durability::Os);
+    let topic = log.create_topic("t", options).unwrap();
+    for _ in 0..RECORDS {
+        let record = Record::new(numbers(&[5; 20]));
+        topic.producer().send_and_wait(record).unwrap();
+    }
+    let storage = storage.kill();
+    let fifth = batches(&storage.read_file(SEGMENT).unwrap())[5].clone();
+    write_checkpoint(&storage, 5, fifth.start + 72 + 16, 10);
+    let log = common::open(&storage, &clock());
+    let partition = log.topic("t").unwrap().partition(0).unwrap();
+    assert!(damage(&log).is_none());
+    assert_eq!(partition.offsets().log_end, Offset::new(RECORDS));
+}
+
 /// However long that is, and wherever its header lies in what is read of it.
 #[test]
 fn a_checkpoint_behind_a_long_batch_is_believed() {
