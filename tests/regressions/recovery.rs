@@ -59,31 +59,33 @@ fn zeros_at_the_end_of_a_sealed_segment_are_its_end() {
     assert_eq!(partition.offsets().log_start, Offset::new(10));
 }
 
-/// Zeros where a record was, at the end of a sealed segment, are damage all the same.
+/// Zeros where a record was, or a part of one, at the end of a sealed segment are damage all the same.
 #[test]
 fn zeros_in_the_place_of_records_are_not_the_end_of_a_segment() {
-    let storage = SimulatedStorage::new();
-    let clock = clock();
-    let log = common::open(&storage, &clock);
-    let topic = log.create_topic("t", expiring()).unwrap();
-    send_a_second_apart(&topic, 10);
-    log.close().unwrap();
-    let path = "topics/t/0/00000000000000000000.log";
-    let mut bytes = storage.read_file(path).unwrap();
-    let length = bytes.len();
-    bytes[length - 350..].fill(0);
-    storage.write_file(path, bytes).unwrap();
-    let index = Path::new(path).with_extension("index");
-    storage.remove_file(&index).unwrap();
-    let log = common::open(&storage, &clock);
-    let partition = log.topic("t").unwrap().partition(0).unwrap();
-    let error = partition.offset_for_time(time(5)).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Corrupt);
-    clock.set_wall(time(300));
-    log.run_housekeeping();
-    assert_eq!(partition.offsets().log_start, Offset::ZERO);
-    let read = partition.scan(Offset::ZERO).last().unwrap();
-    assert_eq!(read.unwrap_err().kind(), ErrorKind::Corrupt);
+    for zeros in [350, 388] {
+        let storage = SimulatedStorage::new();
+        let clock = clock();
+        let log = common::open(&storage, &clock);
+        let topic = log.create_topic("t", expiring()).unwrap();
+        send_a_second_apart(&topic, 10);
+        log.close().unwrap();
+        let path = "topics/t/0/00000000000000000000.log";
+        let mut bytes = storage.read_file(path).unwrap();
+        let length = bytes.len();
+        bytes[length - zeros..].fill(0);
+        storage.write_file(path, bytes).unwrap();
+        let index = Path::new(path).with_extension("index");
+        storage.remove_file(&index).unwrap();
+        let log = common::open(&storage, &clock);
+        let partition = log.topic("t").unwrap().partition(0).unwrap();
+        let error = partition.offset_for_time(time(5)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        clock.set_wall(time(300));
+        log.run_housekeeping();
+        assert_eq!(partition.offsets().log_start, Offset::ZERO);
+        let read = partition.scan(Offset::ZERO).last().unwrap();
+        assert_eq!(read.unwrap_err().kind(), ErrorKind::Corrupt);
+    }
 }
 
 /// A file could not be removed once: it stayed until the next opening, and so did those after it.
