@@ -390,6 +390,47 @@ fn an_error_at_any_operation_of_an_opening_after_a_kill_loses_nothing() {
     }
 }
 
+/// What is in a directory is not known, so it does not count as nothing.
+#[test]
+fn a_log_is_not_opened_if_a_directory_of_it_cannot_be_listed() {
+    let (storage, log, topic) = one_topic(options());
+    for _ in 0..6 {
+        common::send_next(&topic, 1, 0).unwrap();
+    }
+    let killed = storage.kill();
+    drop(log);
+    for at in 0.. {
+        let storage = killed.deep_copy();
+        storage.fail(Fault::error(EIO).only(OperationKind::List).after(at));
+        let opened = common::try_open(storage.clone(), &clock());
+        if storage.faults_hit() == 0 {
+            assert!(at > 1);
+            return;
+        }
+        assert_eq!(opened.unwrap_err().kind(), ErrorKind::Io, "list {at}");
+    }
+}
+
+/// Nor does it count as damage.
+#[test]
+fn a_check_fails_if_a_file_cannot_be_opened() {
+    let (storage, log, topic) = one_topic(options());
+    for _ in 0..6 {
+        common::send_next(&topic, 1, 0).unwrap();
+    }
+    for at in 0.. {
+        let before = storage.faults_hit();
+        storage.fail(Fault::error(EIO).only(OperationKind::Open).after(at));
+        let checked = log.verify();
+        storage.heal();
+        if storage.faults_hit() == before {
+            assert!(at > 1);
+            return;
+        }
+        assert_eq!(checked.unwrap_err().kind(), ErrorKind::Io, "opening {at}");
+    }
+}
+
 #[test]
 fn short_transfers_change_nothing() {
     at_every_operation("short", || Fault::short().forever());

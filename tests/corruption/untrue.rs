@@ -285,9 +285,9 @@ fn a_checkpoint_behind_damage_is_believed_by_the_batch_at_its_position() {
     assert_eq!(log.verify().unwrap().records, RECORDS - 1);
 }
 
-/// What is at its position has the offset where a header would have it, and nothing else of a batch.
+/// At its position lies an offset where a header would have it, and nothing else of a batch.
 #[test]
-fn a_checkpoint_is_not_believed_by_what_a_sender_has_written() {
+fn neither_a_checkpoint_nor_an_index_is_believed_by_what_a_sender_has_written() {
     let storage = SimulatedStorage::new();
     let log = common::open(&storage, &clock());
     let options = TopicOptions::new().durability(Durability::Os);
@@ -296,13 +296,19 @@ fn a_checkpoint_is_not_believed_by_what_a_sender_has_written() {
         let record = Record::new(numbers(&[5; 20]));
         topic.producer().send_and_wait(record).unwrap();
     }
-    let storage = storage.kill();
-    let fifth = batches(&storage.read_file(SEGMENT).unwrap())[5].clone();
-    write_checkpoint(&storage, 5, fifth.start + 72 + 16, 10);
-    let log = common::open(&storage, &clock());
-    let partition = log.topic("t").unwrap().partition(0).unwrap();
-    assert!(damage(&log).is_none());
-    assert_eq!(partition.offsets().log_end, Offset::new(RECORDS));
+    let killed = storage.kill();
+    let inside = batches(&killed.read_file(SEGMENT).unwrap())[5].start + 72 + 16;
+    write_checkpoint(&killed, 5, inside, 10);
+    log.close().unwrap();
+    write_index(&storage, RECORDS, &[(5, inside, 4)]);
+    for storage in [killed, storage] {
+        let log = common::open(&storage, &clock());
+        let partition = log.topic("t").unwrap().partition(0).unwrap();
+        assert!(damage(&log).is_none());
+        assert_eq!(partition.offsets().log_end, Offset::new(RECORDS));
+        let read = partition.read(Offset::new(5)).unwrap();
+        assert_eq!(read.iter().next().unwrap().offset(), Offset::new(5));
+    }
 }
 
 /// However long that is, and wherever its header lies in what is read of it.
@@ -598,28 +604,34 @@ fn records_of_a_batch_with_gaps_are_handed_out_a_few_at_a_time() {
     let topic = log.create_topic("t", options).unwrap();
     let records = (0..5).map(|_| Record::new("x"));
     topic.producer().send_all(records).unwrap().wait().unwrap();
-    let storage = storage.kill();
-    let (offsets, last_delta) = ([0, 3, 4, 6, 9], 10_u32);
-    forge_batch(&storage, 0, |batch| {
-        batch[24..28].copy_from_slice(&last_delta.to_le_bytes());
-        for (record, offset) in batch[72..].chunks_mut(17).zip(offsets) {
-            record[8..12].copy_from_slice(&u32::to_le_bytes(offset));
+    let killed = storage.kill();
+    for (offsets, last_delta) in [
+        ([0, 1, 2, 4, 5], 5_u32),
+        ([0, 2, 3, 4, 6], 6),
+        ([0, 3, 4, 6, 9], 10),
+    ] {
+        let storage = killed.deep_copy();
+        forge_batch(&storage, 0, |batch| {
+            batch[24..28].copy_from_slice(&last_delta.to_le_bytes());
+            for (record, offset) in batch[72..].chunks_mut(17).zip(offsets) {
+                record[8..12].copy_from_slice(&u32::to_le_bytes(offset));
+            }
+        });
+        let log = common::open(&storage, &clock());
+        let partition = log.topic("t").unwrap().partition(0).unwrap();
+        for at_once in 1..=6 {
+            let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+            let consumer = log.consumer().options(options.max_poll_records(at_once));
+            let mut consumer = consumer.assign([&partition]).unwrap();
+            for wanted in offsets.chunks(at_once) {
+                let records = consumer.poll(Duration::ZERO).unwrap();
+                let found: Vec<_> = records.iter().map(|it| it.offset().value()).collect();
+                let wanted: Vec<_> = wanted.iter().map(|it| u64::from(*it)).collect();
+                assert_eq!((&found, records.len()), (&wanted, wanted.len()));
+            }
+            assert!(consumer.poll(Duration::ZERO).unwrap().is_empty());
+            let position = consumer.position(partition.topic_partition()).unwrap();
+            assert_eq!(position, Offset::new(u64::from(last_delta) + 1));
         }
-    });
-    let log = common::open(&storage, &clock());
-    let partition = log.topic("t").unwrap().partition(0).unwrap();
-    for at_once in 1..=6 {
-        let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
-        let consumer = log.consumer().options(options.max_poll_records(at_once));
-        let mut consumer = consumer.assign([&partition]).unwrap();
-        for wanted in offsets.chunks(at_once) {
-            let records = consumer.poll(Duration::ZERO).unwrap();
-            let found: Vec<_> = records.iter().map(|it| it.offset().value()).collect();
-            let wanted: Vec<_> = wanted.iter().map(|it| u64::from(*it)).collect();
-            assert_eq!((found, records.len()), (wanted.clone(), wanted.len()));
-        }
-        assert!(consumer.poll(Duration::ZERO).unwrap().is_empty());
-        let position = consumer.position(partition.topic_partition());
-        assert_eq!(position.unwrap(), Offset::new(11));
     }
 }
