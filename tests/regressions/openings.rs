@@ -342,6 +342,64 @@ fn with_last_close() -> (SimulatedStorage, SimulatedStorage) {
     (storage.deep_copy(), before)
 }
 
+/// One that a power cut has left may be of records that it took.
+#[test]
+fn what_an_opening_has_scanned_has_no_index_afterwards() {
+    let (storage, _log, _topic) = log_with(Durability::Os, 12);
+    let killed = storage.kill();
+    let indexes = |storage: &SimulatedStorage| {
+        let files = storage.files().into_iter();
+        let is_index = |path: &Path| path.extension().is_some_and(|kind| kind == "index");
+        files.filter(|(path, _)| is_index(path)).count()
+    };
+    assert!(indexes(&killed) > 0);
+    let (_log, partition) = reopened(&killed);
+    assert_eq!(whole(&partition), (0, 12));
+    assert_eq!(indexes(&killed.crash(Survival::Nothing, 0)), 0);
+}
+
+/// They are no end of the segment: the batch behind them says that the one before it was on disk.
+#[test]
+fn zeros_in_the_place_of_a_batch_are_damage() {
+    let (storage, _log, _topic) = log_with(Durability::Disk, 3);
+    let killed = storage.kill();
+    let checkpoint = Path::new("topics/t/0/checkpoint");
+    killed.remove_file(checkpoint).unwrap_or_default();
+    let (path, _) = segments(&killed).remove(0);
+    let mut bytes = killed.read_file(&path).unwrap();
+    let length = |at: usize| u32::from_le_bytes(bytes[at + 4..at + 8].try_into().unwrap());
+    let second = 80 + length(80) as usize;
+    let third = second + length(second) as usize;
+    bytes[second..third].fill(0);
+    killed.write_file(&path, bytes.clone()).unwrap();
+    let (log, partition) = reopened(&killed);
+    assert!(is_damaged(&log) && !log.verify().unwrap().is_sound());
+    assert_eq!(partition.offsets().log_end, 1);
+    assert_eq!(killed.read_file(&path).unwrap(), bytes);
+}
+
+/// From its beginning in each but the one that a checkpoint covers in part.
+#[test]
+fn what_a_failed_sync_left_in_the_cache_is_written_anew_in_every_segment() {
+    for failed in 0..4 {
+        let (storage, log, topic) = log_with(Durability::Os, 3);
+        let partition = topic.partition(0).unwrap();
+        partition.sync().unwrap();
+        log.run_housekeeping();
+        send(&topic, 11);
+        let fault = Fault::error(EIO).only(OperationKind::Sync);
+        storage.fail(fault.after(failed));
+        let synced = partition.sync();
+        assert_eq!(synced.is_err(), storage.faults_hit() > 0);
+        storage.heal();
+        let killed = storage.kill();
+        assert_eq!(whole(&reopened(&killed).1), (0, 14));
+        let (log, partition) = reopened(&killed.crash(Survival::Nothing, 0));
+        assert!(!is_damaged(&log));
+        assert_eq!(whole(&partition), (0, 14), "sync {failed}");
+    }
+}
+
 /// Of a new segment only the name came to the disk, or its length.
 #[test]
 fn of_a_segment_without_bytes_nothing_is_kept_aside() {
