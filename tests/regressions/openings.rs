@@ -382,10 +382,15 @@ fn zeros_in_the_place_of_a_batch_are_damage() {
 #[test]
 fn what_a_failed_sync_left_in_the_cache_is_written_anew_in_every_segment() {
     for failed in 0..4 {
-        let (storage, log, topic) = log_with(Durability::Os, 3);
+        let (storage, clock) = (SimulatedStorage::new(), clock());
+        let log = common::open(&storage, &clock);
+        let topic = log.create_topic("t", options(Durability::Os)).unwrap();
         let partition = topic.partition(0).unwrap();
+        send(&topic, 3);
         partition.sync().unwrap();
+        clock.advance(Duration::from_secs(1));
         log.run_housekeeping();
+        assert!(storage.read_file("topics/t/0/checkpoint").is_some());
         send(&topic, 11);
         let fault = Fault::error(EIO).only(OperationKind::Sync);
         storage.fail(fault.after(failed));
