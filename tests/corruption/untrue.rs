@@ -554,7 +554,11 @@ fn verify_tells_of_a_maximum_timestamp_that_is_not_that_of_the_records() {
         });
         let log = common::open(&storage, &clock());
         let report = log.verify().unwrap();
-        assert_eq!(report.records, RECORDS);
+        let length = storage.read_file(SEGMENT).unwrap().len();
+        assert_eq!(
+            (report.records, report.bytes),
+            (RECORDS, length as u64 - 80)
+        );
         let problems: Vec<_> = report.problems.iter().collect();
         let [problem] = problems.as_slice() else {
             panic!("{problems:?}");
@@ -564,6 +568,43 @@ fn verify_tells_of_a_maximum_timestamp_that_is_not_that_of_the_records() {
         assert_eq!(problem.path(), Some(Path::new(SEGMENT)));
         assert_eq!(problem.position(), Some(third.start as u64));
     }
+}
+
+/// The batches behind it are this version's, those of a segment of a newer one need not be.
+#[test]
+fn verify_goes_on_behind_a_batch_of_a_newer_version_and_not_behind_such_a_header() {
+    let check = |storage: &SimulatedStorage| {
+        let report = common::open(storage, &clock()).verify().unwrap();
+        let kinds: Vec<_> = report.problems.iter().map(Error::kind).collect();
+        assert_eq!(kinds, [ErrorKind::UnsupportedVersion]);
+        report.records
+    };
+    for number in [0, 3] {
+        let storage = closed(RECORDS);
+        forge_batch(&storage, number, |batch| batch[10] = 2);
+        assert_eq!(check(&storage), RECORDS - 1);
+    }
+    let storage = closed(RECORDS);
+    let mut bytes = storage.read_file(SEGMENT).unwrap();
+    bytes[8] = 2;
+    let sum = checksum(&[], &bytes[..76]);
+    bytes[76..80].copy_from_slice(&sum);
+    storage.write_file(SEGMENT, bytes).unwrap();
+    assert_eq!(check(&storage), 0);
+}
+
+/// Only at its end there may be a batch on its way, and not before the last segment.
+#[test]
+fn verify_beside_the_owner_tells_of_damage_before_the_last_segment_that_nothing_proves() {
+    let storage = killed(25);
+    let fourth = batches(&storage.read_file(SEGMENT).unwrap())[3].clone();
+    let last_byte = 8 * (fourth.end as u64 - 1);
+    storage.flip_bit(SEGMENT, last_byte).unwrap();
+    let builder = EventLog::builder().storage(storage.clone());
+    let beside = builder.clock(clock()).read_only().open().unwrap();
+    let report = beside.verify().unwrap();
+    let offsets: Vec<_> = report.problems.iter().map(Error::offset).collect();
+    assert_eq!((offsets, report.records), (vec![Some(Offset::new(3))], 24));
 }
 
 /// With log append time the records have that, and what the senders gave is kept beside it.
