@@ -593,6 +593,19 @@ fn verify_goes_on_behind_a_batch_of_a_newer_version_and_not_behind_such_a_header
     assert_eq!(check(&storage), 0);
 }
 
+/// It has been counted where it was before.
+#[test]
+fn verify_passes_over_an_older_batch_that_lies_behind_damage() {
+    let storage = closed(RECORDS);
+    let mut bytes = storage.read_file(SEGMENT).unwrap();
+    let all = batches(&bytes);
+    bytes[all[5].end - 1] ^= 1;
+    bytes.copy_within(all[2].clone(), all[6].start);
+    storage.write_file(SEGMENT, bytes).unwrap();
+    let report = common::open(&storage, &clock()).verify().unwrap();
+    assert_eq!((report.records, report.problems.len()), (RECORDS - 2, 1));
+}
+
 /// Only at its end there may be a batch on its way, and not before the last segment.
 #[test]
 fn verify_beside_the_owner_tells_of_damage_before_the_last_segment_that_nothing_proves() {
