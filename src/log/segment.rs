@@ -610,3 +610,52 @@ pub(super) fn is_cut_short(segments: &[Arc<Segment>], index: usize, summary: &Su
 pub(super) fn offsets_fit(base_offset: Offset, offset: Offset) -> bool {
     offset - base_offset <= u64::from(i32::MAX.unsigned_abs())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::Id;
+    use crate::storage::MemoryStorage;
+
+    fn segment() -> (Segment, IndexFile) {
+        let identity = Identity {
+            log: Id::from_bytes([1; 16]),
+            topic: Id::from_bytes([2; 16]),
+            partition: 0,
+        };
+        let index = IndexFile {
+            end_offset: Offset::new(5),
+            length: 100,
+            max_timestamp: Timestamp::from_millis(9),
+            entries: Vec::new(),
+        };
+        let segment = Segment::new(Path::new("t"), &identity, Offset::ZERO, 100);
+        (segment, index)
+    }
+
+    /// Whoever has looked before does not say where it ends now.
+    #[test]
+    fn a_summary_is_not_kept_once_there_may_be_more_in_the_segment() {
+        let (segment, index) = segment();
+        let looks = || segment.state.lock().looks;
+        let before = looks();
+        segment.look_anew(200);
+        assert_eq!(segment.summarise(&index, before).end_offset, 5);
+        assert!(segment.known_summary().is_none());
+        segment.summarise(&index, looks());
+        assert_eq!(segment.known_summary().unwrap().end_offset, 5);
+    }
+
+    /// A reader that has the segment still would leave it behind.
+    #[test]
+    fn of_a_segment_that_is_on_its_way_out_no_index_is_written() {
+        let (segment, index) = segment();
+        let storage = MemoryStorage::new();
+        storage.create_dir(Path::new("t")).unwrap();
+        segment.write_index(&storage, &index);
+        assert_eq!(storage.list(Path::new("t")).unwrap().len(), 1);
+        segment.remove(&storage).unwrap();
+        segment.write_index(&storage, &index);
+        assert_eq!(storage.list(Path::new("t")).unwrap().len(), 0);
+    }
+}
