@@ -153,6 +153,14 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_document_may_be_long() {
+        let name = "x".repeat(3 << 20);
+        let sample = Sample { name, number: 1 };
+        let sealed = seal_document(&sample, 1).unwrap();
+        assert_eq!(open_document::<Sample>(&sealed, 1).unwrap(), sample);
+    }
+
     /// Its checksum is right, so that whoever wrote it meant something by them.
     #[test]
     fn nothing_is_left_over_behind_the_value_of_a_document() {
