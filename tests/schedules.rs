@@ -238,6 +238,29 @@ fn who_waits_for_memory_is_woken_when_there_is_some() {
 }
 
 #[test]
+fn who_needs_much_memory_and_who_needs_little_all_get_it() {
+    in_many_orders(|| {
+        let log = open(SimulatedStorage::new(), 2048);
+        let options = TopicOptions::new().partitions(3).durability(Durability::Os);
+        let topic = log.create_topic("t", options.batch_bytes(300)).unwrap();
+        let senders =
+            [(0, 1700, 2), (1, 150, 5), (2, 600, 3)].map(|(partition, bytes, records)| {
+                let producer = topic.producer().max_block(Duration::MAX);
+                thread::spawn(move || {
+                    for _ in 0..records {
+                        let record = Record::new(vec![7; bytes]).partition(partition);
+                        producer.send(record).unwrap();
+                    }
+                })
+            });
+        for sender in senders {
+            sender.join().unwrap();
+        }
+        log.close().unwrap();
+    });
+}
+
+#[test]
 fn a_topic_is_deleted_beside_its_senders() {
     in_many_orders(|| {
         let (log, topic) = with_topic(Durability::Disk);
