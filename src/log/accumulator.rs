@@ -298,7 +298,7 @@ mod tests {
     use crate::clock::ManualClock;
     use crate::storage::MemoryStorage;
     use crate::{
-        ErrorKind, EventLog, Housekeeping, Offset, Partition, Record, Timestamp, TopicOptions,
+        ErrorKind, EventLog, Housekeeping, Offset, Record, Timestamp, Topic, TopicOptions,
     };
 
     #[test]
@@ -354,15 +354,28 @@ mod tests {
         }
     }
 
+    /// A topic of which nothing is written that nobody waits for, but to make room.
+    fn unwritten(limit: u64, partitions: u32) -> (EventLog, Topic) {
+        let builder = EventLog::builder().in_memory().buffer_bytes(limit);
+        let log = builder.housekeeping(Housekeeping::Manual).open().unwrap();
+        let options = TopicOptions::new().partitions(partitions);
+        let topic = log.create_topic("t", options.linger(Duration::MAX));
+        (log, topic.unwrap())
+    }
+
+    /// The memory of the buffers that its partitions are filling.
+    fn held(topic: &Topic) -> u64 {
+        let partitions = topic.partitions().into_iter();
+        let held = partitions.map(|it| to_u64(it.log.queue.lock().filling.bytes.capacity()));
+        held.sum()
+    }
+
     /// Buffers that one busy partition had filled went to others, of whose memory only what they put into
     /// them was counted.
     #[test]
     fn the_buffers_of_all_partitions_together_stay_within_the_limit() {
         const LIMIT: u64 = 8 * 1024 * 1024;
-        let builder = EventLog::builder().in_memory().buffer_bytes(LIMIT);
-        let log = builder.housekeeping(Housekeeping::Manual).open().unwrap();
-        let options = TopicOptions::new().partitions(100).linger(Duration::MAX);
-        let topic = log.create_topic("t", options).unwrap();
+        let (_log, topic) = unwritten(LIMIT, 100);
         let producer = topic.producer();
         let run_bytes = topic.partition(0).unwrap().log.accumulator.run_bytes();
         for quiet in 1..100 {
@@ -372,9 +385,7 @@ mod tests {
             }
             producer.send(Record::new("x").partition(quiet)).unwrap();
         }
-        let partitions = topic.partitions().into_iter();
-        let held = partitions.map(|it| to_u64(it.log.queue.lock().filling.bytes.capacity()));
-        let held: u64 = held.sum();
+        let held = held(&topic);
         assert!(held > 0 && held <= LIMIT, "{held}");
         topic.flush().unwrap();
         let accumulator = &topic.partition(0).unwrap().log.accumulator;
@@ -383,10 +394,7 @@ mod tests {
 
     #[test]
     fn a_record_for_which_there_is_no_memory_takes_none() {
-        let builder = EventLog::builder().in_memory().buffer_bytes(64 * 1024);
-        let log = builder.housekeeping(Housekeeping::Manual).open().unwrap();
-        let options = TopicOptions::new().partitions(2).linger(Duration::MAX);
-        let topic = log.create_topic("t", options).unwrap();
+        let (_log, topic) = unwritten(64 * 1024, 2);
         let send = |value: &[u8], partition| {
             let producer = topic.producer().max_block(Duration::ZERO);
             let sent = producer.send(Record::new(value).partition(partition));
@@ -416,21 +424,14 @@ mod tests {
     #[test]
     fn the_buffers_of_partitions_that_are_filled_stay_within_the_limit() {
         const LIMIT: u64 = 2 * 1024 * 1024;
-        let builder = EventLog::builder().in_memory().buffer_bytes(LIMIT);
-        let log = builder.housekeeping(Housekeeping::Manual).open().unwrap();
-        let options = TopicOptions::new().partitions(50).linger(Duration::MAX);
-        let topic = log.create_topic("t", options).unwrap();
-        let capacity = |partition: &Partition| {
-            let capacity = partition.log.queue.lock().filling.bytes.capacity();
-            to_u64(capacity)
-        };
+        let (_log, topic) = unwritten(LIMIT, 50);
         let mut most = 0;
         for _round in 0..40 {
             for partition in 0..50 {
                 let record = Record::new(vec![7; 1000]).partition(partition);
                 topic.producer().send(record).unwrap();
             }
-            let held = topic.partitions().iter().map(capacity).sum();
+            let held = held(&topic);
             assert!(held <= LIMIT, "{held}");
             most = most.max(held);
         }
