@@ -68,8 +68,9 @@ fn work(directory: &Path, dies_at: Option<&str>) -> Result<(), Box<dyn Error>> {
             waiting.consumer().commit_offsets([done])?;
         }
     }
-    // Nobody needs what is done. Deleted it takes no room, and is not sent again if nobody is in the group
-    // for a week and its committed offsets expire. A service that runs on does this once an hour, say.
+    // Nobody needs what is done. Deleted it takes hardly any room, and is not sent again if nobody is in
+    // the group for a week and its committed offsets expire. A service that runs on does this once an hour,
+    // say.
     for partition in group.lag(&outbox) {
         if let Some(done) = partition.committed {
             let number = partition.topic_partition.partition();
