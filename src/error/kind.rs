@@ -30,7 +30,9 @@ pub enum ErrorKind {
     /// room and try again. What [retention](crate::TopicOptions::retention_bytes) would remove goes at once
     /// with [`run_housekeeping`](crate::EventLog::run_housekeeping), and else up to five minutes later. A
     /// consumer whose commit fails so makes room by deleting what it has handled
-    /// ([`delete_records`](crate::Partition::delete_records)), and then commits.
+    /// ([`delete_records`](crate::Partition::delete_records)), and then commits; of a segment that is still
+    /// written to this may give nothing back, so let [`segment_bytes`](crate::TopicOptions::segment_bytes) be
+    /// a small part of the disk.
     Full,
     /// The caller's own handler failed: the source is its error, the place names the record, which was
     /// not committed. Mend the cause, and go on with that record.

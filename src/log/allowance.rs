@@ -194,7 +194,9 @@ impl Waiter<'_> {
         };
         let may_change = at_work || line.claimed_before(self.number) > 0;
         if line.changes == seen && may_change && !fits(&line) {
-            self.woken.wait_for(&mut line, at_most);
+            // Who has come to be the first looks for itself.
+            let woken = !self.woken.wait_for(&mut line, at_most).timed_out();
+            return woken || line.changes != seen || fits(&line);
         }
         line.changes != seen || fits(&line)
     }

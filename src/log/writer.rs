@@ -316,6 +316,7 @@ impl Writer {
         self.poisoned |= synced.is_err();
         synced?;
         self.remove_orphan(place)?;
+        let was_synced = self.is_synced();
         if let Some(old) = &mut self.active
             && old.is_longer()
         {
@@ -347,7 +348,8 @@ impl Writer {
                 first_timestamp: None,
             },
         ));
-        if let Some(Active { segment, file, .. }) = old.filter(|_| !durable) {
+        // Where all of it is on disk nobody keeps the file open, which may be about to be removed.
+        if let Some(Active { segment, file, .. }) = old.filter(|_| !was_synced) {
             self.unsynced.push_back(Unsynced { segment, file });
         }
         self.written += START;

@@ -117,8 +117,9 @@ impl Condvar {
         guard.held = Some(self.0.wait(held).unwrap_or_else(PoisonError::into_inner));
     }
 
-    pub(crate) fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, _at_most: Duration) {
+    pub(crate) fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, _at_most: Duration) -> Waited {
         self.wait(guard);
+        Waited
     }
 
     pub(crate) fn notify_one(&self) {
@@ -127,6 +128,15 @@ impl Condvar {
 
     pub(crate) fn notify_all(&self) {
         self.0.notify_all();
+    }
+}
+
+/// How a wait has ended: never because its time was over.
+pub(crate) struct Waited;
+
+impl Waited {
+    pub(crate) fn timed_out(&self) -> bool {
+        false
     }
 }
 

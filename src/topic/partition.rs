@@ -275,7 +275,8 @@ impl Partition {
     /// Removes all records below an offset, which becomes the log start; segments that lie wholly below
     /// it are deleted. The last one, which is written to, stays with all that was in it, up to
     /// [`segment_bytes`](crate::TopicOptions::segment_bytes), unless nothing is left of the log at all: then
-    /// it goes if it has 64 KiB or more. Returns the log start. Kafka: `deleteRecords`, KIP-107, which always
+    /// it goes if it has 64 KiB or more, and the disk has room for the first bytes of another, which a full
+    /// one may not have. Returns the log start. Kafka: `deleteRecords`, KIP-107, which always
     /// leaves the last one.
     ///
     /// A lower offset than the present start changes nothing. What a consumer has read ahead, up to

@@ -47,7 +47,8 @@ fn a_record_that_failed_never_takes_the_place_of_one_that_was_acknowledged() {
 }
 
 /// The segment that was written to kept its room though none of its records was left: the topic took no more
-/// until the segment was eight days old.
+/// until the segment was eight days old. Below `Disk` it then kept its room until the next sync, which it
+/// was held open for.
 #[test]
 fn what_is_deleted_on_a_full_disk_makes_room() {
     for level in [Durability::Os, Durability::Disk] {

@@ -130,6 +130,9 @@ fn a_full_disk_takes_what_fits_then_nothing_and_goes_on_once_space_is_free() {
     assert_eq!(file.write_at(b"ef", 4).unwrap(), 1);
     assert_eq!(kind(file.write_at(b"f", 5)), io::ErrorKind::StorageFull);
     storage.remove_file(path("old")).unwrap();
+    let while_open = kind(file.write_at(b"f", 5));
+    assert_eq!(while_open, io::ErrorKind::StorageFull);
+    drop(old);
     assert_eq!(file.write_at(b"fghi", 5).unwrap(), 4);
     storage.set_capacity(None);
     assert_eq!(file.write_at(&[0; 100], 9).unwrap(), 100);

@@ -436,11 +436,8 @@ impl State {
         let Some(capacity) = self.capacity else {
             return usize::MAX;
         };
-        let named = self
-            .tree
-            .nodes()
-            .filter(|(id, _)| !self.removed.contains(id));
-        let used = named.map(|(_, node)| match node {
+        // Also what was removed and somebody has open.
+        let used = self.tree.nodes().map(|(_, node)| match node {
             Node::Directory(_) => 0,
             Node::File(content) => to_u64(content.len()),
         });
