@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex, yield_now};
 
 /// The memory that may be taken, and who waits for some.
 pub(super) struct Allowance {
@@ -192,13 +192,18 @@ impl Waiter<'_> {
             let claimed = line.claimed_before(self.number);
             allowance.fits(allowance.used(), claimed, self.bytes)
         };
-        let may_change = at_work || line.claimed_before(self.number) > 0;
-        if line.changes == seen && may_change && !fits(&line) {
+        if line.changes != seen || fits(&line) {
+            return true;
+        }
+        if at_work || line.claimed_before(self.number) > 0 {
             // Who has come to be the first looks for itself.
             let woken = !self.woken.wait_for(&mut line, at_most).timed_out();
             return woken || line.changes != seen || fits(&line);
         }
-        line.changes != seen || fits(&line)
+        drop(line);
+        // Somebody has taken some and not put anything into it yet.
+        yield_now();
+        false
     }
 }
 
@@ -281,7 +286,7 @@ mod tests {
             let sender = scope.spawn(move || producer.send(Record::new([7; 1800])).map(drop));
             let in_line = || partition.log.accumulator.waiting();
             while in_line() == 0 || !partition.log.queue.lock().busy {
-                std::thread::yield_now();
+                yield_now();
             }
             log.delete_topic("other").unwrap();
             let refused = sender.join().unwrap().unwrap_err();
