@@ -131,7 +131,8 @@ impl Accumulator {
     }
 
     /// Takes memory for so many more bytes in a run, if it has not taken enough before; one that has none yet
-    /// gets a buffer. False if there is none that others do not wait for; then nothing has changed.
+    /// gets a buffer. It is twice as much as the run has while that is little, then a quarter more, but for
+    /// one batch at least. False if there is none that others do not wait for; then nothing has changed.
     pub(super) fn reserve_for(
         &self,
         run: &mut Run,
@@ -148,18 +149,6 @@ impl Accumulator {
             *run = begun.unwrap_or_default();
             return has_begun;
         }
-        self.grow(run, bytes, batch_bytes, waiter)
-    }
-
-    /// Takes memory for so many more bytes: twice as much as the run has while that is little, then a quarter
-    /// more, but for one batch at least.
-    fn grow(
-        &self,
-        run: &mut Run,
-        bytes: usize,
-        batch_bytes: usize,
-        waiter: Option<&Waiter<'_>>,
-    ) -> bool {
         let needed = to_u64(run.bytes.len() + bytes);
         let most = to_u64(self.run_bytes().max(batch_bytes));
         let step = run.reserved.min(to_u64(batch_bytes).max(run.reserved / 4));

@@ -145,8 +145,8 @@ impl SimulatedStorage {
     /// Limits the bytes of all files together; `None` is no limit, as at first.
     ///
     /// A write beyond it transfers what still fits; if nothing does, it fails with
-    /// [`io::ErrorKind::StorageFull`]. The space of a removed file is free once nobody has
-    /// it open any more.
+    /// [`io::ErrorKind::StorageFull`]. The space of a removed file is free once nobody has it
+    /// open any more.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state.lock().set_capacity(bytes);
     }
