@@ -160,7 +160,7 @@ impl Log {
                 self.accumulator.exceed(filling, needed);
             }
             if let Some((now, begun)) = begun {
-                self.open_batch(state, now, begun);
+                self.open_batch(state, needed, now, begun);
             }
             if let Some(open) = state.filling.batches.last_mut()
                 && let Some(ticket) = state.filling.tickets.last()
@@ -221,6 +221,7 @@ impl Log {
         let mut run = queue.spare_run.take().unwrap_or_default();
         run.begin_batch(timestamp, None);
         run.push(record, timestamp);
+        queue.next_position += to_u64(run.bytes.len());
         let acknowledged = self.write_alone(&mut queue, &mut run);
         run.clear();
         if run.bytes.capacity() <= SPARE_BYTES_MAX {
@@ -272,7 +273,14 @@ impl Log {
         };
     }
 
-    fn open_batch(self: &Arc<Self>, queue: &mut Queue, now: Timestamp, begun: Duration) {
+    /// Opens a batch of at least so many bytes.
+    fn open_batch(
+        self: &Arc<Self>,
+        queue: &mut Queue,
+        bytes: usize,
+        now: Timestamp,
+        begun: Duration,
+    ) {
         self.list(queue);
         let ticket = Arc::new(Ticket::new(Arc::clone(self), begun));
         let append_time = queue.options.timestamp_type == TimestampType::LogAppendTime;
@@ -284,7 +292,7 @@ impl Log {
             // Nobody has it yet, so nobody waits.
             ticket.settle(Ok(promised), &mut Vec::new());
         }
-        queue.filling.begin_batch(now, promised);
+        queue.begin_batch(bytes, now, promised);
         queue.filling.tickets.push(ticket);
     }
 

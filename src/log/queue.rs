@@ -7,12 +7,13 @@ use std::time::Duration;
 use super::gathering::Gathering;
 use super::round::Round;
 use super::{Log, Refusal};
-use crate::convert::{saturating_usize, to_usize};
+use crate::convert::{saturating_usize, to_u64, to_usize};
 use crate::error::Error;
 use crate::format::{BatchBuilder, encoded_bytes};
 use crate::offset::Offset;
 use crate::options::TopicOptions;
 use crate::record::Record;
+use crate::storage::best_start;
 use crate::sync::{Mutex, Thread, current_thread};
 use crate::timestamp::Timestamp;
 
@@ -151,6 +152,22 @@ pub(super) struct Run {
 }
 
 impl Run {
+    /// Leaves so much in front of its first batch that this lies in memory as it will lie in its file, if
+    /// there is room for that and so many bytes.
+    fn lead_to(&mut self, position: u64, bytes: usize) {
+        let lead = best_start(&self.bytes, position);
+        if lead + bytes <= self.reserved_room() {
+            self.bytes.resize(lead, 0);
+        }
+    }
+
+    /// The bytes of its batches.
+    fn length(&self) -> u64 {
+        let first = self.batches.first();
+        let lead = first.map_or(0, |first| first.builder.start());
+        to_u64(self.bytes.len().saturating_sub(lead))
+    }
+
     /// Begins another batch.
     pub(super) fn begin_batch(&mut self, time: Timestamp, promised: Option<Acknowledged>) {
         let builder = BatchBuilder::begin(&mut self.bytes);
@@ -214,6 +231,9 @@ pub(super) struct Queue {
     pub(super) watchers: u32,
     /// Where the next batch will begin if nothing fails.
     pub(super) next_offset: Offset,
+    /// Where in the active segment the next run will begin if nothing fails. Where another segment is begun
+    /// first, it is wrong for what waits then.
+    pub(super) next_position: u64,
     /// Why no record is accepted any more.
     pub(super) refusal: Option<Error>,
     /// How many batches have failed, and how the last one did.
@@ -243,6 +263,7 @@ impl Queue {
             rounds: 0,
             watchers: 0,
             next_offset,
+            next_position: 0,
             refusal: None,
             failures: 0,
             last_failure: None,
@@ -353,8 +374,27 @@ impl Queue {
     pub(super) fn close_run(&mut self) {
         self.close_batch();
         if !self.filling.batches.is_empty() {
+            self.next_position += self.filling.length();
             self.full.push_back(std::mem::take(&mut self.filling));
         }
+    }
+
+    /// Begins a batch of at least so many bytes, for which memory is taken, in the run that is being filled.
+    pub(super) fn begin_batch(
+        &mut self,
+        bytes: usize,
+        time: Timestamp,
+        promised: Option<Acknowledged>,
+    ) {
+        if self.filling.batches.is_empty() {
+            self.filling.lead_to(self.next_position, bytes);
+        }
+        self.filling.begin_batch(time, promised);
+    }
+
+    /// Takes note of where in the active segment the next of the runs goes that wait.
+    pub(super) fn note_position(&mut self, position: u64) {
+        self.next_position = position + self.full.iter().map(Run::length).sum::<u64>();
     }
 
     /// Tells the senders of a batch that it is not in the log.

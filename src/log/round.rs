@@ -41,6 +41,8 @@ pub(super) struct Round {
     sync: bool,
     synced: Option<Synced>,
     poisoned: bool,
+    /// Where in the active segment the next batch goes.
+    position: u64,
     /// Those whose records were acknowledged or have failed.
     woken: Vec<Thread>,
 }
@@ -162,6 +164,7 @@ impl Log {
                 failed.clone_from(&run.failure);
             }
         }
+        round.position = writer.position();
         let many =
             options.durability == Durability::Disk && writer.unsynced_bytes() > UNSYNCED_BYTES_MAX;
         let sync = !round.poisoned && (round.sync || many);
@@ -252,6 +255,7 @@ impl Log {
         }
         let _told = self.settle_sync(queue, round.synced.take(), round.poisoned, &mut round.woken);
         queue.next_offset = queue.next_offset.max(self.marks.log_end());
+        queue.note_position(round.position);
     }
 
     /// Tells those who wait for a sync how it went. Returns why nothing more is accepted, if that is so.

@@ -149,6 +149,11 @@ impl Writer {
         ));
     }
 
+    /// Where in the active segment the next batch goes.
+    pub(super) fn position(&self) -> u64 {
+        self.active.as_ref().map_or(START, |it| it.end.position)
+    }
+
     /// The bytes written since the last sync.
     pub(super) fn unsynced_bytes(&self) -> u64 {
         self.written - self.synced

@@ -6,6 +6,17 @@ use std::path::Path;
 use super::port::{OpenMode, Storage, StorageFile};
 use crate::convert::{saturating_usize, to_u64};
 
+/// What processors move at once.
+pub(crate) const CACHE_LINE_BYTES: usize = 64;
+
+/// How far into a buffer bytes had best lie that are at this position of a file: as far behind a cache line
+/// as they lie in their page. The kernel copies them up to a third faster then, in and out.
+#[inline]
+pub(crate) fn best_start(buffer: &[u8], position: u64) -> usize {
+    let distance = position.wrapping_sub(to_u64(buffer.as_ptr().addr()));
+    saturating_usize(distance % to_u64(CACHE_LINE_BYTES))
+}
+
 /// Writes all bytes, going on after short counts and interruptions.
 #[inline]
 pub(crate) fn write_all_at(

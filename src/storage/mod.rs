@@ -17,7 +17,10 @@ mod port;
 mod simulated;
 
 pub use disk::DiskStorage;
-pub(crate) use io::{fill_file_durably, read_all, read_exact_at, read_up_to_at, write_all_at};
+pub(crate) use io::{
+    CACHE_LINE_BYTES, best_start, fill_file_durably, read_all, read_exact_at, read_up_to_at,
+    write_all_at,
+};
 pub use memory::MemoryStorage;
 pub use port::{Entry, EntryKind, OpenMode, Storage, StorageFile, StorageLock};
 #[cfg(feature = "testing")]

@@ -25,6 +25,7 @@ pub(super) struct Acts {
     barred: Arc<Mutex<Option<String>>>,
     largest_read: Arc<AtomicUsize>,
     holes: Arc<AtomicUsize>,
+    beside: Arc<AtomicUsize>,
     open_files: Arc<AtomicUsize>,
     most_open: Arc<AtomicUsize>,
 }
@@ -40,6 +41,7 @@ impl Acts {
             barred: Arc::default(),
             largest_read: Arc::default(),
             holes: Arc::default(),
+            beside: Arc::default(),
             open_files: Arc::default(),
             most_open: Arc::default(),
         }
@@ -83,6 +85,12 @@ impl Acts {
     /// How many writes began behind the end of their file.
     pub(super) fn holes(&self) -> usize {
         self.holes.load(Ordering::Relaxed)
+    }
+
+    /// How many large writes there were since the last call of bytes that did not lie in memory, counted from
+    /// a cache line, as they were to lie in their file.
+    pub(super) fn beside(&self) -> usize {
+        self.beside.swap(0, Ordering::Relaxed)
     }
 
     /// How many files have been open at once at most since the last call.
@@ -175,6 +183,8 @@ impl Drop for ActsFile {
     }
 }
 
+const CACHE_LINE_BYTES: usize = 64;
+
 /// What stands for the path where something is done once the length of a file has been told.
 pub(super) const LENGTH: &str = "length";
 
@@ -199,6 +209,11 @@ impl StorageFile for ActsFile {
         let begins_behind = position > self.file.len()?;
         let holes = &self.acts.holes;
         holes.fetch_add(usize::from(begins_behind), Ordering::Relaxed);
+        let lies = bytes.as_ptr().addr() % CACHE_LINE_BYTES;
+        let lies_beside = lies != usize::try_from(position).unwrap() % CACHE_LINE_BYTES;
+        let is_large = bytes.len() > 64 * 1024;
+        let beside = &self.acts.beside;
+        beside.fetch_add(usize::from(is_large && lies_beside), Ordering::Relaxed);
         self.file.write_at(bytes, position)
     }
 

@@ -445,6 +445,36 @@ fn what_is_to_go_makes_room_on_a_disk_without_any() {
     }
 }
 
+/// The kernel took up to half as long again for bytes that began anywhere in a cache line, so that how long
+/// records were decided how fast they were written.
+#[test]
+fn what_is_written_together_lies_in_memory_as_in_its_file() {
+    let storage = Acts::on(&SimulatedStorage::new());
+    let log = common::try_open(storage.clone(), &clock()).unwrap();
+    for level in [Durability::Memory, Durability::Os, Durability::Disk] {
+        let name = format!("{level:?}");
+        let options = TopicOptions::new().durability(level);
+        let topic = log.create_topic(name.as_str(), options).unwrap();
+        let producer = topic.producer();
+        for round in 0..20 {
+            // The first time their buffer grows, and moves.
+            let count = if round == 0 { 600 } else { 300 };
+            let sizes = (0..count).map(|number| 1000 + (number + round) % 13);
+            let sent = producer.send_all(sizes.map(|size| Record::new(vec![7; size])));
+            sent.unwrap().wait().unwrap();
+            let alone = Record::new(vec![7; 3 * round]);
+            producer.send_and_wait(alone).unwrap();
+            topic.flush().unwrap();
+            // The first time their buffer grows, and moves.
+            assert!(
+                round == 0 || storage.beside() == 0,
+                "{level:?}, round {round}"
+            );
+            storage.beside();
+        }
+    }
+}
+
 /// Zeros that were written ahead began behind a hole in the file. They took the room that the batch needed
 /// for the hole, so that on a disk almost full it was refused.
 #[test]
