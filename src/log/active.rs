@@ -10,7 +10,7 @@ use super::segment::{NotedBatch, START, Segment, offsets_fit};
 use crate::convert::{saturating_usize, to_u64};
 use crate::offset::Offset;
 use crate::options::TopicOptions;
-use crate::storage::{StorageFile, write_all_at};
+use crate::storage::{CACHE_LINE_BYTES, StorageFile, best_start, write_all_at};
 use crate::timestamp::Timestamp;
 
 /// A file grows by whole multiples of this, or of less while it is small: zeros are written behind the
@@ -18,7 +18,7 @@ use crate::timestamp::Timestamp;
 /// file's length takes about half the time.
 const GROWTH_BYTES: u64 = 64 * 1024;
 
-static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+static ZEROS: [u8; 64 * 1024 + CACHE_LINE_BYTES] = [0; 64 * 1024 + CACHE_LINE_BYTES];
 
 /// A file longer than that has room taken for it ahead, in multiples of this, or of less while it is small:
 /// a write into room that is there may take half the time of one that has to find some.
@@ -207,7 +207,8 @@ impl Active {
             buffer.truncate(batches.end);
             written
         } else {
-            let zeros = ZEROS.get(..saturating_usize(grown - self.filled));
+            let start = best_start(&ZEROS, self.filled);
+            let zeros = ZEROS.get(start..start + saturating_usize(grown - self.filled));
             write_all_at(&*self.file, zeros.unwrap_or_default(), self.filled)
         };
         match written {
