@@ -4,7 +4,7 @@ use topiclog::{Durability, Record, Topic};
 
 use crate::BATCH;
 use crate::common::{Arguments, Directory, Table, Values, thousands};
-use crate::machine::{bare_writes, plain_writes, synced_writes};
+use crate::machine::{bare_writes, placed, plain_writes, synced_writes};
 use crate::work::{options, send, send_batches, send_waited, with_topic};
 
 pub fn append(arguments: &Arguments) {
@@ -19,6 +19,11 @@ pub fn append(arguments: &Arguments) {
         ));
         table.baseline("1 MiB writes", count, bytes, || {
             plain_writes(directory, values.bytes())
+        });
+        let mut aligned = Vec::new();
+        placed(&mut aligned, 0, bytes).copy_from_slice(values.bytes());
+        table.baseline("aligned 1 MiB writes", count, bytes, move || {
+            plain_writes(directory, placed(&mut aligned, 0, bytes))
         });
         table.baseline("bare write per record", count, bytes, || {
             bare_writes(directory, values)

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use topiclog::{Durability, EventLog, Record, Topic};
 
+use crate::MIB;
 use crate::common::{Arguments, Directory, Table, Values, thousands, time};
 use crate::machine::{AS_ALLOCATED, placed, plain_reads, plain_reads_by_two};
 use crate::work::{consume, from_start, options};
@@ -51,7 +52,7 @@ pub fn read(arguments: &Arguments) {
         for (name, behind) in [("1 MiB reads", AS_ALLOCATED), ("aligned 1 MiB reads", 0)] {
             let mut buffer = Vec::new();
             table.baseline(name, count, bytes, move || {
-                let buffer = placed(&mut buffer, behind);
+                let buffer = placed(&mut buffer, behind, MIB);
                 time(|| assert!(plain_reads(path, buffer) > bytes / 3 * 3))
             });
         }
