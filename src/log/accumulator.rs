@@ -220,7 +220,8 @@ impl Accumulator {
             return Some(run);
         }
         drop(spare);
-        let sizes = [bytes.max(to_u64(FRESH_RUN_BYTES)), bytes];
+        let fresh = to_u64(FRESH_RUN_BYTES).min(self.limit());
+        let sizes = [bytes.max(fresh), bytes];
         let fits = |size: &u64| self.allowance.take(*size, 0, waiter);
         let reserved = sizes.into_iter().find(fits)?;
         Some(Run {
@@ -425,6 +426,47 @@ mod tests {
             most = most.max(held);
         }
         assert!(most > LIMIT / 2, "{most}");
+    }
+
+    /// A fresh buffer of a thousand bytes was taken where there were to be a hundred.
+    #[test]
+    fn a_tiny_buffer_is_not_exceeded() {
+        for limit in [128, 600, 1024] {
+            let (log, topic) = unwritten(limit, 1);
+            for _record in 0..100 {
+                topic.producer().send(Record::new([7; 10])).unwrap();
+                let buffered = log.buffered_bytes();
+                assert!(buffered > 0 && buffered <= limit, "{buffered}");
+            }
+        }
+    }
+
+    /// With a manual clock a sender was refused at once where another one had just taken the last memory, and
+    /// had not put its record into it yet.
+    #[test]
+    fn memory_that_is_about_to_be_used_is_waited_for() {
+        const LIMIT: u64 = 64 * 1024;
+        let clock = ManualClock::new(Timestamp::from_millis(1_000_000));
+        let builder = EventLog::builder().in_memory().buffer_bytes(LIMIT);
+        let log = builder.clock(clock).open().unwrap();
+        let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+        let partition = topic.partition(0).unwrap();
+        let accumulator = &partition.log.accumulator;
+        let mut taken = Run::default();
+        let all = saturating_usize(LIMIT);
+        assert!(accumulator.reserve_for(&mut taken, all, all, None));
+        std::thread::scope(|scope| {
+            let sender = scope.spawn(|| topic.producer().send(Record::new("x")).map(|_| ()));
+            while accumulator.waiting() == 0 && !sender.is_finished() {
+                std::thread::yield_now();
+            }
+            for _look in 0..2000 {
+                assert!(!sender.is_finished(), "{:?}", sender.join());
+                std::thread::yield_now();
+            }
+            accumulator.recycle(taken);
+            sender.join().unwrap().unwrap();
+        });
     }
 
     #[test]
