@@ -98,13 +98,15 @@ impl Consumer {
                 return Err(slot.topic.gone());
             }
             let (from, buffers) = (slot.reader.position(), &mut self.buffers);
-            let read = match slot.reader.next(buffers, left, fetch_bytes) {
-                Ok(None) => {
-                    slot.reader.log().write_for_reader();
-                    slot.reader.next(buffers, left, fetch_bytes)
-                }
-                read => read,
+            let mut read = slot.reader.next(buffers, left, fetch_bytes);
+            let may_be_sent = match &read {
+                Ok(records) => records.is_none(),
+                Err(error) => error.kind() == ErrorKind::OffsetOutOfRange,
             };
+            if may_be_sent {
+                slot.reader.log().write_for_reader();
+                read = slot.reader.next(buffers, left, fetch_bytes);
+            }
             match read {
                 // Retention may overtake the reader again and again, each time less is left to remove.
                 Err(error)
@@ -157,7 +159,7 @@ impl Consumer {
         }
         let log = slot.reader.log();
         let _older_at_worst = self.groups.catalog().follow_log(&slot.topic, log);
-        if self.options.resets() && log.is_outside(position, &log.offsets()) {
+        if self.options.resets() && log.is_outside(position, &log.offsets_for(position)) {
             slot.start = Some(Start::Reset);
         } else {
             self.slots.begin_at(number, position);
@@ -189,7 +191,7 @@ impl Consumer {
             log.settle_quietly();
             log.high_watermark()
         };
-        let offsets = log.offsets();
+        let offsets = committed.map_or_else(|| log.offsets(), |at| log.offsets_for(at));
         let is_kept = |at: &Offset| !self.options.resets() || !log.is_outside(*at, &offsets);
         let position = match (start, committed.filter(is_kept)) {
             (_, Some(committed)) => committed,

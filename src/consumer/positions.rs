@@ -110,7 +110,8 @@ impl Consumer {
     ///
     /// [`Fenced`](crate::ErrorKind::Fenced) if the partition is not assigned; then
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) of a consumer that is no member of a group;
-    /// [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange) if there is no position and no reset policy.
+    /// [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange) if there is no position and no reset policy;
+    /// what reading gives, where the position has to be found by time or by what is committed.
     pub fn position(&mut self, place: &TopicPartition) -> Result<Offset, Error> {
         let number = self.number(place)?;
         self.resolve(number)?;
@@ -242,10 +243,12 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a negative timestamp, and what reading gives.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a negative timestamp, and what reading gives. No
+    /// partition is moved.
     pub fn seek_to_time(&mut self, timestamp: Timestamp) -> Result<(), Error> {
         self.check_usable()?;
         timestamp.check_not_negative()?;
+        let mut targets = Vec::new();
         for place in self.assignment() {
             let slot = self.slot(&place)?;
             let (log, topic) = (Arc::clone(slot.reader.log()), Arc::clone(&slot.topic));
@@ -258,7 +261,10 @@ impl Consumer {
                 Ok(found.map_or(end, |(offset, _)| offset))
             });
             let offset = found.map_err(|error| catalog.explain(&topic, error))?;
-            self.seek(&place, offset)?;
+            targets.push((place, offset));
+        }
+        for (place, offset) in &targets {
+            self.seek(place, *offset)?;
         }
         Ok(())
     }
@@ -370,7 +376,7 @@ impl Consumer {
         let position = self.position(place)?;
         let log = self.slot(place)?.reader.log();
         // Where it is beyond the end, the next poll has something to say of it.
-        Ok(position >= end && !log.is_outside(position, &log.offsets()))
+        Ok(position >= end && !log.is_outside(position, &log.offsets_for(position)))
     }
 
     /// Whether there is a partition to look at.

@@ -136,6 +136,17 @@ impl Log {
         Ok(next.unwrap_or(Offset::MAX))
     }
 
+    /// The log's offsets, for a consumer to judge this one by. What was sent and may have it is written
+    /// first.
+    pub(crate) fn offsets_for(&self, offset: Offset) -> LogOffsets {
+        let offsets = self.offsets();
+        if offset <= offsets.log_end || !self.is_outside(offset, &offsets) {
+            return offsets;
+        }
+        self.settle_quietly();
+        self.offsets()
+    }
+
     /// Whether no record has this offset, nor will the next one sent.
     pub(crate) fn is_outside(&self, offset: Offset, offsets: &LogOffsets) -> bool {
         let is_beyond = || offset > offsets.log_end && offset > self.queue.lock().next_offset;

@@ -3,10 +3,13 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use topiclog::storage::SimulatedStorage;
 use topiclog::{
-    Consumer, ConsumerGroup, ConsumerOptions, ErrorKind, EventLog, Offset, OffsetReset, Record,
-    Topic, TopicOptions,
+    Consumer, ConsumerGroup, ConsumerOptions, Durability, ErrorKind, EventLog, Offset, OffsetReset,
+    Partition, Record, Timestamp, Topic, TopicOptions,
 };
+
+use super::common::{self, clock};
 
 /// A topic of two partitions with so many records in each.
 fn with_two(first: u64, second: u64) -> (EventLog, Topic) {
@@ -176,4 +179,97 @@ fn a_drain_without_a_policy_tells_of_a_position_beyond_the_end() {
     let mut drain = consumer.drain().unwrap();
     let error = drain.next().unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::OffsetOutOfRange);
+}
+
+/// A position among records that were sent and not written yet counted as outside the partition: `Latest`
+/// passed them over, `Earliest` began anew, and without a policy every poll failed.
+#[test]
+fn a_position_among_records_that_are_not_written_yet_is_in_the_partition() {
+    let policies = [
+        OffsetReset::Latest,
+        OffsetReset::Earliest,
+        OffsetReset::None,
+    ];
+    for level in [Durability::Disk, Durability::Os, Durability::Memory] {
+        for (policy, is_sought) in policies
+            .into_iter()
+            .flat_map(|it| [(it, true), (it, false)])
+        {
+            let log = EventLog::in_memory().unwrap();
+            let options = TopicOptions::new().durability(level);
+            let topic = log.create_topic("t", options).unwrap();
+            for number in 0..10 {
+                let record = Record::new(number.to_string());
+                topic.producer().send(record).unwrap();
+            }
+            let partition = topic.partition(0).unwrap();
+            let place = partition.topic_partition();
+            let group = log.consumer_group("g").unwrap();
+            if !is_sought {
+                group.set_offset(place, Offset::new(7)).unwrap();
+            }
+            let options = ConsumerOptions::new().offset_reset(policy);
+            let mut consumer = group
+                .options(options)
+                .member()
+                .assign([&partition])
+                .unwrap();
+            if is_sought {
+                consumer.seek(place, Offset::new(7)).unwrap();
+            }
+            let records = consumer.poll(Duration::ZERO).unwrap();
+            let read = records.iter().map(|record| record.offset().value());
+            assert!(read.eq(7..10), "{level} {policy:?} {is_sought}");
+        }
+    }
+}
+
+/// The partitions before the one whose search failed had moved, which the error did not say.
+#[test]
+fn a_search_by_time_that_fails_moves_no_partition() {
+    let storage = SimulatedStorage::new();
+    let log = common::try_open(storage.clone(), &clock()).unwrap();
+    let options = TopicOptions::new().partitions(2);
+    let topic = log.create_topic("t", options).unwrap();
+    (0..2).for_each(|partition| send(&topic, partition, 10));
+    let mut consumer = log.consumer().assign(&topic.partitions()).unwrap();
+    consumer.seek_to_end().unwrap();
+    let partitions = topic.partitions();
+    let positions = |consumer: &mut Consumer| {
+        let places = partitions.iter().map(Partition::topic_partition);
+        places
+            .map(|place| consumer.position(place).unwrap().value())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(positions(&mut consumer), [10, 10]);
+    let files = storage.files().into_iter().map(|(path, _)| path);
+    let mut logs = files.filter(|path| path.extension().is_some_and(|kind| kind == "log"));
+    let second = logs.find(|path| path.to_string_lossy().contains("/1/"));
+    storage.flip_bit(second.unwrap(), 8 * 300).unwrap();
+    let failed = consumer.seek_to_time(Timestamp::EPOCH).unwrap_err();
+    assert_eq!(
+        (failed.kind(), failed.partition()),
+        (ErrorKind::Corrupt, Some(1))
+    );
+    assert_eq!(positions(&mut consumer), [10, 10]);
+}
+
+/// Without a reset policy a poll went on failing, since only one that comes to the end has records written.
+#[test]
+fn a_position_beyond_the_end_is_in_the_partition_once_enough_is_sent() {
+    let log = EventLog::in_memory().unwrap();
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    let partition = topic.partition(0).unwrap();
+    let options = ConsumerOptions::new().offset_reset(OffsetReset::None);
+    let consumer = log.consumer().options(options);
+    let mut consumer = consumer.assign([&partition]).unwrap();
+    let place = partition.topic_partition();
+    consumer.seek(place, Offset::new(7)).unwrap();
+    let beyond = consumer.poll(Duration::ZERO).unwrap_err();
+    assert_eq!(beyond.kind(), ErrorKind::OffsetOutOfRange);
+    for number in 0..10 {
+        let record = Record::new(number.to_string());
+        topic.producer().send(record).unwrap();
+    }
+    assert_eq!(consumer.poll(Duration::ZERO).unwrap().len(), 3);
 }
