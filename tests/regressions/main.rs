@@ -15,6 +15,7 @@ mod closing;
 #[path = "../common/mod.rs"]
 mod common;
 mod consumers;
+mod failures;
 mod fragile;
 mod groups;
 mod listeners;
