@@ -11,6 +11,7 @@
 mod acts;
 mod beginnings;
 mod beside;
+mod bounds;
 mod closing;
 #[path = "../common/mod.rs"]
 mod common;
