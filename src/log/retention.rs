@@ -293,6 +293,9 @@ mod tests {
         let extent = log.extent();
         send();
         assert!(!begins(&extent));
-        assert!(begins(&log.extent()));
+        let extent = log.extent();
+        assert!(begins(&extent));
+        assert!(!begins(&extent), "it is begun already");
+        assert!(!begins(&log.extent()), "likewise");
     }
 }
