@@ -114,19 +114,25 @@ fn a_sync_beside_the_writing_passes_over_what_was_removed_and_not_over_what_is_m
     }
 }
 
+/// With `Disk` it is synced only where senders are told that nothing was written.
 #[test]
 fn nothing_is_synced_again_once_what_was_cut_off_could_not_be() {
-    let world = World::new(Durability::Os);
-    world.send(1);
-    let failing_write = Fault::error(EIO).only(OperationKind::Write);
-    world.storage.fail(failing_write);
-    world.storage.fail(failing_sync());
-    let producer = world.topic.producer();
-    producer.send_and_wait(Record::new("x")).unwrap_err();
-    assert_eq!(world.storage.faults_hit(), 2);
-    let log = &world.partition.log;
-    let again = log.writer.lock().sync(&log.place).unwrap_err();
-    assert_eq!(again.kind(), ErrorKind::Poisoned);
+    const ENOSPC: i32 = 28;
+    for (level, code) in [(Durability::Os, EIO), (Durability::Disk, ENOSPC)] {
+        let world = World::new(level);
+        world.send(1);
+        let failing_write = Fault::error(code).only(OperationKind::Write);
+        world.storage.fail(failing_write.forever());
+        world.storage.fail(failing_sync());
+        let producer = world.topic.producer();
+        producer.send_and_wait(Record::new("x")).unwrap_err();
+        world.storage.heal();
+        let refused = world.partition.refusal().unwrap();
+        assert_eq!(refused.kind(), ErrorKind::Poisoned, "{level:?}");
+        let log = &world.partition.log;
+        let again = log.writer.lock().sync(&log.place).unwrap_err();
+        assert_eq!(again.kind(), ErrorKind::Poisoned, "{level:?}");
+    }
 }
 
 /// What lies before it is not scanned after a crash.
@@ -156,6 +162,8 @@ fn where_a_scan_begins_moves_on_with_every_sync_and_never_back() {
     let first = log.written().unwrap();
     world.send(1);
     let second = log.written().unwrap();
+    // So that not all is synced, and what is noted is no more than what was asked for.
+    world.send_bytes(10);
     let end = partition.offsets().log_end;
     for written in [&second, &first] {
         log.sync_written(written).unwrap();
