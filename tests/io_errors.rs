@@ -462,6 +462,23 @@ fn short_transfers_change_nothing() {
 }
 
 #[test]
+fn reads_and_writes_that_are_interrupted_are_begun_again() {
+    for kind in [OperationKind::Read, OperationKind::Write] {
+        let (storage, clock) = (SimulatedStorage::new(), clock());
+        for after in (0..operations()).step_by(3) {
+            let fault = Fault::error(EINTR).only(kind);
+            storage.fail(fault.after(after).times(2));
+        }
+        let mut notes = Notes::default();
+        let log = workload(&storage, &clock, &mut notes).unwrap();
+        assert!(storage.faults_hit() > 100, "{kind:?}");
+        // `short` is made anew in every round, and nothing else fails.
+        assert_eq!(notes.errors, []);
+        notes.check(&log, &format!("{kind:?} interrupted"));
+    }
+}
+
+#[test]
 fn reads_and_writes_that_transfer_nothing_are_errors_and_not_a_hang() {
     at_every_operation("zero once", Fault::zero);
     at_every_operation("zero for ever", || Fault::zero().forever());

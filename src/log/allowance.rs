@@ -263,11 +263,45 @@ mod tests {
         let seen = second.changes();
         assert!(!allowance.take(60, 0, Some(&first)));
         drop(first);
+        allowance.give_back(0);
         assert_eq!(second.changes(), seen);
         // There is enough for it now, and it need not wait.
         assert!(second.wait(seen, true, Duration::MAX));
         drop(second);
         assert_eq!(third.changes(), seen);
+    }
+
+    #[test]
+    fn who_is_told_of_a_change_before_it_waits_does_not_wait() {
+        let allowance = Allowance::new(100);
+        assert!(allowance.take(90, 0, None));
+        let waiter = allowance.wait_in_line(60);
+        let tells: [fn(&Allowance); 2] = [Allowance::tell, Allowance::tell_all];
+        for tell in tells {
+            let seen = waiter.changes();
+            assert!(!waiter.wait(seen, true, Duration::ZERO));
+            tell(&allowance);
+            assert!(waiter.wait(seen, true, Duration::ZERO));
+        }
+    }
+
+    /// It may be the only one that is left to write what others have queued.
+    #[test]
+    fn who_is_first_in_the_line_is_woken_though_there_is_not_enough_for_it() {
+        let allowance = Allowance::new(100);
+        assert!(allowance.take(90, 0, None));
+        // Nothing has changed before it came.
+        let waits = || allowance.wait_in_line(60).wait(0, true, Duration::MAX);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(waits);
+            while allowance.waiting() == 0 {
+                yield_now();
+            }
+            // Should it not sleep by then, it is told all the same.
+            (0..2000).for_each(|_| yield_now());
+            allowance.tell();
+            assert!(waiting.join().unwrap());
+        });
     }
 
     /// It waited for `max_block`.

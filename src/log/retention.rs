@@ -276,3 +276,26 @@ fn breaching_size(extent: &Extent, options: &TopicOptions) -> usize {
     };
     segments.iter().map(fits).take_while(|fits| *fits).count()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{EventLog, Record, TopicOptions};
+
+    /// It would stand in the place of what came meanwhile.
+    #[test]
+    fn no_segment_is_begun_where_the_log_ended_when_somebody_looked() {
+        let log = EventLog::in_memory().unwrap();
+        let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+        let send = || topic.producer().send_and_wait(Record::new("x")).unwrap();
+        send();
+        let log = &topic.partition(0).unwrap().log;
+        let begins = |extent| log.roll_at(extent, &log.options()).unwrap();
+        let extent = log.extent();
+        send();
+        assert!(!begins(&extent));
+        let extent = log.extent();
+        assert!(begins(&extent));
+        assert!(!begins(&extent), "it is begun already");
+        assert!(!begins(&log.extent()), "likewise");
+    }
+}

@@ -126,6 +126,30 @@ pub(crate) fn fill_file_durably(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::{Fault, MemoryStorage, OperationKind, SimulatedStorage};
+
+    #[test]
+    fn a_file_may_be_as_long_as_the_limit_and_no_longer() {
+        let (storage, path) = (MemoryStorage::new(), Path::new("f"));
+        let file = storage.open(path, OpenMode::CreateNew).unwrap();
+        write_all_at(&*file, &[7; 10], 0).unwrap();
+        assert_eq!(read_all(&storage, path, 10).unwrap(), [7; 10]);
+        let error = read_all(&storage, path, 9).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+    }
+
+    /// Otherwise it would be told that the file is there already.
+    #[test]
+    fn why_an_old_temporary_file_cannot_be_removed_is_told() {
+        const EIO: i32 = 5;
+        let storage = SimulatedStorage::new();
+        storage.write_file("f.tmp", "old").unwrap();
+        storage.fail(Fault::error(EIO).only(OperationKind::Remove));
+        let fill = || fill_file_durably(&storage, Path::new("f"), |_| Ok(()));
+        assert_eq!(fill().unwrap_err().raw_os_error(), Some(EIO));
+        fill().unwrap();
+        assert_eq!(storage.read_file("f.tmp"), None);
+    }
 
     /// Says that it has moved more than there was room for.
     #[derive(Debug)]

@@ -11,10 +11,12 @@
 mod acts;
 mod beginnings;
 mod beside;
+mod bounds;
 mod closing;
 #[path = "../common/mod.rs"]
 mod common;
 mod consumers;
+mod failures;
 mod fragile;
 mod groups;
 mod listeners;

@@ -5,10 +5,12 @@ mod reading;
 mod syncing;
 mod turns;
 
-use crate::storage::{SimulatedStorage, Survival};
+use std::time::Duration;
+
+use crate::storage::{Fault, OperationKind, SimulatedStorage, Survival};
 use crate::{
-    Durability, Error, ErrorKind, EventLog, Housekeeping, Offset, Partition, Record, Topic,
-    TopicOptions,
+    Durability, Error, ErrorKind, EventLog, Housekeeping, Offset, Partition, Record, Timestamp,
+    Topic, TopicOptions,
 };
 
 struct World {
@@ -78,5 +80,53 @@ fn after_the_last_offset_there_is_nothing_more_to_give() {
         assert_eq!(world.partition.offsets().log_end, first + 2);
         let read = world.partition.read(first).unwrap();
         assert_eq!(read.len(), 2);
+    }
+}
+
+/// Each batch alone would have its own write, or its own refusal.
+#[test]
+fn what_waits_is_written_at_once_up_to_the_last_offset() {
+    let world = World::new(Durability::Os);
+    let small = |options: TopicOptions| options.batch_bytes(200).linger(Duration::MAX);
+    world.topic.alter(small).unwrap();
+    let producer = world.topic.producer();
+    let send = |bytes| producer.send(Record::new(vec![7; bytes])).unwrap();
+    (0..10).for_each(|_| drop(send(100)));
+    let before = world.storage.operations();
+    world.topic.flush().unwrap();
+    let operations = world.storage.operations() - before;
+    assert!(operations < 10, "{operations}");
+
+    let log = &world.partition.log;
+    let first = Offset::new(Offset::MAX.value() - 2);
+    log.marks.raise_log_end(first);
+    log.marks.raise_high_watermark(first);
+    log.queue.lock().next_offset = first;
+    let taken = send(150);
+    let refused = [20; 3].map(send);
+    assert_eq!(taken.wait().unwrap().offset, first);
+    for sent in refused {
+        assert_eq!(sent.wait().unwrap_err().kind(), ErrorKind::Full);
+    }
+    assert_eq!(world.partition.offsets().log_end, first.next());
+}
+
+/// A full disk is no reason for others to stay, whose removal makes room.
+#[test]
+fn retention_that_cannot_begin_a_segment_says_so() {
+    const EIO: i32 = 5;
+    const ENOSPC: i32 = 28;
+    let cases = (0..30).flat_map(|after| [(EIO, 6, after), (ENOSPC, 1, after)]);
+    for (code, records, after) in cases {
+        let world = World::new(Durability::Os);
+        let short = |options: TopicOptions| options.retention(Some(Duration::from_secs(1)));
+        world.topic.alter(short).unwrap();
+        world.send(records);
+        let fault = Fault::error(code).only(OperationKind::Write);
+        world.storage.fail(fault.after(after));
+        let applied = world.partition.log.apply_retention(Timestamp::MAX);
+        let offsets = world.partition.offsets();
+        let are_gone = offsets.log_start == offsets.log_end;
+        assert!(are_gone || applied.is_err(), "{code}, after {after}");
     }
 }

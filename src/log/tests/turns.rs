@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::{World, options};
 use crate::clock::Clock;
 use crate::log::Listener;
+use crate::log::accumulator::Attention;
 use crate::log::queue::RUN_BYTES;
 use crate::storage::{Fault, OperationKind, SimulatedStorage};
 use crate::{Durability, EventLog, Housekeeping, Record, Timestamp, Topic, TopicOptions};
@@ -332,5 +333,42 @@ fn a_clock_that_panics_leaves_nobody_asleep() {
     }
     for sender in senders {
         sender.join().unwrap();
+    }
+}
+
+#[test]
+fn the_housekeeping_looks_seldom_where_senders_wait_for_their_records() {
+    let world = World::new(Durability::Os);
+    let log = &world.partition.log;
+    let look = || log.tick(Duration::ZERO, Duration::ZERO);
+    let send = || world.topic.producer().send(Record::new("x")).unwrap();
+    send().wait().unwrap();
+    assert_eq!(look(), Attention::Seldom);
+    let at_once = |options: TopicOptions| options.linger(Duration::ZERO);
+    world.topic.alter(at_once).unwrap();
+    send().wait().unwrap();
+    assert_eq!(look(), Attention::Often);
+}
+
+#[test]
+fn what_comes_behind_a_failed_run_in_the_same_round_fails_too() {
+    for level in [Durability::Os, Durability::Disk] {
+        let world = World::new(level);
+        let large = |options: TopicOptions| options.segment_bytes(1 << 30);
+        world.topic.alter(large).unwrap();
+        let log = &world.partition.log;
+        let send = || {
+            let record = Record::new(vec![7; 600_000]);
+            world.topic.producer().send(record).unwrap()
+        };
+        // As if somebody else were at it, so that they wait together.
+        log.queue.lock().busy = true;
+        let deliveries = [(); 4].map(|()| send());
+        log.queue.lock().busy = false;
+        assert!(log.queue.lock().full.len() > 1);
+        let fault = Fault::error(5).only(OperationKind::Write);
+        world.storage.fail(fault);
+        let results = deliveries.map(|it| it.wait().is_ok());
+        assert_eq!(results, [false; 4], "{level:?}");
     }
 }
