@@ -61,6 +61,25 @@ fn the_largest_record_fills_a_segment_and_none_makes_it_longer() {
     assert_eq!(largest, 1024);
 }
 
+/// Zeros are written behind those that fill the segment, from the buffer in which the others lie.
+#[test]
+fn what_is_written_together_may_go_into_several_segments() {
+    let (_storage, _log, topic) = topic_with(options(Durability::Os).segment_bytes(200_000));
+    let value = |number: usize| vec![u8::try_from(number % 251).unwrap(); 1000];
+    let records = (0..600).map(|number| Record::new(value(number)));
+    topic.producer().send_all(records).unwrap().wait().unwrap();
+    let partition = topic.partition(0).unwrap();
+    assert!(partition.segment_count() > 2);
+    let mut read = 0;
+    for records in partition.scan(Offset::ZERO) {
+        for record in &records.unwrap() {
+            assert_eq!(record.value(), Some(&*value(read)), "{read}");
+            read += 1;
+        }
+    }
+    assert_eq!(read, 600);
+}
+
 /// The records are acknowledged, but may not be written yet.
 #[test]
 fn what_is_acknowledged_from_memory_can_be_deleted_at_once() {
