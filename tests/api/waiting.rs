@@ -10,7 +10,9 @@ use topiclog::storage::{
     Entry, Fault, MemoryStorage, OpenMode, OperationKind, SimulatedStorage, Storage, StorageFile,
     StorageLock,
 };
-use topiclog::{Deliveries, ErrorKind, EventLog, Record, Topic, TopicOptions};
+use topiclog::{
+    ConsumerOptions, Deliveries, ErrorKind, EventLog, OffsetReset, Record, Topic, TopicOptions,
+};
 
 use super::harness::{builder, clock, refused};
 
@@ -196,5 +198,39 @@ fn without_a_housekeeping_thread_a_record_stays_in_its_batch_until_somebody_need
         need(&log, &topic);
         assert!(matches!(delivery.try_result(), Some(Ok(_))));
         assert!(matches!(together.try_result(), Some(Ok(()))));
+    }
+}
+
+#[test]
+fn a_consumer_that_waits_is_woken_by_records_that_are_sent_together() {
+    let log = EventLog::in_memory().unwrap();
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    let options = ConsumerOptions::new().offset_reset(OffsetReset::Earliest);
+    let consumer = log.consumer().options(options);
+    let mut consumer = consumer.assign(&topic.partitions()).unwrap();
+    thread::scope(|scope| {
+        let reading = scope.spawn(move || consumer.poll(Duration::MAX).unwrap().len());
+        // Should it not wait by then, it finds them all the same.
+        (0..2000).for_each(|_| thread::yield_now());
+        let records = ["a", "b"].map(Record::new);
+        let sent = topic.producer().send_all(records).unwrap();
+        assert_eq!(reading.join().unwrap(), 2);
+        sent.wait().unwrap();
+    });
+}
+
+#[test]
+fn with_a_manual_clock_each_record_has_the_time_at_which_it_was_sent() {
+    let clock = clock();
+    let log = builder(&clock).in_memory().open().unwrap();
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    let sent = ["a", "b", "c"].map(|value| {
+        let sent = topic.producer().send(Record::new(value)).unwrap();
+        let now = log.now();
+        clock.advance(Duration::from_millis(1));
+        (sent, now)
+    });
+    for (sent, time) in sent {
+        assert_eq!(sent.wait().unwrap().timestamp, time);
     }
 }
