@@ -1,5 +1,6 @@
 //! Reading from the page cache.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use topiclog::{Durability, EventLog, Record, Topic};
@@ -35,16 +36,7 @@ pub fn read(arguments: &Arguments) {
             let record = Record::new(value);
             waited.producer().send_and_wait(record).unwrap();
         }
-        let topic_directory = |topic: &Topic| {
-            let topics = directory.path().join("topics");
-            let entries = std::fs::read_dir(topics).unwrap().map(Result::unwrap);
-            let name = topic.name().to_string();
-            entries
-                .map(|entry| entry.path())
-                .find(|path| path.to_string_lossy().contains(&name))
-                .expect("the topic's directory")
-        };
-        let path = &topic_directory(&one);
+        let path = &topic_directory(&directory, &one);
         let mut table = Table::new(format!(
             "read: {} records of {size} B from the page cache, checksums verified",
             thousands(count as f64)
@@ -116,4 +108,14 @@ pub fn read(arguments: &Arguments) {
         }
         table.run(arguments.rounds);
     }
+}
+
+fn topic_directory(directory: &Directory, topic: &Topic) -> PathBuf {
+    let topics = directory.path().join("topics");
+    let entries = std::fs::read_dir(topics).unwrap().map(Result::unwrap);
+    let name = topic.name().to_string();
+    entries
+        .map(|entry| entry.path())
+        .find(|path| path.to_string_lossy().contains(&name))
+        .expect("the topic's directory")
 }
