@@ -161,11 +161,8 @@ impl OffsetStore {
             let mut records = Records::default();
             records.push(part);
             for record in &records {
-                let at_record = |error: Error| {
-                    let offset = record.offset();
-                    error.at_offset(offset).at_path(&log.file_of(offset))
-                };
-                let (group, entry) = entry_of(&record).map_err(at_record)?;
+                let (group, entry) =
+                    entry_of(&record).map_err(|error| log.at_record(error, record.offset()))?;
                 apply(&group, entry);
             }
             buffers.begin_turn(READ_BYTES);

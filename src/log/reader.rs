@@ -126,7 +126,8 @@ impl Log {
         if let Some(segment) = segment {
             let at = self.find(offset)?;
             let fail = |error| Error::storage("read a batch", segment.path(), error);
-            let found = batch_in(&at, offset).map_err(|error| self.in_partition(fail(error)))?;
+            let is_behind = |header: &BatchHeader| header.base_offset > offset;
+            let found = batch_in(&at, is_behind).map_err(|error| self.in_partition(fail(error)))?;
             if let Some((found, position)) = found {
                 segment.note_way(found, position);
                 return Ok(found);
@@ -230,7 +231,7 @@ impl Log {
         match segments.get(next) {
             // One that begins later follows another: offsets are given up only inside a segment.
             Some(segment) if segment.base_offset() <= offset => self.open_at(segment, START),
-            _ => Err(self.gap(offset)),
+            _ => Err(self.gap(offset).at_position(at.position)),
         }
     }
 
@@ -241,8 +242,19 @@ impl Log {
             .at_path(&self.file_of(offset))
     }
 
+    /// An error of a record that was read, with the place where that is.
+    pub(crate) fn at_record(&self, error: Error, offset: Offset) -> Error {
+        let error = error.at_offset(offset).at_path(&self.file_of(offset));
+        let is_in = |header: &BatchHeader| header.end_offset() > offset;
+        let found = self.find(offset).ok();
+        match found.and_then(|at| batch_in(&at, is_in).ok().flatten()) {
+            Some((_, position)) => error.at_position(position),
+            None => error,
+        }
+    }
+
     /// The file in which an offset is, or should be; the partition's directory if it begins behind that.
-    pub(crate) fn file_of(&self, offset: Offset) -> PathBuf {
+    fn file_of(&self, offset: Offset) -> PathBuf {
         let segments = self.segments();
         let segment = segment_for(&segments, offset).and_then(|index| segments.get(index));
         segment.map_or_else(
@@ -369,7 +381,8 @@ impl Log {
                     // were given up.
                     let skips = header.skips() && !(hopped && next == from);
                     if header.base_offset > next && !skips {
-                        return Err(self.gap(next));
+                        let position = at.position + to_u64(end - batch.len());
+                        return Err(self.gap(next).at_position(position));
                     }
                     if header.end_offset() > high_watermark {
                         // The high watermark never lies inside a batch. Going on there would never end.
@@ -459,14 +472,17 @@ impl Log {
     }
 }
 
-/// The first whole batch of a segment that begins behind `offset`: its offset, and where it is.
-fn batch_in(at: &At, offset: Offset) -> io::Result<Option<(Offset, u64)>> {
+/// The first whole batch from a place in a segment on that is wanted: its offset, and where it is.
+fn batch_in(
+    at: &At,
+    is_wanted: impl Fn(&BatchHeader) -> bool,
+) -> io::Result<Option<(Offset, u64)>> {
     let mut scanner = Scanner::new(&*at.file, at.segment.seed(), at.position)?;
     scanner.end_at(at.segment.length());
     let (mut position, mut end) = (at.position, at.segment.base_offset());
     // One after the other: what is found inside of one is a sender's.
     while let Some((begin, header)) = scanner.next_batch(position, end)? {
-        if header.base_offset > offset {
+        if is_wanted(&header) {
             return Ok(Some((header.base_offset, begin)));
         }
         (position, end) = (begin + u64::from(header.length), header.end_offset());

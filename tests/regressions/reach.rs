@@ -249,6 +249,44 @@ fn a_check_goes_on_behind_a_header_and_a_segment_that_is_missing() {
     }
 }
 
+/// Of records that no file has the error named a file, and no place in it.
+#[test]
+fn a_gap_is_told_with_the_place_where_the_log_should_go_on() {
+    let (closed, log, _topic) = log_with(Durability::Disk, 20);
+    log.close().unwrap();
+    let (batches, files) = (batches(&closed), segments(&closed));
+    let mut gaps = 0;
+    for (gone, next) in batches.iter().zip(batches.iter().skip(1)) {
+        let storage = closed.deep_copy();
+        let mut bytes = closed.read_file(&gone.path).unwrap();
+        let end = bytes.len() as u64;
+        let [from, upto] = [gone.position, next.position].map(|it| usize::try_from(it).unwrap());
+        let (path, position) = if gone.path == next.path {
+            // The next batch moves to where this one was.
+            bytes.drain(from..upto);
+            storage.write_file(&gone.path, bytes).unwrap();
+            (&gone.path, gone.position)
+        } else if files.last().map(|(last, _)| Path::new(last)) == Some(&next.path) {
+            // Without the last file the log ends there.
+            continue;
+        } else {
+            storage.remove_file(&next.path).unwrap();
+            (&gone.path, end)
+        };
+        let lost = if gone.path == next.path { gone } else { next };
+        let offset = Offset::new(lost.offset);
+        for log in [opened_beside(&storage), common::open(&storage, &clock())] {
+            let error = partition(&log).read(offset).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt);
+            assert_eq!(error.offset(), Some(offset));
+            let place = (error.path(), error.position());
+            assert_eq!(place, (Some(path.as_path()), Some(position)), "{error}");
+            gaps += 1;
+        }
+    }
+    assert!(gaps > 10, "{gaps}");
+}
+
 /// Of an offset out of range the message told which, and `Error::offset` did not.
 #[test]
 fn an_offset_out_of_range_is_told_once_in_both_ways() {

@@ -12,7 +12,7 @@ use crate::name::{TopicName, TopicPartition};
 use crate::offset::Offset;
 use crate::options::TopicOptions;
 use crate::record::Record;
-use crate::storage::MemoryStorage;
+use crate::storage::{MemoryStorage, OpenMode, Storage, read_exact_at};
 use crate::topic::Catalog;
 use crate::{Consumer, ErrorKind, EventLog};
 
@@ -152,6 +152,11 @@ fn a_record_that_is_no_commit_stops_the_groups_and_nothing_else() {
     let path = error.path().unwrap();
     assert!(path.starts_with("topics/__consumer_offsets/0"));
     assert!(path.extension().is_some_and(|end| end == "log"));
+    // The batch that begins there says that it begins with this offset.
+    let (file, mut begins) = (storage.open(path, OpenMode::Read).unwrap(), [0; 8]);
+    let position = error.position().unwrap();
+    read_exact_at(&*file, &mut begins, position + 16).unwrap();
+    assert_eq!(u64::from_le_bytes(begins), at.value());
     let old = cell(&groups, "old");
     let committed = groups.committed(&old, &place()).unwrap_err();
     assert_eq!(committed.kind(), ErrorKind::Corrupt);
