@@ -6,6 +6,7 @@ use std::time::Duration;
 use topiclog::storage::{Fault, OperationKind, Storage, Survival};
 use topiclog::{Durability, ErrorKind, Offset, Record, TopicOptions};
 
+use super::common::{self, clock};
 use super::{EIO, ENOSPC, log_with, reopened, send};
 
 const FIRST: &str = "topics/t/0/00000000000000000000.log";
@@ -134,4 +135,47 @@ fn what_is_sent_is_noted_as_durable_once_it_is_much() {
         topic.producer().send_and_wait(record).unwrap();
     }
     assert_ne!(noted(), before);
+}
+
+/// The disk is bad where one partition has its files: nobody else is to notice.
+#[test]
+fn what_one_partition_meets_stays_with_it() {
+    let kinds = [
+        OperationKind::Write,
+        OperationKind::Sync,
+        OperationKind::Read,
+    ];
+    for (kind, bad) in kinds.into_iter().flat_map(|kind| [(kind, 0), (kind, 2)]) {
+        let (storage, log, topic) = log_with(Durability::Disk, 0);
+        topic.increase_partitions_to(3).unwrap();
+        for number in (0..3).cycle().take(30) {
+            common::send_next(&topic, 1, number).unwrap();
+        }
+        let fault = Fault::error(EIO).only(kind).forever();
+        storage.fail(fault.under(format!("topics/t/{bad}")));
+        for number in (0..3).cycle().take(30) {
+            let sent = common::send_next(&topic, 1, number);
+            let fails = number == bad && kind != OperationKind::Read;
+            assert_eq!(sent.is_err(), fails, "{kind:?} {number}: {sent:?}");
+        }
+        for partition in topic.partitions() {
+            let read = common::contents(&partition);
+            let is_bad = partition.topic_partition().partition() == bad;
+            match (is_bad, kind) {
+                (true, OperationKind::Read) => assert!(read.is_err()),
+                (true, _) => assert_eq!(read.unwrap().len(), 10, "{kind:?}"),
+                (false, _) => assert_eq!(read.unwrap().len(), 20, "{kind:?}"),
+            }
+        }
+        storage.heal();
+        let _told = log.close();
+        let log = common::open(&storage, &clock());
+        assert_eq!(log.recovery_report().damaged().count(), 0);
+        for partition in log.topic("t").unwrap().partitions() {
+            let is_bad = partition.topic_partition().partition() == bad;
+            // The records that were refused may be there or not.
+            let least = if is_bad { 10 } else { 20 };
+            assert!(common::contents(&partition).unwrap().len() >= least);
+        }
+    }
 }

@@ -27,6 +27,46 @@ fn a_fault_hits_at_its_operation_once_for_ever_or_until_it_heals() {
 }
 
 #[test]
+fn a_fault_under_a_path_hits_what_is_done_there_and_nothing_else() {
+    let storage = SimulatedStorage::new();
+    for directory in ["d", "d/e", "de"] {
+        storage.create_dir(path(directory)).unwrap();
+    }
+    let names = ["d/a", "d/e/b", "de/c", "f"];
+    let files = names.map(|name| make(&storage, name));
+    let fail = |under: &[&str]| {
+        storage.heal();
+        let fault = Fault::error(5).forever();
+        let fault = under.iter().fold(fault, |fault, path| fault.under(*path));
+        storage.fail(fault);
+        files.each_ref().map(|file| file.len().is_err())
+    };
+    assert_eq!(fail(&["d"]), [true, true, false, false]);
+    assert_eq!(fail(&["d/e/b"]), [false, true, false, false]);
+    assert_eq!(fail(&["d/e", "f"]), [false, true, false, true]);
+    assert_eq!(fail(&["x", "d/a/b"]), [false; 4]);
+    assert_eq!(fail(&[""]), [true; 4]);
+    assert_eq!(fail(&["d"]), [true, true, false, false]);
+    storage
+        .open(path("d/a"), OpenMode::Read)
+        .map(drop)
+        .unwrap_err();
+    storage.list(path("d")).unwrap_err();
+    storage.list(path("de")).unwrap();
+    // Either of the two.
+    storage.rename(path("f"), path("d/f")).unwrap_err();
+    storage.rename(path("d/a"), path("a")).unwrap_err();
+    storage.rename(path("f"), path("g")).unwrap();
+    // A file is where it was moved to, and nowhere once it is removed.
+    storage.heal();
+    storage.rename(path("g"), path("d/g")).unwrap();
+    assert_eq!(fail(&["d/g"]), [false, false, false, true]);
+    storage.heal();
+    storage.remove_file(path("d/g")).unwrap();
+    assert_eq!(fail(&["d"]), [true, true, false, false]);
+}
+
+#[test]
 fn every_operation_can_fail_and_then_has_done_nothing() {
     let storage = SimulatedStorage::new();
     storage.create_dir(path("empty")).unwrap();

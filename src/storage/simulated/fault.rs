@@ -1,5 +1,7 @@
 //! [`Fault`]: what goes wrong, at which operation, how often.
 
+use std::path::PathBuf;
+
 /// One method of the storage traits, as a fault may single it out.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
@@ -44,6 +46,8 @@ pub enum OperationKind {
 /// let storage = SimulatedStorage::new();
 /// // The disk fills up after ten more operations and has room again after three refused writes.
 /// storage.fail(Fault::error(28).after(10).times(3).only(OperationKind::Write));
+/// // The sectors of one partition are bad; all others are not.
+/// storage.fail(Fault::error(5).under("topics/payment-done/0").forever());
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
@@ -54,6 +58,8 @@ pub struct Fault {
     effect: Effect,
     /// Empty means every kind.
     only: Vec<OperationKind>,
+    /// Empty means everywhere.
+    under: Vec<PathBuf>,
     partial: Option<u64>,
 }
 
@@ -77,6 +83,7 @@ impl Fault {
             left: Some(1),
             effect,
             only: Vec::new(),
+            under: Vec::new(),
             partial: None,
         }
     }
@@ -137,13 +144,25 @@ impl Fault {
         self
     }
 
+    /// Hits only what is done to this file, or to this directory and what is in it; called again, to this one
+    /// too. A rename is done to both of its paths. What is done to a file that was removed while it was open
+    /// is not hit.
+    ///
+    /// From the root of the storage: `topics/t/0` is partition 0 of the topic `t`. The document `FORMAT.md`
+    /// says what else there is.
+    pub fn under(mut self, path: impl Into<PathBuf>) -> Self {
+        self.under.push(path.into());
+        self
+    }
+
     /// A write that is refused has written a part of its bytes, of a length drawn from the seed.
     pub fn partial_writes(mut self, seed: u64) -> Self {
         self.partial = Some(seed);
         self
     }
 
-    fn hits(&self, operation: u64, kind: OperationKind) -> bool {
+    fn hits(&self, operation: u64, kind: OperationKind, paths: &[PathBuf]) -> bool {
+        let is_under = |path: &PathBuf| self.under.iter().any(|under| path.starts_with(under));
         let started = match self.start {
             Start::At(start) | Start::After(start) => operation >= start,
         };
@@ -151,6 +170,7 @@ impl Fault {
         started
             && self.left != Some(0)
             && (self.only.is_empty() || self.only.contains(&kind))
+            && (self.under.is_empty() || paths.iter().any(is_under))
             && (transfers || matches!(self.effect, Effect::Error(_)))
     }
 }
@@ -184,11 +204,16 @@ impl Faults {
         self.waiting.clear();
     }
 
-    /// Counts the operation; the first fault that fits decides.
-    pub(super) fn next(&mut self, kind: OperationKind) -> Outcome {
+    /// Whether it matters what an operation is done to.
+    pub(super) fn look_at_paths(&self) -> bool {
+        self.waiting.iter().any(|fault| !fault.under.is_empty())
+    }
+
+    /// Counts the operation, which is done to these paths; the first fault that fits decides.
+    pub(super) fn next(&mut self, kind: OperationKind, paths: &[PathBuf]) -> Outcome {
         let operation = self.operations;
         self.operations += 1;
-        let fits = |fault: &&mut Fault| fault.hits(operation, kind);
+        let fits = |fault: &&mut Fault| fault.hits(operation, kind, paths);
         let Some(fault) = self.waiting.iter_mut().find(fits) else {
             return Outcome::Whole;
         };

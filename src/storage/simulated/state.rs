@@ -23,6 +23,13 @@ const FILE_TOO_LARGE: i32 = 27;
 const QUOTA_EXCEEDED: i32 = 122;
 const INTERRUPTED: i32 = 4;
 
+/// What an operation is done to.
+#[derive(Clone, Copy)]
+enum Target<'a> {
+    Paths(&'a [&'a Path]),
+    File(NodeId),
+}
+
 /// How much of a transfer is done.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Transfer {
@@ -107,7 +114,7 @@ impl State {
     }
 
     pub(super) fn open(&mut self, path: &Path, mode: OpenMode) -> io::Result<NodeId> {
-        self.begin(OperationKind::Open)?;
+        self.begin(OperationKind::Open, Target::Paths(&[path]))?;
         let place = match self.tree.place(path) {
             // Only the root has no last name.
             Err(_) if path.as_os_str().is_empty() => {
@@ -129,7 +136,7 @@ impl State {
     }
 
     pub(super) fn create_dir(&mut self, path: &Path) -> io::Result<()> {
-        self.begin(OperationKind::CreateDir)?;
+        self.begin(OperationKind::CreateDir, Target::Paths(&[path]))?;
         if path.as_os_str().is_empty() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -146,7 +153,7 @@ impl State {
     }
 
     pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
-        self.begin(OperationKind::Rename)?;
+        self.begin(OperationKind::Rename, Target::Paths(&[from, to]))?;
         let old = self.tree.place(from)?;
         let new = self.tree.place(to)?;
         let node = old.node.ok_or(io::ErrorKind::NotFound)?;
@@ -175,7 +182,7 @@ impl State {
     }
 
     pub(super) fn remove(&mut self, path: &Path, kind: EntryKind) -> io::Result<()> {
-        self.begin(OperationKind::Remove)?;
+        self.begin(OperationKind::Remove, Target::Paths(&[path]))?;
         let place = self.tree.place(path)?;
         let node = place.node.ok_or(io::ErrorKind::NotFound)?;
         match (kind, self.tree.is_directory(node)) {
@@ -193,7 +200,7 @@ impl State {
     }
 
     pub(super) fn list(&mut self, path: &Path) -> io::Result<Vec<Entry>> {
-        self.begin(OperationKind::List)?;
+        self.begin(OperationKind::List, Target::Paths(&[path]))?;
         let entries = self.tree.entries(self.tree.resolve(path)?)?;
         let entry = |(name, node): (&Arc<str>, &NodeId)| {
             let kind = if self.tree.is_directory(*node) {
@@ -207,7 +214,7 @@ impl State {
     }
 
     pub(super) fn sync_dir(&mut self, path: &Path) -> io::Result<()> {
-        self.begin(OperationKind::SyncDir)?;
+        self.begin(OperationKind::SyncDir, Target::Paths(&[path]))?;
         let node = self.tree.resolve(path)?;
         self.tree.entries(node)?;
         self.record(Operation::DirectorySynced(node));
@@ -215,7 +222,7 @@ impl State {
     }
 
     pub(super) fn lock(&mut self, path: &Path, note: &str) -> io::Result<NodeId> {
-        self.begin(OperationKind::Lock)?;
+        self.begin(OperationKind::Lock, Target::Paths(&[path]))?;
         let place = self.tree.place(path)?;
         let file = match place.node {
             Some(id) if self.tree.is_directory(id) => {
@@ -264,7 +271,7 @@ impl State {
         buffer: &mut [u8],
         position: u64,
     ) -> io::Result<usize> {
-        let transfer = self.begin(OperationKind::Read)?;
+        let transfer = self.begin(OperationKind::Read, Target::File(node))?;
         let content = self.tree.content(node)?;
         let rest = content.get(saturating_usize(position)..);
         let rest = rest.unwrap_or_default();
@@ -276,7 +283,7 @@ impl State {
     }
 
     pub(super) fn write(&mut self, node: NodeId, bytes: &[u8], position: u64) -> io::Result<usize> {
-        let (limit, error) = match self.faults.next(OperationKind::Write) {
+        let (limit, error) = match self.outcome(OperationKind::Write, Target::File(node)) {
             Outcome::Whole => (bytes.len(), None),
             Outcome::Short => (Transfer::Short.limit(bytes.len()), None),
             Outcome::Zero => (0, None),
@@ -312,18 +319,18 @@ impl State {
     }
 
     pub(super) fn length(&mut self, node: NodeId) -> io::Result<u64> {
-        self.begin(OperationKind::Len)?;
+        self.begin(OperationKind::Len, Target::File(node))?;
         Ok(to_u64(self.tree.content(node)?.len()))
     }
 
     pub(super) fn set_length(&mut self, node: NodeId, length: u64) -> io::Result<()> {
-        self.begin(OperationKind::SetLen)?;
+        self.begin(OperationKind::SetLen, Target::File(node))?;
         self.change_length(node, length)
     }
 
     /// Extends the file, as file systems do that can take room ahead.
     pub(super) fn allocate(&mut self, node: NodeId, length: u64) -> io::Result<()> {
-        self.begin(OperationKind::Allocate)?;
+        self.begin(OperationKind::Allocate, Target::File(node))?;
         if length <= to_u64(self.tree.content(node)?.len()) {
             return Ok(());
         }
@@ -342,7 +349,7 @@ impl State {
     }
 
     pub(super) fn sync(&mut self, node: NodeId) -> io::Result<()> {
-        match self.begin(OperationKind::Sync) {
+        match self.begin(OperationKind::Sync, Target::File(node)) {
             Ok(_) => {
                 self.record(Operation::FileSynced(node));
                 Ok(())
@@ -382,8 +389,20 @@ impl State {
         Err(io::ErrorKind::InvalidInput.into())
     }
 
-    fn begin(&mut self, kind: OperationKind) -> io::Result<Transfer> {
-        match self.faults.next(kind) {
+    /// Counts an operation.
+    fn outcome(&mut self, kind: OperationKind, target: Target<'_>) -> Outcome {
+        let mut paths = Vec::new();
+        if self.faults.look_at_paths() {
+            match target {
+                Target::Paths(named) => paths.extend(named.iter().map(|path| path.to_path_buf())),
+                Target::File(node) => paths.extend(self.tree.path_of(node)),
+            }
+        }
+        self.faults.next(kind, &paths)
+    }
+
+    fn begin(&mut self, kind: OperationKind, target: Target<'_>) -> io::Result<Transfer> {
+        match self.outcome(kind, target) {
             Outcome::Fail { code, .. } => Err(error_of(code)),
             Outcome::Short => Ok(Transfer::Short),
             Outcome::Whole => Ok(Transfer::Whole),

@@ -123,20 +123,36 @@ impl Tree {
     /// Every file below the root with its length, in the order of the paths.
     pub(super) fn files(&self) -> Vec<(PathBuf, u64)> {
         let mut found = Vec::new();
+        self.visit(|path, _, content| {
+            found.push((path.to_path_buf(), crate::convert::to_u64(content.len())));
+        });
+        found.sort();
+        found
+    }
+
+    /// The path of a file, unless it was removed.
+    pub(super) fn path_of(&self, file: NodeId) -> Option<PathBuf> {
+        let mut found = None;
+        self.visit(|path, id, _| {
+            if id == file {
+                found = Some(path.to_path_buf());
+            }
+        });
+        found
+    }
+
+    /// Shows every file below the root.
+    fn visit(&self, mut show: impl FnMut(&Path, NodeId, &Arc<Vec<u8>>)) {
         let mut waiting = vec![(PathBuf::new(), ROOT)];
         while let Some((path, id)) = waiting.pop() {
             match self.nodes.get(&id) {
-                Some(Node::File(content)) => {
-                    found.push((path, crate::convert::to_u64(content.len())));
-                }
+                Some(Node::File(content)) => show(&path, id, content),
                 Some(Node::Directory(entries)) => {
                     waiting.extend(entries.iter().map(|(name, id)| (path.join(&**name), *id)));
                 }
                 None => {}
             }
         }
-        found.sort();
-        found
     }
 }
 
