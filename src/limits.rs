@@ -47,8 +47,9 @@ pub const SEGMENT_BYTES_MAX: u32 = 2_147_483_647;
 /// The bytes between two entries of the sparse index, by default. Kafka: `index.interval.bytes`.
 pub const INDEX_INTERVAL_BYTES_DEFAULT: u32 = 4096;
 
-/// The longest metadata string of a committed offset. Kafka: `offset.metadata.max.bytes`.
-pub const OFFSET_METADATA_BYTES_MAX: usize = 4096;
+/// The longest metadata string of a committed offset, in characters of UTF-16: most characters are one, emoji
+/// are two. Kafka: `offset.metadata.max.bytes`, which counts so too, whatever it says.
+pub const OFFSET_METADATA_CHARACTERS_MAX: usize = 4096;
 
 /// The most headers one record may carry.
 pub const HEADERS_MAX: usize = 65_536;

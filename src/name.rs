@@ -1,5 +1,6 @@
 //! Names, parsed once and valid ever after: [`TopicName`], [`GroupId`], [`TopicPartition`].
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -117,25 +118,14 @@ impl TopicName {
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput), naming the rule that is broken.
     pub fn new(name: impl AsRef<str>) -> Result<Self, Error> {
         let name = name.as_ref();
-        let problem = if name.is_empty() {
-            "must not be empty".into()
-        } else if name == "." || name == ".." {
-            "must not be \".\" or \"..\"".into()
-        } else if name.len() > TOPIC_NAME_BYTES_MAX {
-            format!("must have at most {TOPIC_NAME_BYTES_MAX} characters").into()
-        } else if !name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
-        {
-            "must consist of the characters a-z A-Z 0-9 . _ -".into()
-        } else {
-            return Ok(Self(name.into()));
-        };
-        Err(InputError::TopicName {
-            name: shown(name),
-            problem,
+        match broken_rule(name) {
+            None => Ok(Self(name.into())),
+            Some(problem) => Err(InputError::TopicName {
+                name: shown(name),
+                problem,
+            }
+            .into()),
         }
-        .into())
     }
 
     /// The name as text.
@@ -146,6 +136,22 @@ impl TopicName {
     /// Whether the crate itself keeps this topic: its name starts with two underscores.
     pub fn is_internal(&self) -> bool {
         self.0.starts_with("__")
+    }
+}
+
+/// What is wrong with the name of a topic, or with what has the same rules in Kafka.
+pub(crate) fn broken_rule(name: &str) -> Option<Cow<'static, str>> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if name.is_empty() {
+        Some("must not be empty".into())
+    } else if name == "." || name == ".." {
+        Some("must not be \".\" or \"..\"".into())
+    } else if name.len() > TOPIC_NAME_BYTES_MAX {
+        Some(format!("must have at most {TOPIC_NAME_BYTES_MAX} characters").into())
+    } else if !name.bytes().all(is_plain) {
+        Some("must consist of the characters a-z A-Z 0-9 . _ -".into())
+    } else {
+        None
     }
 }
 
@@ -250,7 +256,7 @@ impl FromStr for TopicPartition {
 }
 
 /// A name for an error message, which escapes it: cut where it grows too long.
-fn shown(name: &str) -> String {
+pub(crate) fn shown(name: &str) -> String {
     name.chars().take(60).collect()
 }
 

@@ -131,9 +131,16 @@ impl Consumer {
     /// Without a reset policy, what failed first: whoever wants to know that there is no position wants to
     /// know it before anything is read. With one it is told when it is the partition's turn.
     pub(super) fn resolve_all(&mut self) -> Result<(), Error> {
-        let mut resolved = Ok(());
         for number in self.slots.undecided() {
             self.look_at_sought(number);
+        }
+        self.resolve_undecided()
+    }
+
+    /// The same, and what was sought stays as it is.
+    pub(super) fn resolve_undecided(&mut self) -> Result<(), Error> {
+        let mut resolved = Ok(());
+        for number in self.slots.undecided() {
             let outcome = self.resolve(number);
             let gone = |slot: &Slot| self.groups.catalog().is_gone(&slot.topic);
             // Whether it is gone is asked last: that may take a look at all topics.

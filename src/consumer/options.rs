@@ -10,6 +10,7 @@ use crate::limits::{
     AUTO_COMMIT_DEFAULT, FETCH_BYTES_DEFAULT, MAX_POLL_INTERVAL_DEFAULT, MAX_POLL_RECORDS_DEFAULT,
     SESSION_TIMEOUT_DEFAULT,
 };
+use crate::name::{broken_rule, shown};
 use crate::offset::Offset;
 
 /// Where a consumer begins when nothing is committed, or when its position has left the partition.
@@ -167,7 +168,8 @@ impl ConsumerOptions {
     }
 
     /// Makes the consumer a static member, which gets its partitions back when it returns in time. Kafka:
-    /// `group.instance.id`, KIP-345. Must not be empty.
+    /// `group.instance.id`, KIP-345. Has the rules of a topic's name, as there: 1 to 249 of the characters
+    /// `a-z A-Z 0-9 . _ -`, and not `.` or `..`.
     pub fn instance_id(mut self, instance_id: impl Into<String>) -> Self {
         self.instance_id = Some(instance_id.into());
         self
@@ -218,8 +220,11 @@ impl ConsumerOptions {
         if self.max_poll_records == 0 {
             return refuse("max_poll_records", "must not be 0", "0");
         }
-        if self.instance_id.as_deref() == Some("") {
-            return refuse("instance_id", "must not be empty", "");
+        if let Some(id) = &self.instance_id
+            && let Some(problem) = broken_rule(id)
+        {
+            let value = format!("{:?}", shown(id));
+            return Err(Error::bad_option("instance_id", problem, value));
         }
         if self.max_poll_interval.is_zero() {
             return refuse("max_poll_interval", "must not be 0", "0");
@@ -264,7 +269,8 @@ impl CommittedOffset {
         }
     }
 
-    /// Adds a note for whoever asks later; at most 4096 bytes.
+    /// Adds a note for whoever asks later; at most
+    /// [`OFFSET_METADATA_CHARACTERS_MAX`](crate::limits::OFFSET_METADATA_CHARACTERS_MAX) characters.
     #[must_use]
     pub fn with_metadata(mut self, metadata: impl Into<Arc<str>>) -> Self {
         self.metadata = metadata.into();

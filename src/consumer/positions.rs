@@ -106,6 +106,10 @@ impl Consumer {
 
     /// The offset of the next record that poll will return from a partition.
     ///
+    /// Where it is not known yet, the positions of all partitions are found now, as in Kafka, so that all of
+    /// them are of one moment. The reset policy decides now on a committed offset that the partition does not
+    /// have; Kafka's does when it fetches.
+    ///
     /// # Errors
     ///
     /// [`Fenced`](crate::ErrorKind::Fenced) if the partition is not assigned; then
@@ -114,7 +118,11 @@ impl Consumer {
     /// what reading gives, where the position has to be found by time or by what is committed.
     pub fn position(&mut self, place: &TopicPartition) -> Result<Offset, Error> {
         let number = self.number(place)?;
-        self.resolve(number)?;
+        if self.slot(place)?.start.is_some() {
+            let all = self.resolve_undecided();
+            self.resolve(number)?;
+            all?;
+        }
         Ok(self.slot(place)?.reader.position())
     }
 

@@ -293,8 +293,10 @@ pub(crate) enum GroupError {
     InconsistentProtocol,
     #[error("the assignor gave an impossible assignment: {problem}")]
     BadAssignment { problem: &'static str },
-    #[error("offset metadata is too long (OFFSET_METADATA_TOO_LARGE) bytes={bytes} limit={limit}")]
-    MetadataTooLarge { bytes: usize, limit: usize },
+    #[error(
+        "offset metadata is too long (OFFSET_METADATA_TOO_LARGE) characters={characters} limit={limit}"
+    )]
+    MetadataTooLarge { characters: usize, limit: usize },
     #[error(
         "no committed offset, and the reset policy is none; seek, commit an offset, or set offset_reset"
     )]

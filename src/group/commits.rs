@@ -13,7 +13,7 @@ use super::group::{Emptiness, Group};
 use super::member::MemberId;
 use super::offsets::{Committed, EmptySince};
 use crate::error::{Error, GroupError, InputError, Result, TopicError};
-use crate::limits::OFFSET_METADATA_BYTES_MAX;
+use crate::limits::OFFSET_METADATA_CHARACTERS_MAX;
 use crate::name::{Id, TopicName, TopicPartition};
 use crate::offset::Offset;
 use crate::timestamp::Timestamp;
@@ -36,7 +36,7 @@ pub(crate) struct OffsetCommit {
     pub(crate) topic_id: Option<Id>,
     /// The next offset to read.
     pub(crate) offset: Offset,
-    /// At most [`OFFSET_METADATA_BYTES_MAX`] bytes.
+    /// At most [`OFFSET_METADATA_CHARACTERS_MAX`] characters, as that counts them.
     pub(crate) metadata: Arc<str>,
 }
 
@@ -293,10 +293,13 @@ impl Group {
 }
 
 fn check_value(commit: &OffsetCommit) -> Result<()> {
-    let bytes = commit.metadata.len();
-    if bytes > OFFSET_METADATA_BYTES_MAX {
-        let limit = OFFSET_METADATA_BYTES_MAX;
-        return Err(GroupError::MetadataTooLarge { bytes, limit }.into());
+    let limit = OFFSET_METADATA_CHARACTERS_MAX;
+    // No text has more characters than bytes.
+    if commit.metadata.len() > limit {
+        let characters = commit.metadata.encode_utf16().count();
+        if characters > limit {
+            return Err(GroupError::MetadataTooLarge { characters, limit }.into());
+        }
     }
     if commit.offset > Offset::MAX {
         let problem = "is greater than the largest offset";

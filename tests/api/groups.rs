@@ -508,17 +508,32 @@ fn the_state_of_a_group_can_be_followed_through_a_rebalance() {
 }
 
 #[test]
-fn an_instance_id_is_not_empty() {
+fn an_instance_id_has_the_rules_of_a_topics_name() {
     let (log, topic, _) = with_topic(1);
-    let options = manual().instance_id("");
-    let group = log.consumer_group("g").unwrap().options(options);
-    let error = refused(group.subscribe([&topic]), ErrorKind::InvalidInput);
-    assert!(error.contains("instance_id"), "{error}");
-    refused(
-        group.workers(2).subscribe([&topic]),
-        ErrorKind::InvalidInput,
-    );
-    assert!(group.describe().members.is_empty());
+    let longest = "i".repeat(249);
+    let too_long = format!("{longest}i");
+    let group = |id: &str| {
+        let options = manual().instance_id(id);
+        log.consumer_group("g").unwrap().options(options)
+    };
+    for id in ["", ".", "..", "a/b", "a b", "\u{436}", &too_long] {
+        let group = group(id);
+        let error = refused(group.subscribe([&topic]), ErrorKind::InvalidInput);
+        assert!(error.contains("instance_id"), "{error}");
+        let workers = group.workers(2).subscribe([&topic]);
+        refused(workers, ErrorKind::InvalidInput);
+        assert!(group.describe().members.is_empty());
+    }
+    for id in ["a", "A.b_c-9", "...", &longest] {
+        let member = group(id).subscribe([&topic]).unwrap();
+        let described = group(id).describe();
+        assert_eq!(described.members[0].instance_id.as_deref(), Some(id));
+        drop(member);
+        group(id).remove_all_members();
+    }
+    // With the number of the worker it is too long.
+    let workers = group(&longest).workers(2).subscribe([&topic]);
+    refused(workers, ErrorKind::InvalidInput);
 }
 
 #[test]

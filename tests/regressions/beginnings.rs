@@ -48,6 +48,36 @@ fn handled(group: &ConsumerGroup, topic: &Topic) -> usize {
     seen.into_inner().unwrap()
 }
 
+/// Only the position that was asked for was found, and those of the others later: `Latest` passed over what
+/// came in between. Kafka finds all of them.
+#[test]
+fn whoever_asks_for_one_position_has_all_of_them_found() {
+    let (log, topic) = with_two(3, 4);
+    let places = topic.partitions();
+    let places: Vec<_> = places.iter().map(Partition::topic_partition).collect();
+    let mut consumer = log.consumer().assign(&topic.partitions()).unwrap();
+    assert_eq!(consumer.position(places[0]).unwrap(), 3);
+    send(&topic, 1, 2);
+    assert_eq!(consumer.position(places[1]).unwrap(), 4);
+    assert_eq!(consumer.poll(Duration::ZERO).unwrap().len(), 2);
+    // So all of them are committed too.
+    let group = log.consumer_group("g").unwrap();
+    let mut member = group.member().assign(&topic.partitions()).unwrap();
+    member.position(places[0]).unwrap();
+    member.commit().unwrap();
+    assert_eq!(group.committed().len(), 2);
+    // Without a reset policy one that has none is met at once, whichever was asked for.
+    let strict = ConsumerOptions::new().offset_reset(OffsetReset::None);
+    let other = log.consumer_group("other").unwrap().options(strict);
+    other.set_offset(places[0], Offset::new(1)).unwrap();
+    let mut member = other.member().assign(&topic.partitions()).unwrap();
+    let error = member.position(places[0]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OffsetOutOfRange);
+    other.set_offset(places[1], Offset::new(2)).unwrap();
+    assert_eq!(member.position(places[0]).unwrap(), 1);
+    assert_eq!(member.position(places[1]).unwrap(), 2);
+}
+
 /// Workers that begin at the end kept that only where nothing was committed, and not where what was committed
 /// had been deleted: what was sent between two runs was handled by neither.
 #[test]

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::ErrorKind;
 use crate::group::Generation;
-use crate::limits::OFFSET_METADATA_BYTES_MAX;
+use crate::limits::OFFSET_METADATA_CHARACTERS_MAX;
 use crate::offset::Offset;
 
 const DAY: i64 = 24 * 3600 * 1000;
@@ -100,19 +100,23 @@ fn outsiders_commit_only_while_there_are_no_members() {
 #[test]
 fn metadata_and_offsets_have_limits() {
     let group = Script::new("t:1");
-    let commit = |offset: Offset, bytes: usize| {
+    let commit = |offset: Offset, metadata: String| {
         let commit = OffsetCommit {
             partition: place("t-0"),
             topic_id: None,
             offset,
-            metadata: "x".repeat(bytes).into(),
+            metadata: metadata.into(),
         };
         group.group.check_commit(Committer::Outsider, &[commit])
     };
-    commit(Offset::MAX, OFFSET_METADATA_BYTES_MAX).unwrap();
-    let long = commit(Offset::ZERO, OFFSET_METADATA_BYTES_MAX + 1);
-    assert_eq!(cause(long), "MetadataTooLarge");
-    let huge = commit(Offset::MAX + 1, 0).unwrap_err();
+    // Kafka counts as Java does: two where a character does not fit 16 bits.
+    for (text, each) in [("x", 1), ("\u{436}", 1), ("\u{20ac}", 1), ("\u{1f980}", 2)] {
+        let most = OFFSET_METADATA_CHARACTERS_MAX / each;
+        commit(Offset::MAX, text.repeat(most)).unwrap();
+        let long = commit(Offset::ZERO, text.repeat(most + 1));
+        assert_eq!(cause(long), "MetadataTooLarge");
+    }
+    let huge = commit(Offset::MAX + 1, String::new()).unwrap_err();
     assert_eq!(huge.kind(), ErrorKind::InvalidInput);
 }
 
