@@ -272,6 +272,16 @@ fn offsets_of_a_simple_consumer_count_from_their_commit() {
 }
 
 #[test]
+fn a_look_at_a_group_without_anything_does_not_say_that_it_had_members() {
+    let mut group = Script::new("t:1");
+    assert_eq!(expired(&mut group, DAY), []);
+    group.apply("t-0", 5, 1, 0);
+    assert_eq!(expired(&mut group, 2 * DAY), []);
+    let since = group.group.empty_since();
+    assert_eq!(since, Some(Timestamp::EPOCH), "since the first commit");
+}
+
+#[test]
 fn topics_no_longer_subscribed_expire_in_a_stable_group() {
     let mut group = Script::new("t:1 u:1");
     group.admit("a", "u");

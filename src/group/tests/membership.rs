@@ -65,6 +65,20 @@ fn every_change_raises_the_generation_by_one() {
 }
 
 #[test]
+fn a_state_is_shown_by_its_name() {
+    let states = [
+        (GroupState::Empty, "empty"),
+        (GroupState::Assigning, "assigning"),
+        (GroupState::Reconciling, "reconciling"),
+        (GroupState::Stable, "stable"),
+        (GroupState::Dead, "dead"),
+    ];
+    for (state, name) in states {
+        assert_eq!(state.to_string(), name);
+    }
+}
+
+#[test]
 fn members_that_join_in_a_row_make_one_generation_at_the_first_poll() {
     let mut group = Script::new("t:6");
     let catalog = group.catalog();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{JoinRequest, Script, Subscription, cause, member};
+use crate::group::catalog::PartitionKey;
 use crate::group::{CooperativeStickyAssignor, RangeAssignor};
 
 fn pattern(id: &str, prefix: &'static str) -> JoinRequest {
@@ -37,6 +38,31 @@ fn a_pattern_takes_up_topics_that_appear_later_but_no_internal_ones() {
     let mut named = Script::new("__pay:1");
     named.admit("a", "__pay");
     assert_eq!(named.settle(), "a: __pay-0", "by name one may have it");
+}
+
+/// Two patterns can be told apart only by what they come to.
+#[test]
+fn another_pattern_takes_the_place_of_the_first() {
+    let mut group = Script::new("pay-1:1 other:1");
+    group.join(pattern("a", "pay")).unwrap();
+    assert_eq!(group.settle(), "a: pay-1-0");
+    for (prefix, generation, owned) in [("p", 1, "pay-1-0"), ("o", 2, "other-0")] {
+        let (now, wishes) = (group.now, pattern("a", prefix).subscription);
+        group.group.subscribe(now, &member("a"), wishes).unwrap();
+        assert_eq!(group.settle(), format!("a: {owned}"));
+        assert_eq!(group.generation(), generation);
+    }
+}
+
+#[test]
+fn a_partition_beyond_the_last_has_neither_key_nor_place() {
+    let catalog = Script::new("t:2").catalog();
+    let last = catalog.key_of(&super::place("t-1")).unwrap();
+    assert_eq!(catalog.place_of(last), Some(super::place("t-1")));
+    assert_eq!(catalog.key_of(&super::place("t-2")), None);
+    let partition = 2;
+    let beyond = PartitionKey { partition, ..last };
+    assert_eq!(catalog.place_of(beyond), None);
 }
 
 #[test]
