@@ -147,6 +147,29 @@ fn the_preferred_assignor_that_all_accept_is_chosen() {
     assert_eq!(group.group.member_count(), 5);
 }
 
+/// It likes best what was chosen, but those who like best what it does not accept have to vote anew.
+#[test]
+fn a_newcomer_that_accepts_less_may_bring_another_choice() {
+    let range: Arc<dyn Assignor> = Arc::new(RangeAssignor);
+    let robin: Arc<dyn Assignor> = Arc::new(RoundRobinAssignor);
+    let sticky: Arc<dyn Assignor> = Arc::new(StickyAssignor);
+    let orders = [
+        ("a b", vec![&range, &robin, &sticky], "range"),
+        ("c d", vec![&robin, &range, &sticky], "range"),
+        ("e f", vec![&sticky, &robin, &range], "range"),
+        ("g", vec![&range, &robin], "roundrobin"),
+    ];
+    let mut group = Script::new("t:4");
+    for (ids, assignors, chosen) in orders {
+        for id in ids.split_whitespace() {
+            let mut request = Script::request(id, "t");
+            request.assignors = assignors.iter().map(|&a| Arc::clone(a)).collect();
+            group.join(request).unwrap();
+        }
+        assert_eq!(group.group.describe().assignor.as_deref(), Some(chosen));
+    }
+}
+
 #[test]
 fn kafkas_default_list_chooses_range() {
     let names = super::default_assignors();
