@@ -124,3 +124,21 @@ impl CommittedOffsets {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::TopicName;
+
+    /// It would stay in memory for ever.
+    #[test]
+    fn a_removal_is_forgotten_by_the_second_round() {
+        let place = TopicPartition::new(TopicName::new("t").unwrap(), 0);
+        let mut offsets = CommittedOffsets::default();
+        offsets.remove(place, 1.into());
+        for left in [1, 0] {
+            offsets.sweep();
+            assert_eq!(offsets.entries.len(), left);
+        }
+    }
+}

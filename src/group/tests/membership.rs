@@ -120,6 +120,28 @@ fn joining_again_with_the_same_wishes_changes_nothing() {
 }
 
 #[test]
+fn other_wishes_are_others_also_where_they_come_to_the_same_topics() {
+    let mut group = Script::new("t:2");
+    group.admit("a", "t");
+    group.settle();
+    group.join(Script::request("a", "t")).unwrap();
+    assert_eq!(group.generation(), 1);
+    group.join(Script::request("a", "t to-come")).unwrap();
+    assert_eq!(group.generation(), 2, "one more name");
+    for (accepted, generation) in [("t", 3), ("t", 3), ("", 3)] {
+        let wishes = Subscription::pattern(move |name| name.as_str().starts_with(accepted));
+        let now = group.now;
+        group.group.subscribe(now, &member("a"), wishes).unwrap();
+        assert_eq!(
+            group.generation(),
+            generation,
+            "only patterns are compared by that"
+        );
+    }
+    assert_eq!(group.settle(), "a: t-0 t-1");
+}
+
+#[test]
 fn the_preferred_assignor_that_all_accept_is_chosen() {
     let range: Arc<dyn Assignor> = Arc::new(RangeAssignor);
     let robin: Arc<dyn Assignor> = Arc::new(RoundRobinAssignor);
