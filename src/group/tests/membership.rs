@@ -169,6 +169,24 @@ fn the_preferred_assignor_that_all_accept_is_chosen() {
     assert_eq!(group.group.member_count(), 5);
 }
 
+#[test]
+fn a_newcomer_with_the_oldest_ones_order_has_a_vote_as_well() {
+    let range: Arc<dyn Assignor> = Arc::new(RangeAssignor);
+    let robin: Arc<dyn Assignor> = Arc::new(RoundRobinAssignor);
+    let mut group = Script::new("t:4");
+    for (id, order, chosen) in [
+        ("a", [&range, &robin], "range"),
+        ("b", [&robin, &range], "range"),
+        ("c", [&robin, &range], "roundrobin"),
+        ("d", [&range, &robin], "range"),
+    ] {
+        let mut request = Script::request(id, "t");
+        request.assignors = order.map(Arc::clone).to_vec();
+        group.join(request).unwrap();
+        assert_eq!(group.group.describe().assignor.as_deref(), Some(chosen));
+    }
+}
+
 /// It likes best what was chosen, but those who like best what it does not accept have to vote anew.
 #[test]
 fn a_newcomer_that_accepts_less_may_bring_another_choice() {
@@ -494,6 +512,23 @@ impl Assignor for Witness {
     }
 }
 
+/// Records in which generations the members are.
+#[derive(Debug, Default)]
+struct Generations(std::sync::Mutex<Vec<Vec<u32>>>);
+
+impl Assignor for Generations {
+    fn name(&self) -> &'static str {
+        "generations"
+    }
+
+    fn assign(&self, request: &AssignmentRequest) -> Assignment {
+        let members = request.members().iter();
+        let seen = members.map(|member| member.generation().value());
+        self.0.lock().unwrap().push(seen.collect());
+        RangeAssignor.assign(request)
+    }
+}
+
 #[test]
 fn an_assignor_of_ones_own_sees_user_data_and_learns_the_outcome() {
     let witness = Arc::new(Witness::default());
@@ -505,4 +540,20 @@ fn an_assignor_of_ones_own_sees_user_data_and_learns_the_outcome() {
     }
     let told = witness.told.lock().unwrap();
     assert_eq!(*told, ["1: a gets 3", "2: a gets 2", "2: b gets 1"]);
+}
+
+#[test]
+fn an_assignor_sees_in_which_generation_a_member_polled_last() {
+    let witness = Arc::new(Generations::default());
+    let mut group = Script::new("t:3");
+    for id in ["a", "b", "c"] {
+        let mut request = Script::request(id, "t");
+        request.assignors = vec![dynamic(&witness)];
+        group.join(request).unwrap();
+        if id == "a" {
+            group.settle();
+        }
+    }
+    let seen = witness.0.lock().unwrap();
+    assert_eq!(*seen, [vec![0], vec![1, 0], vec![1, 0, 0]]);
 }
