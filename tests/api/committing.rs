@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use topiclog::storage::{MemoryStorage, SimulatedStorage, Survival};
+use topiclog::storage::{Fault, MemoryStorage, OperationKind, SimulatedStorage, Survival};
 use topiclog::{CommittedOffset, ErrorKind, Offset, TopicOptions, TopicPartition};
 
 use super::harness::{
@@ -109,6 +109,29 @@ fn an_automatic_commit_happens_in_a_poll_and_covers_the_polls_before() {
         Some(11.into()),
         "closing commits"
     );
+}
+
+/// By default an offset in use is committed anew each day, since it is kept for seven.
+#[test]
+fn what_has_not_moved_is_committed_again_only_lest_it_expire() {
+    let (log, topic, clock) = with_topic(2);
+    fill(&topic, 0, 3);
+    let day = 24 * 60 * 60 * Duration::from_secs(1);
+    let options = automatic(EVERY).max_poll_interval(2 * day);
+    let group = log.consumer_group("g").unwrap().options(options);
+    let mut member = group.subscribe([&topic]).unwrap();
+    poll(&mut member);
+    let mut commits_after = |time: Duration| {
+        clock.advance(time);
+        poll(&mut member);
+        let offsets = log.topic("__consumer_offsets").unwrap();
+        offsets.partition(0).unwrap().offsets().high_watermark
+    };
+    assert_eq!(commits_after(EVERY), 2);
+    assert_eq!(commits_after(EVERY), 2);
+    assert_eq!(commits_after(day), 4);
+    assert_eq!(commits_after(day - EVERY), 4);
+    assert_eq!(commits_after(EVERY), 6);
 }
 
 #[test]
@@ -330,6 +353,27 @@ fn deleting_what_was_committed_survives_a_power_cut() {
     b.delete().unwrap();
     let log = open_on(storage.crash(Survival::Nothing, 1), &clock);
     assert!(log.consumer_groups().is_empty());
+}
+
+#[test]
+fn an_automatic_commit_that_cannot_be_written_fails_the_poll() {
+    for is_member in [true, false] {
+        let (storage, clock) = (SimulatedStorage::new(), clock());
+        let log = open_on(storage.clone(), &clock);
+        let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+        fill(&topic, 0, 3);
+        let group = log.consumer_group("g").unwrap().options(automatic(EVERY));
+        let consumer = if is_member {
+            group.subscribe([&topic])
+        } else {
+            group.member().assign(&topic.partitions())
+        };
+        let mut consumer = consumer.unwrap();
+        assert_eq!(poll(&mut consumer).len(), 3);
+        clock.advance(EVERY);
+        storage.fail(Fault::error(5).only(OperationKind::Write).times(1));
+        refused(consumer.poll(Duration::ZERO), ErrorKind::Io);
+    }
 }
 
 #[test]
