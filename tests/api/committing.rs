@@ -39,6 +39,24 @@ fn a_commit_covers_everything_that_polls_returned() {
 }
 
 #[test]
+fn a_position_that_is_still_to_be_found_is_not_committed() {
+    let (log, topic, _) = with_topic(2);
+    fill(&topic, 0, 5);
+    fill(&topic, 1, 3);
+    let group = log.consumer_group("g").unwrap().options(manual());
+    let mut member = group.subscribe([&topic]).unwrap();
+    assert_eq!(poll(&mut member).len(), 8);
+    let [first, second] = [0, 1].map(|number| place(&topic, number));
+    member.seek_to_beginning_of([&first]).unwrap();
+    member.commit().unwrap();
+    let both = [&first, &second].map(|place| committed(&member, place));
+    assert_eq!(both, [None, Some(3)]);
+    assert_eq!(member.position(&first).unwrap(), 0);
+    member.commit().unwrap();
+    assert_eq!(committed(&member, &first), Some(0));
+}
+
+#[test]
 fn offsets_are_committed_as_given_with_their_note_and_may_go_back() {
     let (log, topic, _) = with_topic(1);
     fill(&topic, 0, 20);

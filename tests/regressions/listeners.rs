@@ -288,20 +288,27 @@ fn the_time_away_begins_when_the_poll_ends() {
 /// before the next poll was passed over.
 #[test]
 fn a_partition_begins_at_the_end_of_the_poll_that_gained_it_though_that_fails() {
-    let (_log, _clock, topic, group) = world();
-    let group = group.options(ConsumerOptions::new().offset_reset(OffsetReset::Latest));
-    let nowhere = TopicPartition::new(TopicName::new("u").unwrap(), 0);
-    let mut fails = true;
-    let acts = acting(&Calls::default(), move |_, consumer| {
-        if std::mem::take(&mut fails) {
-            consumer.seek(&nowhere, Offset::ZERO)?;
-        }
-        Ok(())
-    });
-    let mut consumer = group.member().listener(acts).subscribe([&topic]).unwrap();
-    consumer.poll(Duration::ZERO).unwrap_err();
-    send(&topic, 1);
-    assert_eq!(consumer.poll(Duration::ZERO).unwrap().len(), 1);
+    for drains in [false, true] {
+        let (_log, _clock, topic, group) = world();
+        let group = group.options(ConsumerOptions::new().offset_reset(OffsetReset::Latest));
+        let nowhere = TopicPartition::new(TopicName::new("u").unwrap(), 0);
+        let mut fails = true;
+        let acts = acting(&Calls::default(), move |_, consumer| {
+            if std::mem::take(&mut fails) {
+                consumer.seek(&nowhere, Offset::ZERO)?;
+            }
+            Ok(())
+        });
+        let mut consumer = group.member().listener(acts).subscribe([&topic]).unwrap();
+        let gained = if drains {
+            consumer.drain().map(drop)
+        } else {
+            consumer.poll(Duration::ZERO).map(drop)
+        };
+        gained.unwrap_err();
+        send(&topic, 1);
+        assert_eq!(consumer.poll(Duration::ZERO).unwrap().len(), 1);
+    }
 }
 
 /// The callback of a commit came after it was told that the partitions are given up.
