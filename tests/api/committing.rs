@@ -148,7 +148,7 @@ fn what_has_not_moved_is_committed_again_only_lest_it_expire() {
     assert_eq!(commits_after(EVERY), 2);
     assert_eq!(commits_after(EVERY), 2);
     assert_eq!(commits_after(day), 4);
-    assert_eq!(commits_after(day - EVERY), 4);
+    assert_eq!(commits_after(day.saturating_sub(EVERY)), 4);
     assert_eq!(commits_after(EVERY), 6);
 }
 

@@ -346,6 +346,7 @@ fn a_second_holder_of_an_instance_id_fences_the_first() {
     assert_eq!(poll(&mut first).len(), 1);
     let mut second = group.subscribe([&topic]).unwrap();
     refused(first.commit(), ErrorKind::FencedInstance);
+    refused(first.subscribe([&topic]), ErrorKind::FencedInstance);
     refused(first.poll(Duration::ZERO), ErrorKind::FencedInstance);
     assert!(first.assignment().is_empty());
     // Whatever it does from now on, it is told the same: there is nothing to poll for again.
@@ -476,6 +477,19 @@ fn members_may_subscribe_to_different_topics_and_change_their_mind() {
     assert_eq!((a.assignment().len(), b.assignment().len()), (2, 0));
     b.unsubscribe().unwrap();
     assert_eq!(group.describe().members.len(), 1);
+}
+
+#[test]
+fn a_member_that_was_removed_may_change_its_mind_before_it_knows() {
+    let (log, topic, _) = with_topic(1);
+    let other = log.create_topic("u", TopicOptions::new()).unwrap();
+    let group = log.consumer_group("g").unwrap().options(manual());
+    let mut member = group.subscribe([&topic]).unwrap();
+    settle(&mut [&mut member]);
+    group.remove_all_members();
+    member.subscribe([&other]).unwrap();
+    settle(&mut [&mut member]);
+    assert_eq!(member.assignment(), [place(&other, 0)]);
 }
 
 #[test]

@@ -1,20 +1,23 @@
 //! The log of commits: what is on its way survives a rewriting, and what is no commit is damage.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use super::super::groups::{GroupCell, Groups};
 use super::super::in_flight::{Staged, removals};
-use super::{cell, open};
-use crate::group::{Committer, OffsetCommit};
+use super::{cell, open, open_at};
+use crate::clock::{Clock, ManualClock};
+use crate::group::{Committer, GroupOptions, OffsetCommit};
+use crate::limits::OFFSETS_RETENTION_DEFAULT;
 use crate::log::Log;
 use crate::name::{TopicName, TopicPartition};
 use crate::offset::Offset;
 use crate::options::TopicOptions;
 use crate::record::Record;
 use crate::storage::{MemoryStorage, OpenMode, Storage, read_exact_at};
+use crate::timestamp::Timestamp;
 use crate::topic::Catalog;
-use crate::{Consumer, ErrorKind, EventLog};
+use crate::{Consumer, ErrorKind, EventLog, Housekeeping};
 
 fn place() -> TopicPartition {
     TopicPartition::new(TopicName::new("t").unwrap(), 0)
@@ -86,6 +89,60 @@ fn a_commit_does_not_wait_for_memory() {
     assert_eq!(log.buffered_bytes(), 0);
 }
 
+#[test]
+fn a_group_is_there_as_soon_as_its_first_commit_is_on_its_way() {
+    let (catalog, groups) = open(&MemoryStorage::new());
+    let t = TopicName::new("t").unwrap();
+    catalog.create(t, TopicOptions::new()).unwrap();
+    let staged = stage(&groups, &cell(&groups, "g"), 7, "");
+    assert!(!staged.is_settled());
+    assert_eq!(groups.ids(), ["g"]);
+    staged.finish().unwrap();
+    assert_eq!(groups.ids(), ["g"]);
+}
+
+#[test]
+fn an_old_offset_does_not_expire_while_it_is_committed_anew() {
+    let clock = ManualClock::new(Timestamp::EPOCH);
+    let (storage, options) = (MemoryStorage::new(), GroupOptions::default());
+    let (catalog, groups) = open_at(&storage, options, clock.clone());
+    let t = TopicName::new("t").unwrap();
+    catalog.create(t, TopicOptions::new()).unwrap();
+    let cell = cell(&groups, "g");
+    stage(&groups, &cell, 3, "").finish().unwrap();
+    clock.advance(OFFSETS_RETENTION_DEFAULT);
+    let staged = stage(&groups, &cell, 7, "");
+    groups.housekeep(clock.monotonic());
+    staged.finish().unwrap();
+    assert_eq!(offset(&groups, "g"), Some(7));
+    clock.advance(OFFSETS_RETENTION_DEFAULT);
+    groups.housekeep(clock.monotonic());
+    assert_eq!(offset(&groups, "g"), None);
+}
+
+/// At level `Disk` that is left to the housekeeping thread.
+#[test]
+fn a_poll_does_not_wait_for_commits_that_nobody_waits_for() {
+    let builder = EventLog::builder().storage(MemoryStorage::new());
+    let log = builder.housekeeping(Housekeeping::Thread).open().unwrap();
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    let group = log.consumer_group("g").unwrap();
+    let mut consumer = group.subscribe([&topic]).unwrap();
+    let _joined = consumer.poll(Duration::ZERO).unwrap();
+    consumer.commit().unwrap();
+    let offsets = log.topic("__consumer_offsets").unwrap();
+    let partition = offsets.partition(0).unwrap();
+    let held = partition.log.hold_writing();
+    let (say, said) = mpsc::channel();
+    let kept = move |result: crate::Result<()>| say.send(result.is_ok()).unwrap();
+    consumer.commit_async(kept).unwrap();
+    let _none = consumer.poll(Duration::ZERO).unwrap();
+    assert_eq!(said.try_recv().ok(), None);
+    drop(held);
+    consumer.close().unwrap();
+    assert_eq!(said.recv().ok(), Some(true));
+}
+
 /// The first commit of a group, on its way while the log was rewritten, was dropped with what lies
 /// before it: acknowledged, and gone at the next open.
 #[test]
@@ -128,6 +185,23 @@ fn a_rewriting_keeps_the_later_of_two_commits_whichever_arrives_first() {
         let (_, groups) = open(&storage);
         assert_eq!(offset(&groups, "new"), Some(9), "{later_first}");
     }
+}
+
+#[test]
+fn a_rewriting_does_not_put_an_old_offset_behind_one_that_is_on_its_way() {
+    let storage = MemoryStorage::new();
+    let (catalog, groups) = filled(&storage);
+    let staged = stage(&groups, &cell(&groups, "old"), 5000, "");
+    assert!(!staged.is_settled());
+    let log = offsets_log(&catalog);
+    let end = log.offsets().log_end;
+    groups.rewrite().unwrap();
+    assert!(log.offsets().log_start >= end);
+    staged.finish().unwrap();
+    assert_eq!(offset(&groups, "old"), Some(5000));
+    catalog.close().unwrap();
+    let (_, groups) = open(&storage);
+    assert_eq!(offset(&groups, "old"), Some(5000));
 }
 
 /// A record that is no commit kept the whole log from being opened.

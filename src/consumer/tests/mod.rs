@@ -22,10 +22,22 @@ fn open(storage: &MemoryStorage) -> (Arc<Catalog>, Groups) {
 }
 
 fn open_with(storage: &MemoryStorage, options: GroupOptions) -> (Arc<Catalog>, Groups) {
+    open_at(
+        storage,
+        options,
+        ManualClock::new(Timestamp::from_millis(1)),
+    )
+}
+
+fn open_at(
+    storage: &MemoryStorage,
+    options: GroupOptions,
+    clock: ManualClock,
+) -> (Arc<Catalog>, Groups) {
     let storage: Arc<dyn Storage> = Arc::new(storage.clone());
     let environment = Environment {
         storage,
-        clock: Arc::new(ManualClock::new(Timestamp::from_millis(1))),
+        clock: Arc::new(clock),
         random: Arc::new(Random::from_seed(1)),
         has_thread: false,
     };
