@@ -283,6 +283,20 @@ fn a_handler_that_waits_for_its_deliveries_has_nothing_committed_of_what_failed_
     assert_eq!(committed(&group, &topic), [Some(0)]);
 }
 
+#[test]
+fn a_commit_that_cannot_be_written_ends_the_run() {
+    let (storage, clock) = (SimulatedStorage::new(), clock());
+    let log = open_on(storage.clone(), &clock);
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    put(&topic, 0, "x");
+    let group = log.consumer_group("g").unwrap().options(manual());
+    let ran = drained(&group, &topic, 1).run(|_| {
+        storage.fail(Fault::error(5).only(OperationKind::Write).times(1));
+        Ok(())
+    });
+    refused(ran, ErrorKind::Io);
+}
+
 /// Notes when it is dropped how many members its group has.
 struct Last<'l>(&'l ConsumerGroup, &'l Mutex<Vec<usize>>);
 

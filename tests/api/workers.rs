@@ -5,20 +5,20 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::rc::Rc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::ThreadId;
 use std::time::Duration;
 
+use topiclog::clock::{Clock, ManualClock};
 use topiclog::{
     Consumer, ConsumerGroup, ConsumerOptions, Eager, Error, ErrorKind, EventLog, GroupState,
-    Offset, PartitionHandler, Record, RecordRef, RoundRobinAssignor, Topic, TopicPartition,
-    Workers,
+    Housekeeping, Offset, PartitionHandler, Record, RecordRef, RoundRobinAssignor, Timestamp,
+    Topic, TopicOptions, TopicPartition, Workers, WorkersStopper,
 };
 
 use super::harness::{
-    automatic, drain, fill, manual, numbers, place, poll, put, refused, settle, with_topic,
+    automatic, clock, drain, fill, manual, numbers, place, poll, put, refused, settle, with_topic,
 };
 
 pub(crate) type Outcome = Result<(), Box<dyn StdError + Send + Sync>>;
@@ -424,7 +424,7 @@ fn partitions_move_among_the_workers_themselves_and_are_still_drained() {
     let (log, topic, group) = filled(4, 50);
     let seen = Seen::default();
     let others = log
-        .create_topic("u", topiclog::TopicOptions::new().partitions(4))
+        .create_topic("u", TopicOptions::new().partitions(4))
         .unwrap();
     for partition in 0..4 {
         fill(&others, partition, 50);
@@ -556,8 +556,7 @@ fn a_pattern_takes_in_topics_made_while_the_workers_run() {
         assert_eq!(handled.recv().unwrap(), topic.name().as_str());
         for name in ["other", "later"] {
             put(
-                &log.create_topic(name, topiclog::TopicOptions::new())
-                    .unwrap(),
+                &log.create_topic(name, TopicOptions::new()).unwrap(),
                 0,
                 "x",
             );
@@ -580,7 +579,7 @@ fn a_run_that_drains_waits_for_its_group_to_gather() {
         .open()
         .unwrap();
     let topic = log
-        .create_topic("t", topiclog::TopicOptions::new().partitions(3))
+        .create_topic("t", TopicOptions::new().partitions(3))
         .unwrap();
     for partition in 0..3 {
         fill(&topic, partition, 10);
@@ -666,4 +665,40 @@ fn a_partition_of_slow_records_leaves_the_others_their_turn() {
     assert_eq!(seen.len(), 401);
     let turn = seen.iter().position(|partition| *partition == 1).unwrap();
     assert!(turn < 200, "{turn}");
+}
+
+/// Stops workers when it is asked for the time, once it is told which.
+#[derive(Clone, Debug)]
+struct Stops(ManualClock, Arc<Mutex<Option<WorkersStopper>>>);
+
+impl Clock for Stops {
+    fn wall(&self) -> Timestamp {
+        self.0.wall()
+    }
+
+    fn monotonic(&self) -> Duration {
+        if let Some(stopper) = self.1.lock().unwrap().take() {
+            stopper.stop();
+        }
+        self.0.monotonic()
+    }
+
+    fn is_manual(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_stop_that_meets_a_poll_is_no_error() {
+    let clock = Stops(clock(), Arc::default());
+    let builder = EventLog::builder().in_memory().clock(clock.clone());
+    let log = builder.housekeeping(Housekeeping::Manual).open().unwrap();
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    put(&topic, 0, "x");
+    let group = log.consumer_group("g").unwrap().options(manual());
+    let workers = group.workers(1).subscribe([&topic]).unwrap();
+    *clock.1.lock().unwrap() = Some(workers.stopper());
+    let seen = Seen::default();
+    workers.run(|record| seen.note(&record)).unwrap();
+    assert!(seen.offsets().is_empty());
 }

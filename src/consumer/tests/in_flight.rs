@@ -5,18 +5,20 @@ use std::time::Duration;
 
 use super::super::groups::{GroupCell, Groups};
 use super::super::in_flight::{Staged, removals};
-use super::{cell, open, open_at};
+use super::{cell, environment, open, open_in};
 use crate::clock::{Clock, ManualClock};
 use crate::group::{Committer, GroupOptions, OffsetCommit};
 use crate::limits::OFFSETS_RETENTION_DEFAULT;
 use crate::log::Log;
 use crate::name::{TopicName, TopicPartition};
 use crate::offset::Offset;
-use crate::options::TopicOptions;
+use crate::options::{Durability, TopicOptions};
 use crate::record::Record;
-use crate::storage::{MemoryStorage, OpenMode, Storage, read_exact_at};
+use crate::storage::{
+    Fault, MemoryStorage, OpenMode, OperationKind, SimulatedStorage, Storage, read_exact_at,
+};
 use crate::timestamp::Timestamp;
-use crate::topic::Catalog;
+use crate::topic::{Catalog, Environment};
 use crate::{Consumer, ErrorKind, EventLog, Housekeeping};
 
 fn place() -> TopicPartition {
@@ -104,8 +106,11 @@ fn a_group_is_there_as_soon_as_its_first_commit_is_on_its_way() {
 #[test]
 fn an_old_offset_does_not_expire_while_it_is_committed_anew() {
     let clock = ManualClock::new(Timestamp::EPOCH);
-    let (storage, options) = (MemoryStorage::new(), GroupOptions::default());
-    let (catalog, groups) = open_at(&storage, options, clock.clone());
+    let environment = Environment {
+        clock: Arc::new(clock.clone()),
+        ..environment(&MemoryStorage::new())
+    };
+    let (catalog, groups) = open_in(environment, Durability::Os, GroupOptions::default());
     let t = TopicName::new("t").unwrap();
     catalog.create(t, TopicOptions::new()).unwrap();
     let cell = cell(&groups, "g");
@@ -141,6 +146,25 @@ fn a_poll_does_not_wait_for_commits_that_nobody_waits_for() {
     drop(held);
     consumer.close().unwrap();
     assert_eq!(said.recv().ok(), Some(true));
+}
+
+#[test]
+fn commits_that_nobody_waits_for_are_written_at_once_where_that_means_no_sync_or_no_thread_would() {
+    let levels = [Durability::Memory, Durability::Os, Durability::Disk];
+    for (durability, has_thread) in levels.into_iter().flat_map(|l| [(l, false), (l, true)]) {
+        let environment = Environment {
+            has_thread,
+            ..environment(&MemoryStorage::new())
+        };
+        let (catalog, groups) = open_in(environment, durability, GroupOptions::default());
+        let t = TopicName::new("t").unwrap();
+        catalog.create(t, TopicOptions::new()).unwrap();
+        let staged = stage(&groups, &cell(&groups, "g"), 7, "");
+        groups.write_waiting();
+        let later = durability == Durability::Disk && has_thread;
+        assert_eq!(staged.is_settled(), !later, "{durability:?} {has_thread}");
+        staged.finish().unwrap();
+    }
 }
 
 /// The first commit of a group, on its way while the log was rewritten, was dropped with what lies
@@ -202,6 +226,35 @@ fn a_rewriting_does_not_put_an_old_offset_behind_one_that_is_on_its_way() {
     catalog.close().unwrap();
     let (_, groups) = open(&storage);
     assert_eq!(offset(&groups, "old"), Some(5000));
+}
+
+/// At level `Memory` nobody who waits is told of it.
+#[test]
+fn what_was_rewritten_is_not_dropped_where_something_could_not_be_written_meanwhile() {
+    let storage = SimulatedStorage::new();
+    let environment = Environment {
+        storage: Arc::new(storage.clone()),
+        ..environment(&MemoryStorage::new())
+    };
+    let (catalog, groups) = open_in(environment, Durability::Memory, GroupOptions::default());
+    let t = TopicName::new("t").unwrap();
+    catalog.create(t, TopicOptions::new()).unwrap();
+    let cell = cell(&groups, "g");
+    stage(&groups, &cell, 7, "").finish().unwrap();
+    let log = offsets_log(&catalog);
+    log.flush().unwrap();
+    for (fails, start) in [(true, 0), (false, 1)] {
+        let (end, failures) = (Offset::new(1), groups.store.failures());
+        if fails {
+            storage.fail(Fault::error(28).only(OperationKind::Write).forever());
+        }
+        let acknowledged = stage(&groups, &cell, 7, "").finish();
+        let written = log.flush();
+        storage.heal();
+        assert_eq!((acknowledged.is_ok(), written.is_err()), (true, fails));
+        groups.store.drop_before(end, failures).unwrap();
+        assert_eq!(log.offsets().log_start, start);
+    }
 }
 
 /// A record that is no commit kept the whole log from being opened.

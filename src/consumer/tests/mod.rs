@@ -22,28 +22,27 @@ fn open(storage: &MemoryStorage) -> (Arc<Catalog>, Groups) {
 }
 
 fn open_with(storage: &MemoryStorage, options: GroupOptions) -> (Arc<Catalog>, Groups) {
-    open_at(
-        storage,
-        options,
-        ManualClock::new(Timestamp::from_millis(1)),
-    )
+    open_in(environment(storage), Durability::Os, options)
 }
 
-fn open_at(
-    storage: &MemoryStorage,
-    options: GroupOptions,
-    clock: ManualClock,
-) -> (Arc<Catalog>, Groups) {
+fn environment(storage: &MemoryStorage) -> Environment {
     let storage: Arc<dyn Storage> = Arc::new(storage.clone());
-    let environment = Environment {
+    Environment {
         storage,
-        clock: Arc::new(clock),
+        clock: Arc::new(ManualClock::new(Timestamp::from_millis(1))),
         random: Arc::new(Random::from_seed(1)),
         has_thread: false,
-    };
+    }
+}
+
+fn open_in(
+    environment: Environment,
+    durability: Durability,
+    options: GroupOptions,
+) -> (Arc<Catalog>, Groups) {
     let accumulator = Arc::new(Accumulator::new(1 << 25, Box::new(|| ())));
     let (catalog, _) = Catalog::open(environment, accumulator, "test").unwrap();
-    let groups = Groups::open(&catalog, Durability::Os, options).unwrap();
+    let groups = Groups::open(&catalog, durability, options).unwrap();
     (catalog, groups)
 }
 
