@@ -180,6 +180,7 @@ fn a_deleted_group_is_gone_and_may_be_made_anew() {
     fill(&topic, 0, 3);
     let group = log.consumer_group("g").unwrap().options(manual());
     refused(group.clone().delete(), ErrorKind::NotFound);
+    poll(&mut group.subscribe([&topic]).unwrap());
     group.reset(&topic, OffsetTarget::Latest).unwrap();
     group.clone().delete().unwrap();
     refused(group.clone().delete(), ErrorKind::NotFound);
@@ -188,6 +189,7 @@ fn a_deleted_group_is_gone_and_may_be_made_anew() {
     // A handle is a name, as a group's id is with Kafka.
     let mut member = group.subscribe([&topic]).unwrap();
     assert_eq!(drain(&mut member).len(), 3);
+    assert_eq!(member.generation(), Some(Generation::new(1)));
     member.commit().unwrap();
     assert_eq!(committed(&member, &place(&topic, 0)), Some(3));
     let again = log.consumer_group("g").unwrap();

@@ -247,6 +247,24 @@ fn of_two_errors_the_first_is_returned() {
 }
 
 #[test]
+fn the_time_away_begins_when_a_poll_that_may_wait_has_ended() {
+    let (log, topic, clock) = with_topic(1);
+    let slow = clock.clone();
+    let act: Act = Box::new(move |_, _, _| {
+        slow.advance(Duration::from_secs(200));
+        Ok(())
+    });
+    let mut member = join(&log, &topic, "a", &Calls::default(), act);
+    assert!(member.poll(Duration::from_secs(1)).unwrap().is_empty());
+    let group = log.consumer_group("g").unwrap();
+    for (seconds, members) in [(200, 1), (100, 0)] {
+        clock.advance(Duration::from_secs(seconds));
+        log.run_housekeeping();
+        assert_eq!(group.describe().members.len(), members);
+    }
+}
+
+#[test]
 fn a_listener_that_unsubscribes_is_obeyed() {
     let (log, topic, _) = with_topic(2);
     let calls = Calls::default();

@@ -572,7 +572,7 @@ fn a_pattern_takes_in_topics_made_while_the_workers_run() {
 
 #[test]
 fn a_run_that_drains_waits_for_its_group_to_gather() {
-    let clock = super::harness::clock();
+    let clock = clock();
     let log = super::harness::builder(&clock)
         .in_memory()
         .group_initial_rebalance_delay(Duration::from_millis(20))
@@ -667,6 +667,30 @@ fn a_partition_of_slow_records_leaves_the_others_their_turn() {
     assert!(turn < 200, "{turn}");
 }
 
+/// By default an offset in use is committed anew each day, since it is kept for seven.
+#[test]
+fn workers_that_find_nothing_commit_where_they_begin_again_only_if_that_is_old() {
+    let (log, topic, clock) = with_topic(2);
+    let other = log.create_topic("u", TopicOptions::new()).unwrap();
+    fill(&topic, 0, 3);
+    let day = Duration::from_secs(24 * 60 * 60);
+    let options = manual().max_poll_interval(3 * day);
+    let group = log.consumer_group("g").unwrap().options(options);
+    // The group is never without members, of which a note would be taken among the commits.
+    let _member = group.subscribe([&other]).unwrap();
+    let commits_after = |time: Duration| {
+        clock.advance(time);
+        drained(&group, &topic, 1).run(|_| Ok(())).unwrap();
+        let offsets = log.topic("__consumer_offsets").unwrap();
+        offsets.partition(0).unwrap().offsets().high_watermark
+    };
+    let almost = day.saturating_sub(Duration::from_millis(1));
+    assert_eq!(commits_after(Duration::ZERO), 3);
+    assert_eq!(commits_after(almost), 3);
+    assert_eq!(commits_after(Duration::from_millis(1)), 5);
+    assert_eq!(commits_after(almost), 5);
+}
+
 /// Stops workers when it is asked for the time, once it is told which.
 #[derive(Clone, Debug)]
 struct Stops(ManualClock, Arc<Mutex<Option<WorkersStopper>>>);
@@ -677,7 +701,8 @@ impl Clock for Stops {
     }
 
     fn monotonic(&self) -> Duration {
-        if let Some(stopper) = self.1.lock().unwrap().take() {
+        let stopper = self.1.lock().unwrap().take();
+        if let Some(stopper) = stopper {
             stopper.stop();
         }
         self.0.monotonic()

@@ -7,12 +7,15 @@ use super::super::consumer::Consumer;
 use super::super::consumer_group::ConsumerGroup;
 use super::super::groups::Groups;
 use super::super::options::ConsumerOptions;
-use super::{open, open_with};
+use super::{environment, open, open_in, open_with};
+use crate::clock::{Clock, ManualClock};
 use crate::group::GroupOptions;
+use crate::limits::MAX_POLL_INTERVAL_DEFAULT;
 use crate::name::{GroupId, TopicName};
-use crate::options::TopicOptions;
+use crate::options::{Durability, TopicOptions};
 use crate::storage::MemoryStorage;
-use crate::topic::{Catalog, Topic};
+use crate::timestamp::Timestamp;
+use crate::topic::{Catalog, Environment, Topic};
 
 fn id(text: &str) -> GroupId {
     GroupId::new(text).unwrap()
@@ -102,6 +105,48 @@ fn a_group_looks_around_in_time_for_whoever_has_come_or_gone_away() {
     assert_eq!(next(), Some(300));
     drop(first);
     assert_eq!(next(), None);
+}
+
+#[test]
+fn however_many_consumers_come_and_go_those_that_are_there_are_woken() {
+    let (_catalog, groups, _topic) = with_topic();
+    let make = |_| Consumer::new(&groups, ConsumerOptions::new(), None).unwrap();
+    let mut consumers: Vec<_> = (0..100).map(make).collect();
+    for _round in 0..100 {
+        consumers.drain(..50);
+        consumers.extend((0..50).map(make));
+        groups.wake_all();
+        let woken = |consumer: &&Consumer| consumer.inbox.is_rung();
+        assert_eq!(consumers.iter().filter(woken).count(), 100);
+        for consumer in &consumers {
+            consumer.inbox.sleep(Duration::ZERO);
+        }
+    }
+}
+
+#[test]
+fn who_sleeps_in_a_poll_is_not_away_however_long_it_sleeps() {
+    let clock = ManualClock::new(Timestamp::EPOCH);
+    let environment = Environment {
+        clock: Arc::new(clock.clone()),
+        ..environment(&MemoryStorage::new())
+    };
+    let (catalog, groups) = open_in(environment, Durability::Os, GroupOptions::default());
+    let (groups, t) = (Arc::new(groups), TopicName::new("t").unwrap());
+    let topic = catalog.create(t, TopicOptions::new()).unwrap();
+    let group = ConsumerGroup::new(&groups, &id("g"));
+    let mut member = group.subscribe([&Topic::new(&catalog, topic)]).unwrap();
+    let _joined = member.poll(Duration::ZERO).unwrap();
+    let seat = &member.membership.as_ref().unwrap().seat;
+    let members_later = || {
+        clock.advance(2 * MAX_POLL_INTERVAL_DEFAULT);
+        groups.housekeep(clock.monotonic());
+        group.describe().members.len()
+    };
+    seat.note_asleep(clock.monotonic());
+    assert_eq!(members_later(), 1);
+    seat.note_awake(clock.monotonic());
+    assert_eq!(members_later(), 0);
 }
 
 /// Where no thread looks for members that do not come back, those who slept did so until the deadline that

@@ -3,6 +3,7 @@
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use super::super::consumer_group::ConsumerGroup;
 use super::super::groups::{GroupCell, Groups};
 use super::super::in_flight::{Staged, removals};
 use super::{cell, environment, open, open_in};
@@ -10,7 +11,7 @@ use crate::clock::{Clock, ManualClock};
 use crate::group::{Committer, GroupOptions, OffsetCommit};
 use crate::limits::OFFSETS_RETENTION_DEFAULT;
 use crate::log::Log;
-use crate::name::{TopicName, TopicPartition};
+use crate::name::{GroupId, TopicName, TopicPartition};
 use crate::offset::Offset;
 use crate::options::{Durability, TopicOptions};
 use crate::record::Record;
@@ -18,7 +19,7 @@ use crate::storage::{
     Fault, MemoryStorage, OpenMode, OperationKind, SimulatedStorage, Storage, read_exact_at,
 };
 use crate::timestamp::Timestamp;
-use crate::topic::{Catalog, Environment};
+use crate::topic::{Catalog, Environment, Topic};
 use crate::{Consumer, ErrorKind, EventLog, Housekeeping};
 
 fn place() -> TopicPartition {
@@ -299,6 +300,35 @@ fn a_record_that_is_no_commit_stops_the_groups_and_nothing_else() {
     let start = offsets_log(&catalog).offsets().log_start;
     groups.rewrite().unwrap_err();
     assert_eq!(offsets_log(&catalog).offsets().log_start, start);
+}
+
+/// Without a reset policy all would be told at once that there is no position.
+#[test]
+fn a_partition_whose_place_is_not_known_does_not_come_before_one_whose_place_is() {
+    let storage = MemoryStorage::new();
+    let (catalog, groups) = open(&storage);
+    groups.store.make().unwrap();
+    let record = Record::new("noise").key("\u{1}noise");
+    let log = offsets_log(&catalog);
+    log.send_and_wait(&record, crate::limits::MAX_BLOCK_DEFAULT)
+        .unwrap();
+    catalog.close().unwrap();
+    let (catalog, groups) = open(&storage);
+    let t = TopicName::new("t").unwrap();
+    let topic = catalog
+        .create(t, TopicOptions::new().partitions(2))
+        .unwrap();
+    let topic = Topic::new(&catalog, topic);
+    topic
+        .producer()
+        .send_and_wait(Record::new("v").partition(0))
+        .unwrap();
+    let group = ConsumerGroup::new(&Arc::new(groups), &GroupId::new("g").unwrap());
+    let mut consumer = group.member().assign(&topic.partitions()).unwrap();
+    consumer.seek(&place(), Offset::ZERO).unwrap();
+    assert_eq!(consumer.poll(Duration::ZERO).unwrap().len(), 1);
+    let error = consumer.poll(Duration::ZERO).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
 }
 
 /// Offsets of which none could be read were taken for none at all, and were deleted as soon as they
