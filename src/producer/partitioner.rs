@@ -238,6 +238,34 @@ mod tests {
         assert_eq!(seen, [true; 4]);
     }
 
+    /// It may be shared by producers to topics of different sizes.
+    #[test]
+    fn sticky_leaves_a_partition_that_a_smaller_topic_does_not_have() {
+        let (mut left, record) = (0, Record::new("x"));
+        for seed in 0..100 {
+            let sticky = Sticky::with_seed(seed);
+            let last = sticky.partition(&topic(), &record, 4);
+            let stays = sticky.partition(&topic(), &record, last + 1);
+            let fits = sticky.partition(&topic(), &record, last);
+            assert_eq!(stays, last);
+            assert!(last == 0 || fits < last);
+            left += usize::from(last > 1);
+        }
+        assert!(left > 0);
+    }
+
+    #[test]
+    fn sticky_goes_on_as_soon_as_a_batch_is_full() {
+        let record = Record::new("x");
+        let bytes = u32::try_from(encoded_bytes(&record)).unwrap();
+        for (batch_bytes, stays) in [(bytes, false), (bytes + 1, true)] {
+            let sticky = Sticky::with_seed(7).batch_bytes(batch_bytes);
+            let many = u32::MAX;
+            let [first, next] = [0; 2].map(|_| sticky.partition(&topic(), &record, many));
+            assert_eq!(first == next, stays);
+        }
+    }
+
     #[test]
     fn a_key_decides_and_an_empty_key_is_one() {
         let key_hash = KeyHash::for_batches(BATCH_BYTES_DEFAULT, 1);

@@ -343,6 +343,26 @@ fn a_drain_ends_where_the_partitions_ended_when_it_began() {
 }
 
 #[test]
+fn a_drain_from_which_a_rebalance_takes_the_rest_ends_without_an_empty_piece() {
+    let (log, topic, _) = with_topic(2);
+    fill(&topic, 1, 3);
+    let options = manual().max_poll_records(1);
+    let group = log.consumer_group("g").unwrap().options(options);
+    let mut first = group.subscribe([&topic]).unwrap();
+    let mut seen = Vec::new();
+    let mut second = None;
+    for records in first.drain().unwrap() {
+        seen.push(texts(&records.unwrap()));
+        if second.is_none() {
+            let other = second.insert(group.subscribe([&topic]).unwrap());
+            assert!(poll(other).is_empty());
+        }
+    }
+    assert_eq!(seen, [["0"]]);
+    assert_eq!(first.assignment(), [place(&topic, 0)]);
+}
+
+#[test]
 fn a_drain_does_not_wait_for_a_topic_that_was_deleted_since() {
     let (log, topic, _) = with_topic(1);
     fill(&topic, 0, 10);

@@ -246,22 +246,32 @@ fn of_two_errors_the_first_is_returned() {
     assert_eq!(take(&calls), told);
 }
 
-#[test]
-fn the_time_away_begins_when_a_poll_that_may_wait_has_ended() {
-    let (log, topic, clock) = with_topic(1);
-    let slow = clock.clone();
-    let act: Act = Box::new(move |_, _, _| {
-        slow.advance(Duration::from_secs(200));
+/// Hears of nothing but what is revoked.
+struct Revoked(Calls);
+
+impl RebalanceListener for Revoked {
+    fn revoked(&mut self, _: &mut Consumer, partitions: &[TopicPartition]) -> Result<(), Error> {
+        let mut calls = self.0.lock().unwrap();
+        calls.extend(partitions.iter().map(ToString::to_string));
         Ok(())
-    });
-    let mut member = join(&log, &topic, "a", &Calls::default(), act);
-    assert!(member.poll(Duration::from_secs(1)).unwrap().is_empty());
-    let group = log.consumer_group("g").unwrap();
-    for (seconds, members) in [(200, 1), (100, 0)] {
-        clock.advance(Duration::from_secs(seconds));
-        log.run_housekeeping();
-        assert_eq!(group.describe().members.len(), members);
     }
+}
+
+#[test]
+fn what_is_lost_counts_as_revoked_unless_told_otherwise() {
+    let (log, topic, _) = with_topic(1);
+    let (group, calls) = (log.consumer_group("g").unwrap(), Calls::default());
+    let listener = Revoked(Arc::clone(&calls));
+    let mut member = group
+        .member()
+        .listener(listener)
+        .subscribe([&topic])
+        .unwrap();
+    poll(&mut member);
+    assert!(take(&calls).is_empty());
+    group.remove_all_members();
+    poll(&mut member);
+    assert_eq!(take(&calls), ["t-0"]);
 }
 
 #[test]

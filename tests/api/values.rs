@@ -284,3 +284,27 @@ fn what_blocks_can_be_given_to_another_thread() {
     can_move::<Deliveries>();
     can_move::<Consumer>();
 }
+
+#[test]
+fn what_handles_show_of_themselves_says_whose_they_are() {
+    let log = memory(&clock());
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    let group = log.consumer_group("mailers").unwrap().options(manual());
+    let mut consumer = group.subscribe([&topic]).unwrap();
+    poll(&mut consumer);
+    let member = consumer.member_id().unwrap().to_string();
+    let shown = format!("{consumer:?}");
+    assert!(
+        shown.contains(&member) && shown.contains("\"t\""),
+        "{shown}"
+    );
+    let (one, workers) = (group.member(), group.workers(3));
+    let shown = [
+        format!("{group:?}"),
+        format!("{one:?}"),
+        format!("{workers:?}"),
+    ];
+    for shown in shown {
+        assert!(shown.contains("mailers"), "{shown}");
+    }
+}

@@ -9,8 +9,8 @@ use topiclog::clock::{Clock, ManualClock};
 use topiclog::storage::SimulatedStorage;
 use topiclog::{
     Consumer, ConsumerGroup, ConsumerOptions, Durability, Error, ErrorKind, EventLog, Housekeeping,
-    Offset, OffsetReset, RebalanceListener, RecordRef, RoundRobinAssignor, Timestamp, Topic,
-    TopicName, TopicOptions, TopicPartition,
+    Offset, OffsetReset, RebalanceListener, Record, RecordRef, RoundRobinAssignor, Timestamp,
+    Topic, TopicName, TopicOptions, TopicPartition,
 };
 
 use super::common::clock;
@@ -282,6 +282,29 @@ fn the_time_away_begins_when_the_poll_ends() {
     clock.advance(TOO_LONG * 3 / 4);
     log.run_housekeeping();
     assert_eq!(group.describe().members.len(), 1);
+}
+
+#[test]
+fn a_poll_that_may_wait_is_no_time_away_however_long_it_has_to_write() {
+    let (storage, clock) = (SimulatedStorage::new(), clock());
+    let acts = super::acts::Acts::on(&storage);
+    let builder = EventLog::builder().storage(acts.clone());
+    let builder = builder.clock(clock.clone());
+    let log = builder.housekeeping(Housekeeping::Manual).open().unwrap();
+    let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+    let group = log.consumer_group("g").unwrap();
+    let mut member = group.subscribe([&topic]).unwrap();
+    let _none = member.poll(Duration::ZERO).unwrap();
+    topic.producer().send(Record::new("lingers")).unwrap();
+    let slow = clock.clone();
+    acts.before_write(move || slow.advance(TOO_LONG / 2));
+    let records = member.poll(Duration::from_secs(1)).unwrap();
+    assert_eq!(records.len(), 1);
+    for (time, members) in [(TOO_LONG * 3 / 4, 1), (TOO_LONG / 4, 0)] {
+        clock.advance(time);
+        log.run_housekeeping();
+        assert_eq!(group.describe().members.len(), members);
+    }
 }
 
 /// A listener's error ended the poll before it was known where the gained partition begins: what was sent
