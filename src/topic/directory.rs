@@ -490,6 +490,10 @@ mod tests {
             (name("cons"), name("lpt10")),
             ("cons".into(), "lpt10".into())
         );
+        // Up to 200 bytes as it is, beyond that with two checksums behind its first 180.
+        let (as_it_is, cut) = ("a".repeat(200), name(&"a".repeat(201)));
+        assert_eq!(name(&as_it_is), as_it_is);
+        assert_eq!((cut.len(), &cut[..182]), (198, &*("a".repeat(180) + "%_")));
         let (long, other) = ("A".repeat(249), format!("{}B", "A".repeat(248)));
         assert!(name(&long).len() <= DIRECTORY_NAME_BYTES_MAX);
         assert_ne!(name(&long), name(&other));

@@ -300,6 +300,7 @@ mod tests {
         let topic = log.create_topic("t", options).unwrap();
         let partitions = topic.partitions();
         let housekeeper = Housekeeper::new(&partitions[0].catalog, Duration::from_secs(300));
+        let mut counts = Vec::new();
         for _second in 0..3 {
             for partition in 0..3 {
                 for _record in 0..4 {
@@ -309,9 +310,41 @@ mod tests {
             }
             clock.advance(Duration::from_secs(1));
             housekeeper.step();
+            let synced = partitions.iter();
+            let synced = synced.filter(|it| it.offsets().recovery_point > Offset::ZERO);
+            counts.push(synced.count());
         }
-        for partition in partitions {
-            assert!(partition.offsets().recovery_point > Offset::ZERO);
+        assert_eq!(counts, [1, 2, 3], "one at each step");
+    }
+
+    #[test]
+    fn looks_are_ever_rarer_where_senders_wait_but_for_those_that_are_to_be_synced() {
+        let clock = ManualClock::new(Timestamp::from_millis(1_000_000));
+        let builder = EventLog::builder().storage(MemoryStorage::new());
+        let builder = builder.clock(clock.clone());
+        let log = builder.housekeeping(Housekeeping::Manual).open().unwrap();
+        let options = TopicOptions::new().durability(Durability::Os);
+        let options = options.segment_bytes(2000);
+        let topic = log.create_topic("t", options).unwrap();
+        let catalog = &topic.partition(0).unwrap().catalog;
+        let housekeeper = Housekeeper::new(catalog, Duration::from_secs(300));
+        let send = |bytes| {
+            let sent = topic.producer().send(Record::new(vec![7; bytes])).unwrap();
+            sent.wait().unwrap();
+        };
+        let looks = [(); 5].map(|()| {
+            send(1);
+            housekeeper.step().unwrap()
+        });
+        assert_eq!(looks, [2 * TICK, 4 * TICK, 8 * TICK, SELDOM, SELDOM]);
+        for next in [TICK, SELDOM] {
+            clock.advance(Duration::from_secs(1));
+            if next == TICK {
+                (0..4).for_each(|_| send(900));
+            } else {
+                send(1);
+            }
+            assert_eq!(housekeeper.step(), Some(next));
         }
     }
 }

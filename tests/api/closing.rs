@@ -151,7 +151,9 @@ fn a_closed_log_has_nothing_to_recover_and_kept_what_lingered() {
             .clone()
             .all(|recovery| matches!(recovery, Recovery::Clean))
     );
-    assert!(log.verify().unwrap().is_sound());
+    let verified = log.verify().unwrap();
+    assert!(verified.is_sound());
+    assert_eq!((verified.partitions, verified.records), (1, 1));
     let mut reader = log
         .consumer()
         .options(manual())

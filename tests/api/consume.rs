@@ -31,6 +31,7 @@ fn a_poll_returns_at_most_so_many_records_in_offset_order() {
         assert!(records.len() <= 10);
         assert_eq!(records.iter().count(), records.len());
         for view in records.by_partition() {
+            assert!(!view.is_empty());
             let number = view.topic_partition().partition() as usize;
             assert_eq!(view.iter().count(), view.len());
             for record in &view {

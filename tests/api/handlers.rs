@@ -125,6 +125,15 @@ fn a_run_that_failed_at_its_first_record_is_followed_by_one_that_begins_there() 
 }
 
 #[test]
+fn a_run_that_failed_at_its_first_record_does_not_go_back_behind_where_it_began() {
+    let (_log, topic, group) = filled(1, 9);
+    group.set_offset(&place(&topic, 0), Offset::new(5)).unwrap();
+    let fails = |_: RecordRef<'_>| Err("not today".into());
+    refused(drained(&group, &topic, 1).run(fails), ErrorKind::Handler);
+    assert_eq!(committed(&group, &topic), [Some(5)]);
+}
+
+#[test]
 fn a_panic_goes_on_in_the_caller_after_all_have_stopped_and_committed() {
     for panics_at in [0, 1, 2] {
         let (_log, topic, group) = filled(3, 50);

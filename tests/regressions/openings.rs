@@ -516,3 +516,61 @@ fn a_last_close_of_a_newer_version_is_not_written_over() {
         assert_eq!(before.read_file(LAST_CLOSE).unwrap(), newer);
     }
 }
+
+/// Without the marks of the last close nobody would be told what is gone since.
+#[test]
+fn a_close_that_cannot_be_read_now_is_believed_by_the_next_opening() {
+    let storage = SimulatedStorage::new();
+    let acts = Acts::on(&storage);
+    let open = || common::try_open(acts.clone(), &clock());
+    let log = open().unwrap();
+    log.create_topic("t", options(Durability::Disk)).unwrap();
+    log.close().unwrap();
+    let fails = storage.clone();
+    let fault = Fault::error(EIO).only(OperationKind::Read).times(1);
+    acts.before_opening("clean-close", move || fails.fail(fault));
+    assert_eq!(open().unwrap_err().kind(), ErrorKind::Io);
+    assert!(open().unwrap().recovery_report().closed_cleanly);
+}
+
+#[test]
+fn an_opening_that_cannot_make_its_directory_or_take_its_marks_away_fails() {
+    let storage = SimulatedStorage::new();
+    let open = || common::try_open(storage.clone(), &clock());
+    let fails = |kind| storage.fail(Fault::error(EIO).only(kind).times(1));
+    fails(OperationKind::CreateDir);
+    assert_eq!(open().unwrap_err().kind(), ErrorKind::Io);
+    open().unwrap().close().unwrap();
+    fails(OperationKind::Remove);
+    assert_eq!(open().unwrap_err().kind(), ErrorKind::Io);
+    assert!(open().unwrap().recovery_report().closed_cleanly);
+}
+
+#[test]
+fn a_directory_that_no_topic_can_have_is_left_alone() {
+    let storage = SimulatedStorage::new();
+    common::open(&storage, &clock()).close().unwrap();
+    for path in ["topics/lost+found", "topics/lost+found/0"] {
+        storage.create_dir(Path::new(path)).unwrap();
+    }
+    let log = common::open(&storage, &clock());
+    assert!(log.verify().unwrap().is_sound());
+    assert!(storage.list(Path::new("topics/lost+found")).is_ok());
+}
+
+#[test]
+fn a_deleted_topic_leaves_no_file_behind_and_one_that_cannot_be_made_says_why() {
+    let storage = SimulatedStorage::new();
+    let log = common::open(&storage, &clock());
+    let topic = log.create_topic("t", options(Durability::Disk)).unwrap();
+    send(&topic, 3);
+    drop(topic);
+    log.delete_topic("t").unwrap();
+    let left = || storage.list(Path::new("topics")).unwrap().len();
+    assert_eq!(left(), 0);
+    storage.fail(Fault::error(28).only(OperationKind::CreateDir).times(1));
+    let error = log
+        .create_topic("t", options(Durability::Disk))
+        .unwrap_err();
+    assert_eq!((error.kind(), left()), (ErrorKind::Full, 0));
+}
