@@ -347,4 +347,20 @@ mod tests {
             assert_eq!(housekeeper.step(), Some(next));
         }
     }
+
+    #[test]
+    fn the_thread_has_ended_once_it_is_stopped() {
+        let builder = EventLog::builder().in_memory();
+        let log = builder.housekeeping(Housekeeping::Manual).open().unwrap();
+        let topic = log.create_topic("t", TopicOptions::new()).unwrap();
+        let catalog = &topic.partition(0).unwrap().catalog;
+        let housekeeper = Housekeeper::new(catalog, Duration::from_secs(300));
+        let here = Arc::new(());
+        let there = Arc::clone(&here);
+        housekeeper.add_chore(Box::new(move |_| drop(Arc::clone(&there))));
+        let mut thread = HousekeepingThread::start(Arc::new(housekeeper), &Bell::new()).unwrap();
+        assert!(Arc::strong_count(&here) > 1);
+        thread.stop();
+        assert_eq!(Arc::strong_count(&here), 1);
+    }
 }
