@@ -316,10 +316,13 @@ mod tests {
         std::thread::scope(|scope| {
             let sent = slow.producer().send(Record::new([7; 1800])).unwrap();
             let writing = scope.spawn(move || sent.wait().map(drop));
+            // Not before: the sender would write in its place, and wait for the writer.
+            while !partition.log.queue.lock().busy {
+                yield_now();
+            }
             let producer = other.producer().max_block(Duration::MAX);
             let sender = scope.spawn(move || producer.send(Record::new([7; 1800])).map(drop));
-            let in_line = || partition.log.accumulator.waiting();
-            while in_line() == 0 || !partition.log.queue.lock().busy {
+            while partition.log.accumulator.waiting() == 0 {
                 yield_now();
             }
             log.delete_topic("other").unwrap();
