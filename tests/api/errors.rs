@@ -81,6 +81,10 @@ fn what_was_read_prints_how_much_it_is() {
         assert!(text.len() < 1024, "{} bytes", text.len());
     }
     assert!(format!("{records:?}").contains("t-0"), "{records:?}");
+    let mut rest = records.iter();
+    assert!(rest.next().is_some());
+    assert!(format!("{rest:?}").contains("\"t\""), "{rest:?}");
+    assert!(format!("{topic:?}").contains("\"t\""), "{topic:?}");
 }
 
 /// Every handle printed the logs of all partitions with the records that wait there, and the whole storage.

@@ -686,6 +686,11 @@ fn records_of_a_batch_with_gaps_are_handed_out_a_few_at_a_time() {
             assert!(consumer.poll(Duration::ZERO).unwrap().is_empty());
             let position = consumer.position(partition.topic_partition()).unwrap();
             assert_eq!(position, Offset::new(u64::from(last_delta) + 1));
+            // Where nothing is left behind it there is no piece without records either.
+            let last = Offset::new(u64::from(last_delta));
+            consumer.seek(partition.topic_partition(), last).unwrap();
+            let records = consumer.poll(Duration::ZERO).unwrap();
+            assert_eq!(records.by_partition().count(), records.len());
         }
     }
 }

@@ -171,6 +171,9 @@ fn a_log_with_a_link_where_a_topic_should_be_is_not_opened() {
     log.create_topic("t", TopicOptions::new()).unwrap();
     drop(log);
     let (topic, aside) = (directory.0.join("topics/t"), directory.0.join("aside"));
+    // No topic's directory has such a name.
+    std::os::unix::fs::symlink(&aside, directory.0.join("topics/lost+found")).unwrap();
+    drop(EventLog::open(&directory.0).unwrap());
     fs::rename(&topic, &aside).unwrap();
     std::os::unix::fs::symlink(&aside, &topic).unwrap();
     assert_eq!(kind(), ErrorKind::Io);

@@ -10,7 +10,7 @@ use super::super::options::ConsumerOptions;
 use super::{environment, open, open_in, open_with};
 use crate::clock::{Clock, ManualClock};
 use crate::group::GroupOptions;
-use crate::limits::MAX_POLL_INTERVAL_DEFAULT;
+use crate::limits::{MAX_POLL_INTERVAL_DEFAULT, OFFSETS_RETENTION_DEFAULT};
 use crate::name::{GroupId, TopicName};
 use crate::options::{Durability, TopicOptions};
 use crate::storage::MemoryStorage;
@@ -121,6 +121,30 @@ fn however_many_consumers_come_and_go_those_that_are_there_are_woken() {
         for consumer in &consumers {
             consumer.inbox.sleep(Duration::ZERO);
         }
+    }
+}
+
+#[test]
+fn a_worker_that_finds_nothing_may_sleep_until_what_is_committed_is_to_be_renewed() {
+    let clock = ManualClock::new(Timestamp::EPOCH);
+    let environment = Environment {
+        clock: Arc::new(clock.clone()),
+        ..environment(&MemoryStorage::new())
+    };
+    let (_catalog, groups) = open_in(environment, Durability::Os, GroupOptions::default());
+    let (groups, options) = (Arc::new(groups), ConsumerOptions::new());
+    let cell = groups.cell(&id("g"));
+    let mut consumer = Consumer::new(&groups, options, Some(&cell)).unwrap();
+    assert_eq!(consumer.until_renewal(), Duration::ZERO);
+    let day = OFFSETS_RETENTION_DEFAULT / 7;
+    for _day in 0..2 {
+        assert!(consumer.take_renewals().unwrap().is_empty());
+        assert_eq!(consumer.until_renewal(), day);
+        clock.advance(day / 3);
+        assert!(consumer.take_renewals().unwrap().is_empty());
+        assert_eq!(consumer.until_renewal(), day * 2 / 3);
+        clock.advance(day * 2 / 3);
+        assert_eq!(consumer.until_renewal(), Duration::ZERO);
     }
 }
 
