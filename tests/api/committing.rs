@@ -4,7 +4,10 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use topiclog::storage::{Fault, MemoryStorage, OperationKind, SimulatedStorage, Survival};
-use topiclog::{CommittedOffset, ErrorKind, Offset, TopicOptions, TopicPartition};
+use topiclog::{
+    CommittedOffset, Consumer, ConsumerGroup, ErrorKind, EventLog, Offset, Topic, TopicOptions,
+    TopicPartition,
+};
 
 use super::harness::{
     automatic, clock, committed, drain, fill, manual, open_on, place, poll, refused, with_topic,
@@ -13,15 +16,21 @@ use super::harness::{
 const EVERY: Duration = Duration::from_secs(5);
 const NOTHING: [(&TopicPartition, Offset); 0] = [];
 
-#[test]
-fn a_commit_covers_everything_that_polls_returned() {
+/// Two partitions of five and three records, and a member that has polled all of them and committed nothing.
+fn all_polled() -> (EventLog, Topic, ConsumerGroup, Consumer) {
     let (log, topic, _) = with_topic(2);
     fill(&topic, 0, 5);
     fill(&topic, 1, 3);
     let group = log.consumer_group("g").unwrap().options(manual());
     let mut member = group.subscribe([&topic]).unwrap();
     assert_eq!(poll(&mut member).len(), 8);
-    let both = |c: &topiclog::Consumer| [0, 1].map(|number| committed(c, &place(&topic, number)));
+    (log, topic, group, member)
+}
+
+#[test]
+fn a_commit_covers_everything_that_polls_returned() {
+    let (_log, topic, group, mut member) = all_polled();
+    let both = |c: &Consumer| [0, 1].map(|number| committed(c, &place(&topic, number)));
     assert_eq!(both(&member), [None, None]);
     member.commit().unwrap();
     assert_eq!(both(&member), [Some(5), Some(3)]);
@@ -40,12 +49,7 @@ fn a_commit_covers_everything_that_polls_returned() {
 
 #[test]
 fn a_position_that_is_still_to_be_found_is_not_committed() {
-    let (log, topic, _) = with_topic(2);
-    fill(&topic, 0, 5);
-    fill(&topic, 1, 3);
-    let group = log.consumer_group("g").unwrap().options(manual());
-    let mut member = group.subscribe([&topic]).unwrap();
-    assert_eq!(poll(&mut member).len(), 8);
+    let (_log, topic, _group, mut member) = all_polled();
     let [first, second] = [0, 1].map(|number| place(&topic, number));
     member.seek_to_beginning_of([&first]).unwrap();
     member.commit().unwrap();

@@ -7,15 +7,15 @@ use super::super::consumer::Consumer;
 use super::super::consumer_group::ConsumerGroup;
 use super::super::groups::Groups;
 use super::super::options::ConsumerOptions;
-use super::{environment, open, open_in, open_with};
+use super::{open, open_by, open_with};
 use crate::clock::{Clock, ManualClock};
 use crate::group::GroupOptions;
 use crate::limits::{MAX_POLL_INTERVAL_DEFAULT, OFFSETS_RETENTION_DEFAULT};
 use crate::name::{GroupId, TopicName};
-use crate::options::{Durability, TopicOptions};
+use crate::options::TopicOptions;
 use crate::storage::MemoryStorage;
 use crate::timestamp::Timestamp;
-use crate::topic::{Catalog, Environment, Topic};
+use crate::topic::{Catalog, Topic};
 
 fn id(text: &str) -> GroupId {
     GroupId::new(text).unwrap()
@@ -127,11 +127,7 @@ fn however_many_consumers_come_and_go_those_that_are_there_are_woken() {
 #[test]
 fn a_worker_that_finds_nothing_may_sleep_until_what_is_committed_is_to_be_renewed() {
     let clock = ManualClock::new(Timestamp::EPOCH);
-    let environment = Environment {
-        clock: Arc::new(clock.clone()),
-        ..environment(&MemoryStorage::new())
-    };
-    let (_catalog, groups) = open_in(environment, Durability::Os, GroupOptions::default());
+    let (_catalog, groups) = open_by(&clock);
     let (groups, options) = (Arc::new(groups), ConsumerOptions::new());
     let cell = groups.cell(&id("g"));
     let mut consumer = Consumer::new(&groups, options, Some(&cell)).unwrap();
@@ -151,11 +147,7 @@ fn a_worker_that_finds_nothing_may_sleep_until_what_is_committed_is_to_be_renewe
 #[test]
 fn who_sleeps_in_a_poll_is_not_away_however_long_it_sleeps() {
     let clock = ManualClock::new(Timestamp::EPOCH);
-    let environment = Environment {
-        clock: Arc::new(clock.clone()),
-        ..environment(&MemoryStorage::new())
-    };
-    let (catalog, groups) = open_in(environment, Durability::Os, GroupOptions::default());
+    let (catalog, groups) = open_by(&clock);
     let (groups, t) = (Arc::new(groups), TopicName::new("t").unwrap());
     let topic = catalog.create(t, TopicOptions::new()).unwrap();
     let group = ConsumerGroup::new(&groups, &id("g"));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::consumer_group::ConsumerGroup;
 use super::super::groups::{GroupCell, Groups};
 use super::super::in_flight::{Staged, removals};
-use super::{cell, environment, open, open_in};
+use super::{cell, environment, open, open_by, open_in};
 use crate::clock::{Clock, ManualClock};
 use crate::group::{Committer, GroupOptions, OffsetCommit};
 use crate::limits::OFFSETS_RETENTION_DEFAULT;
@@ -107,11 +107,7 @@ fn a_group_is_there_as_soon_as_its_first_commit_is_on_its_way() {
 #[test]
 fn an_old_offset_does_not_expire_while_it_is_committed_anew() {
     let clock = ManualClock::new(Timestamp::EPOCH);
-    let environment = Environment {
-        clock: Arc::new(clock.clone()),
-        ..environment(&MemoryStorage::new())
-    };
-    let (catalog, groups) = open_in(environment, Durability::Os, GroupOptions::default());
+    let (catalog, groups) = open_by(&clock);
     let t = TopicName::new("t").unwrap();
     catalog.create(t, TopicOptions::new()).unwrap();
     let cell = cell(&groups, "g");

@@ -25,6 +25,15 @@ fn open_with(storage: &MemoryStorage, options: GroupOptions) -> (Arc<Catalog>, G
     open_in(environment(storage), Durability::Os, options)
 }
 
+/// On a storage of its own, by the caller's clock.
+fn open_by(clock: &ManualClock) -> (Arc<Catalog>, Groups) {
+    let environment = Environment {
+        clock: Arc::new(clock.clone()),
+        ..environment(&MemoryStorage::new())
+    };
+    open_in(environment, Durability::Os, GroupOptions::default())
+}
+
 fn environment(storage: &MemoryStorage) -> Environment {
     let storage: Arc<dyn Storage> = Arc::new(storage.clone());
     Environment {
