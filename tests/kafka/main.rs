@@ -10,3 +10,5 @@
 
 mod functions;
 mod recorded;
+mod runner;
+mod scripts;

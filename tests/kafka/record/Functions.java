@@ -1,3 +1,5 @@
+import static java.util.stream.Collectors.joining;
+
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
@@ -5,6 +7,7 @@ import java.net.URLDecoder;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
@@ -12,8 +15,6 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
-import java.util.stream.Collectors;
-import java.util.stream.Stream;
 import org.apache.kafka.clients.consumer.ConsumerGroupMetadata;
 import org.apache.kafka.clients.consumer.ConsumerPartitionAssignor;
 import org.apache.kafka.clients.consumer.ConsumerPartitionAssignor.Assignment;
@@ -67,14 +68,15 @@ public class Functions {
         }
     }
 
-    /** {@code sticky | t:2 u:1 | a t,u t:0 | b@instance t}: the topics, then each member with what it owns. */
+    /** {@code sticky | t:2 u:1 | a t,u t:0 | b@instance t}: topics, then members with what they own. */
     static String assign(String[] parts) {
         var node = new Node(0, "localhost", 1);
-        var places = new ArrayList<PartitionInfo>();
+        var nodes = new Node[] {node};
+        var all = new ArrayList<PartitionInfo>();
         for (String topic : parts[1].split(" ")) {
             String[] count = topic.split(":");
             for (int partition = 0; partition < Integer.parseInt(count[1]); partition++) {
-                places.add(new PartitionInfo(count[0], partition, node, new Node[] {node}, new Node[] {node}));
+                all.add(new PartitionInfo(count[0], partition, node, nodes, nodes));
             }
         }
         var members = new HashMap<String, Subscription>();
@@ -82,7 +84,8 @@ public class Functions {
             String[] words = member.split(" ");
             String[] id = words[0].split("@");
             List<String> topics = List.of(words[1].split(","));
-            var owned = Stream.of(words.length > 2 ? words[2].split(",") : new String[0]).map(Functions::place).toList();
+            String[] places = words.length > 2 ? words[2].split(",") : new String[0];
+            var owned = Arrays.stream(places).map(Functions::place).toList();
             var subscription = new Subscription(topics, owned.isEmpty() ? null : remembered(topics, owned));
             if (id.length > 1) {
                 subscription.setGroupInstanceId(Optional.of(id[1]));
@@ -94,12 +97,13 @@ public class Functions {
             case "roundrobin" -> new RoundRobinAssignor();
             default -> new StickyAssignor();
         };
-        var cluster = new Cluster("kafka", List.of(node), places, Set.of(), Set.of());
-        var assigned = new TreeMap<>(assignor.assign(cluster, new GroupSubscription(members)).groupAssignment());
-        return assigned.entrySet().stream().map(Functions::show).collect(Collectors.joining(" | "));
+        var cluster = new Cluster("kafka", List.of(node), all, Set.of(), Set.of());
+        var assigned = assignor.assign(cluster, new GroupSubscription(members)).groupAssignment();
+        return new TreeMap<>(assigned).entrySet().stream().map(Functions::show).collect(joining(" | "));
     }
 
     /** What a member with these partitions of an earlier generation tells the sticky assignor. */
+    @SuppressWarnings("removal")
     static ByteBuffer remembered(List<String> topics, List<TopicPartition> owned) {
         var before = new StickyAssignor();
         before.onAssignment(new Assignment(owned), new ConsumerGroupMetadata("g", 5, "m", Optional.empty()));
@@ -107,8 +111,9 @@ public class Functions {
     }
 
     static String show(Map.Entry<String, Assignment> member) {
-        var places = member.getValue().partitions().stream().map(place -> place.topic() + ":" + place.partition());
-        return (member.getKey() + " " + places.sorted().collect(Collectors.joining(","))).trim();
+        var places = member.getValue().partitions().stream();
+        var shown = places.map(place -> place.topic() + ":" + place.partition()).sorted();
+        return (member.getKey() + " " + shown.collect(joining(","))).trim();
     }
 
     static TopicPartition place(String text) {
