@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use topiclog::clock::ManualClock;
 use topiclog::{
-    CommittedOffset, Consumer, ConsumerGroup, ConsumerOptions, Error, ErrorKind, EventLog,
-    Housekeeping, Offset, OffsetReset, OffsetTarget, Partition, Record, Timestamp, TopicOptions,
-    TopicPartition,
+    CommittedOffset, Consumer, ConsumerGroup, ConsumerOptions, Eager, Error, ErrorKind, EventLog,
+    Housekeeping, Offset, OffsetReset, OffsetTarget, Partition, RangeAssignor, Record,
+    RoundRobinAssignor, Timestamp, TopicOptions, TopicPartition,
 };
 
 use super::recorded::{place, places};
@@ -60,10 +60,8 @@ impl Runner {
     /// Whether a step says what Kafka said. What it says here comes back if it does not.
     pub(crate) fn check(&mut self, step: &str, theirs: &str) -> Result<(), String> {
         let words: Vec<_> = step.split(' ').collect();
-        let ours = self
-            .administer(&words)
-            .or_else(|error| Ok::<_, Error>(shown(&error)))
-            .unwrap();
+        let ours = self.administer(&words);
+        let ours = ours.unwrap_or_else(|error| shown(&error));
         if ours == translated(theirs) {
             Ok(())
         } else {
@@ -112,6 +110,12 @@ impl Runner {
                 let group = self.log.describe_consumer_group(name)?;
                 return Ok(format!("{:?} {}", group.state, group.members.len()));
             }
+            "add-partitions" => {
+                let topic = self.log.topic(name)?;
+                topic.increase_partitions_to(words[2].parse().unwrap())?;
+            }
+            "remove-instance" => self.group(name)?.remove_instance(words[2])?,
+            "settle" => return Ok(self.settle(name)),
             "plan" | "reset" => return self.reset(words),
             "consumer" => {
                 let consumer = self.consumer(&words[2..])?;
@@ -197,6 +201,23 @@ impl Runner {
         Ok(offsets.collect::<Vec<_>>().join(" "))
     }
 
+    /// Polls members in turn until nothing moves any more, whatever they read.
+    fn settle(&mut self, members: &str) -> String {
+        let mut before = String::new();
+        loop {
+            let settled = members.split(',').map(|name| {
+                let member = self.consumers.get_mut(name).unwrap();
+                poll(member, true);
+                format!("{name}={}", all(member.assignment()))
+            });
+            let now = settled.collect::<Vec<_>>().join(" ");
+            if now == before {
+                return now;
+            }
+            before = now;
+        }
+    }
+
     fn reset(&self, words: &[&str]) -> Answer {
         let (group, topic) = (self.group(words[1])?, self.log.topic(words[2])?);
         let target = match words[3] {
@@ -238,10 +259,19 @@ impl Runner {
         if let Some(count) = asked.get("max") {
             options = options.max_poll_records(count.parse().unwrap());
         }
-        match asked.get("group") {
-            Some(group) => self.group(group)?.member().options(options).assign([]),
-            None => self.log.consumer().options(options).assign([]),
+        let Some(group) = asked.get("group") else {
+            return self.log.consumer().options(options).assign([]);
+        };
+        let mut member = self.group(group)?.member().options(options);
+        if let Some(instance) = asked.get("instance") {
+            member = member.instance_id(*instance);
         }
+        match asked.get("assignor").copied() {
+            Some("RangeAssignor") => member.assignor(Eager::new(RangeAssignor)),
+            Some("RoundRobinAssignor") => member.assignor(Eager::new(RoundRobinAssignor)),
+            _ => member,
+        }
+        .assign([])
     }
 }
 

@@ -9,6 +9,11 @@ fn a_consumer_reads_seeks_and_commits_as_in_kafka() {
 }
 
 #[test]
+fn members_share_and_hand_over_as_in_kafka() {
+    run(include_str!("recorded/members.txt"), 8);
+}
+
+#[test]
 fn a_group_is_reset_as_by_kafkas_tool() {
     run(include_str!("recorded/resets.txt"), 30);
 }

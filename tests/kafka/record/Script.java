@@ -24,9 +24,12 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.ListOffsetsResult.ListOffsetsResultInfo;
+import org.apache.kafka.clients.admin.MemberToRemove;
+import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.admin.RecordsToDelete;
+import org.apache.kafka.clients.admin.RemoveMembersFromConsumerGroupOptions;
 import org.apache.kafka.clients.consumer.CloseOptions;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
@@ -131,6 +134,20 @@ public class Script {
                 var group = groups.get(prefix + name);
                 return group.groupState() + " " + group.members().size();
             }
+            case "add-partitions": {
+                var count = NewPartitions.increaseTo(Integer.parseInt(words[2]));
+                ADMIN.createPartitions(Map.of(prefix + name, count)).all().get();
+                Thread.sleep(1000);
+                return "ok";
+            }
+            case "remove-instance": {
+                var member = List.of(new MemberToRemove(words[2]));
+                var options = new RemoveMembersFromConsumerGroupOptions(member);
+                ADMIN.removeMembersFromConsumerGroup(prefix + name, options).all().get();
+                return "ok";
+            }
+            case "settle":
+                return settle(List.of(name.split(",")));
             case "plan", "reset":
                 return reset(words);
             case "consumer":
@@ -251,6 +268,15 @@ public class Script {
         return (show(read) + failed).trim();
     }
 
+    /** Polls members in turn for long enough, whatever they read, and tells who has what then. */
+    static String settle(List<String> members) {
+        for (int round = 0; round < 40; round++) {
+            members.forEach(member -> CONSUMERS.get(member).poll(Duration.ofMillis(50)));
+        }
+        var shown = members.stream().map(member -> member + "=" + show(CONSUMERS.get(member).assignment()));
+        return shown.collect(joining(" "));
+    }
+
     static boolean read(KafkaConsumer<String, String> consumer, Map<String, String> into) {
         var records = consumer.poll(Duration.ofMillis(250));
         for (var record : records) {
@@ -310,12 +336,21 @@ public class Script {
         options.put("value.deserializer", StringDeserializer.class);
         options.put("fetch.max.wait.ms", "20");
         options.put("retry.backoff.ms", "20");
+        options.put("heartbeat.interval.ms", "100");
+        options.put("metadata.max.age.ms", "400");
         options.put("auto.offset.reset", asked.getOrDefault("reset", "earliest"));
         // What commits automatically does so where it must, and not because time has passed.
         options.put("enable.auto.commit", asked.getOrDefault("auto", "false"));
         options.put("auto.commit.interval.ms", "3600000");
         if (asked.containsKey("group")) {
             options.put("group.id", prefix + asked.get("group"));
+        }
+        if (asked.containsKey("instance")) {
+            options.put("group.instance.id", asked.get("instance"));
+        }
+        if (asked.containsKey("assignor")) {
+            String assignor = "org.apache.kafka.clients.consumer." + asked.get("assignor");
+            options.put("partition.assignment.strategy", assignor);
         }
         if (asked.containsKey("max")) {
             options.put("max.poll.records", asked.get("max"));
