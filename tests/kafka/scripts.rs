@@ -5,7 +5,7 @@ use super::runner::Runner;
 
 #[test]
 fn a_consumer_reads_seeks_and_commits_as_in_kafka() {
-    run(include_str!("recorded/consumer.txt"), 75);
+    run(include_str!("recorded/consumer.txt"), 80);
 }
 
 #[test]
