@@ -7,12 +7,11 @@ use super::super::consumer::Consumer;
 use super::super::consumer_group::ConsumerGroup;
 use super::super::groups::Groups;
 use super::super::options::ConsumerOptions;
-use super::{open, open_by, open_with};
+use super::{make_topic, open, open_by, open_with};
 use crate::clock::{Clock, ManualClock};
 use crate::group::GroupOptions;
 use crate::limits::{MAX_POLL_INTERVAL_DEFAULT, OFFSETS_RETENTION_DEFAULT};
-use crate::name::{GroupId, TopicName};
-use crate::options::TopicOptions;
+use crate::name::GroupId;
 use crate::storage::MemoryStorage;
 use crate::timestamp::Timestamp;
 use crate::topic::{Catalog, Topic};
@@ -23,9 +22,7 @@ fn id(text: &str) -> GroupId {
 
 fn with_topic() -> (Arc<Catalog>, Arc<Groups>, Topic) {
     let (catalog, groups) = open(&MemoryStorage::new());
-    let t = TopicName::new("t").unwrap();
-    let topic = catalog.create(t, TopicOptions::new()).unwrap();
-    let topic = Topic::new(&catalog, topic);
+    let topic = make_topic(&catalog, 1);
     (catalog, Arc::new(groups), topic)
 }
 
@@ -148,10 +145,9 @@ fn a_worker_that_finds_nothing_may_sleep_until_what_is_committed_is_to_be_renewe
 fn who_sleeps_in_a_poll_is_not_away_however_long_it_sleeps() {
     let clock = ManualClock::new(Timestamp::EPOCH);
     let (catalog, groups) = open_by(&clock);
-    let (groups, t) = (Arc::new(groups), TopicName::new("t").unwrap());
-    let topic = catalog.create(t, TopicOptions::new()).unwrap();
+    let (groups, topic) = (Arc::new(groups), make_topic(&catalog, 1));
     let group = ConsumerGroup::new(&groups, &id("g"));
-    let mut member = group.subscribe([&Topic::new(&catalog, topic)]).unwrap();
+    let mut member = group.subscribe([&topic]).unwrap();
     let _joined = member.poll(Duration::ZERO).unwrap();
     let seat = &member.membership.as_ref().unwrap().seat;
     let members_later = || {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::consumer_group::ConsumerGroup;
 use super::super::groups::{GroupCell, Groups};
 use super::super::in_flight::{Staged, removals};
-use super::{cell, environment, open, open_by, open_in};
+use super::{cell, environment, make_topic, open, open_by, open_in};
 use crate::clock::{Clock, ManualClock};
 use crate::group::{Committer, GroupOptions, OffsetCommit};
 use crate::limits::OFFSETS_RETENTION_DEFAULT;
@@ -19,7 +19,7 @@ use crate::storage::{
     Fault, MemoryStorage, OpenMode, OperationKind, SimulatedStorage, Storage, read_exact_at,
 };
 use crate::timestamp::Timestamp;
-use crate::topic::{Catalog, Environment, Topic};
+use crate::topic::{Catalog, Environment};
 use crate::{Consumer, ErrorKind, EventLog, Housekeeping};
 
 fn place() -> TopicPartition {
@@ -50,8 +50,7 @@ fn offsets_log(catalog: &Catalog) -> Arc<Log> {
 /// A log of commits that is worth rewriting: one group has committed all of it.
 fn filled(storage: &MemoryStorage) -> (Arc<Catalog>, Groups) {
     let (catalog, groups) = open(storage);
-    let t = TopicName::new("t").unwrap();
-    catalog.create(t, TopicOptions::new()).unwrap();
+    make_topic(&catalog, 1);
     let old = cell(&groups, "old");
     let note = "n".repeat(4000);
     let mut last = None;
@@ -95,8 +94,7 @@ fn a_commit_does_not_wait_for_memory() {
 #[test]
 fn a_group_is_there_as_soon_as_its_first_commit_is_on_its_way() {
     let (catalog, groups) = open(&MemoryStorage::new());
-    let t = TopicName::new("t").unwrap();
-    catalog.create(t, TopicOptions::new()).unwrap();
+    make_topic(&catalog, 1);
     let staged = stage(&groups, &cell(&groups, "g"), 7, "");
     assert!(!staged.is_settled());
     assert_eq!(groups.ids(), ["g"]);
@@ -108,8 +106,7 @@ fn a_group_is_there_as_soon_as_its_first_commit_is_on_its_way() {
 fn an_old_offset_does_not_expire_while_it_is_committed_anew() {
     let clock = ManualClock::new(Timestamp::EPOCH);
     let (catalog, groups) = open_by(&clock);
-    let t = TopicName::new("t").unwrap();
-    catalog.create(t, TopicOptions::new()).unwrap();
+    make_topic(&catalog, 1);
     let cell = cell(&groups, "g");
     stage(&groups, &cell, 3, "").finish().unwrap();
     clock.advance(OFFSETS_RETENTION_DEFAULT);
@@ -154,8 +151,7 @@ fn commits_that_nobody_waits_for_are_written_at_once_where_that_means_no_sync_or
             ..environment(&MemoryStorage::new())
         };
         let (catalog, groups) = open_in(environment, durability, GroupOptions::default());
-        let t = TopicName::new("t").unwrap();
-        catalog.create(t, TopicOptions::new()).unwrap();
+        make_topic(&catalog, 1);
         let staged = stage(&groups, &cell(&groups, "g"), 7, "");
         groups.write_waiting();
         let later = durability == Durability::Disk && has_thread;
@@ -234,8 +230,7 @@ fn what_was_rewritten_is_not_dropped_where_something_could_not_be_written_meanwh
         ..environment(&MemoryStorage::new())
     };
     let (catalog, groups) = open_in(environment, Durability::Memory, GroupOptions::default());
-    let t = TopicName::new("t").unwrap();
-    catalog.create(t, TopicOptions::new()).unwrap();
+    make_topic(&catalog, 1);
     let cell = cell(&groups, "g");
     stage(&groups, &cell, 7, "").finish().unwrap();
     let log = offsets_log(&catalog);
@@ -310,11 +305,7 @@ fn a_partition_whose_place_is_not_known_does_not_come_before_one_whose_place_is(
         .unwrap();
     catalog.close().unwrap();
     let (catalog, groups) = open(&storage);
-    let t = TopicName::new("t").unwrap();
-    let topic = catalog
-        .create(t, TopicOptions::new().partitions(2))
-        .unwrap();
-    let topic = Topic::new(&catalog, topic);
+    let topic = make_topic(&catalog, 2);
     topic
         .producer()
         .send_and_wait(Record::new("v").partition(0))

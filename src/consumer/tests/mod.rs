@@ -10,12 +10,12 @@ use super::groups::{GroupCell, Groups};
 use crate::clock::ManualClock;
 use crate::group::GroupOptions;
 use crate::log::Accumulator;
-use crate::name::GroupId;
-use crate::options::Durability;
+use crate::name::{GroupId, TopicName};
+use crate::options::{Durability, TopicOptions};
 use crate::random::Random;
 use crate::storage::{MemoryStorage, Storage};
 use crate::timestamp::Timestamp;
-use crate::topic::{Catalog, Environment};
+use crate::topic::{Catalog, Environment, Topic};
 
 fn open(storage: &MemoryStorage) -> (Arc<Catalog>, Groups) {
     open_with(storage, GroupOptions::default())
@@ -53,6 +53,13 @@ fn open_in(
     let (catalog, _) = Catalog::open(environment, accumulator, "test").unwrap();
     let groups = Groups::open(&catalog, durability, options).unwrap();
     (catalog, groups)
+}
+
+/// The topic `t`.
+fn make_topic(catalog: &Arc<Catalog>, partitions: u32) -> Topic {
+    let options = TopicOptions::new().partitions(partitions);
+    let topic = catalog.create(TopicName::new("t").unwrap(), options);
+    Topic::new(catalog, topic.unwrap())
 }
 
 fn cell(groups: &Groups, id: &str) -> Arc<GroupCell> {
