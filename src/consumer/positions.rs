@@ -120,6 +120,7 @@ impl Consumer {
         let number = self.number(place)?;
         if self.slot(place)?.start.is_some() {
             let all = self.resolve_undecided();
+            // With a reset policy that tells of no failure, and of this one it is to be told.
             self.resolve(number)?;
             all?;
         }
