@@ -43,7 +43,7 @@ import org.apache.kafka.common.serialization.StringSerializer;
 import org.apache.kafka.common.utils.Exit;
 import org.apache.kafka.tools.consumer.group.ConsumerGroupCommand;
 
-/** Runs the scripts of consumer.txt, groups.txt and resets.txt against a broker: a filter. */
+/** Runs the scripts of consumer.txt, members.txt and resets.txt against a broker: a filter. */
 public class Script {
     static final String SERVER = "127.0.0.1:19092";
     static final Admin ADMIN = Admin.create(Map.of("bootstrap.servers", SERVER));
@@ -96,7 +96,7 @@ public class Script {
         switch (words[0]) {
             case "topic":
                 create(name, Integer.parseInt(words[2]), options(words, 3));
-                return "ok";
+                break;
             case "send":
                 return send(place(name), List.of(words).subList(2, words.length));
             case "delete-records": {
@@ -115,14 +115,14 @@ public class Script {
             case "set-offset": {
                 var offset = Map.of(place(words[2]), offset(words));
                 ADMIN.alterConsumerGroupOffsets(prefix + name, offset).all().get();
-                return "ok";
+                break;
             }
             case "delete-offsets":
                 ADMIN.deleteConsumerGroupOffsets(prefix + name, Set.copyOf(places(words[2]))).all().get();
-                return "ok";
+                break;
             case "delete-group":
                 ADMIN.deleteConsumerGroups(List.of(prefix + name)).all().get();
-                return "ok";
+                break;
             case "group-offsets": {
                 var committed = new TreeMap<String, String>();
                 ADMIN.listConsumerGroupOffsets(prefix + name).partitionsToOffsetAndMetadata().get()
@@ -138,13 +138,13 @@ public class Script {
                 var count = NewPartitions.increaseTo(Integer.parseInt(words[2]));
                 ADMIN.createPartitions(Map.of(prefix + name, count)).all().get();
                 Thread.sleep(1000);
-                return "ok";
+                break;
             }
             case "remove-instance": {
                 var member = List.of(new MemberToRemove(words[2]));
                 var options = new RemoveMembersFromConsumerGroupOptions(member);
                 ADMIN.removeMembersFromConsumerGroup(prefix + name, options).all().get();
-                return "ok";
+                break;
             }
             case "settle":
                 return settle(List.of(name.split(",")));
@@ -152,10 +152,11 @@ public class Script {
                 return reset(words);
             case "consumer":
                 CONSUMERS.put(name, consumer(options(words, 2)));
-                return "ok";
+                break;
             default:
                 return consume(CONSUMERS.get(name), words);
         }
+        return "ok";
     }
 
     static String consume(KafkaConsumer<String, String> consumer, String[] words) {
@@ -164,32 +165,32 @@ public class Script {
         switch (words[0]) {
             case "assign":
                 consumer.assign(places);
-                return "ok";
+                break;
             case "subscribe":
                 consumer.subscribe(Arrays.stream(words[2].split(",")).map(topic -> prefix + topic).toList());
-                return "ok";
+                break;
             case "unsubscribe":
                 consumer.unsubscribe();
-                return "ok";
+                break;
             case "assignment":
                 return show(consumer.assignment());
             case "seek":
                 consumer.seek(places.get(0), Long.parseLong(words[3]));
-                return "ok";
+                break;
             case "seek-to-beginning":
                 consumer.seekToBeginning(places);
-                return "ok";
+                break;
             case "seek-to-end":
                 consumer.seekToEnd(places);
-                return "ok";
+                break;
             case "position":
                 return "" + consumer.position(places.get(0), Duration.ofSeconds(3));
             case "pause":
                 consumer.pause(places);
-                return "ok";
+                break;
             case "resume":
                 consumer.resume(places);
-                return "ok";
+                break;
             case "paused":
                 return show(consumer.paused());
             case "poll":
@@ -198,18 +199,19 @@ public class Script {
                 return poll(consumer, true);
             case "commit":
                 consumer.commitSync();
-                return "ok";
+                break;
             case "commit-offset":
                 consumer.commitSync(Map.of(places.get(0), offset(words)));
-                return "ok";
+                break;
             case "committed":
                 return show(consumer.committed(Set.copyOf(places)).get(places.get(0)));
             case "close":
                 consumer.close();
-                return "ok";
+                break;
             default:
                 throw new UnsupportedOperationException(words[0]);
         }
+        return "ok";
     }
 
     static void create(String name, int partitions, Map<String, String> options) throws Exception {
